@@ -1,0 +1,285 @@
+package message
+
+import (
+	"cmp"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// Backend names the WAL implementation a position belongs to. The numbers are
+// those of commonpb.WALName and therefore stand in stored checkpoints (wire format).
+type Backend uint16
+
+// The backends Milvus knows, plus Offset.
+const (
+	BackendUnknown    Backend = 0
+	BackendRocksMQ    Backend = 1
+	BackendPulsar     Backend = 2
+	BackendKafka      Backend = 3
+	BackendWoodpecker Backend = 4
+	BackendTest       Backend = 999
+	// BackendOffset is a single number whose backend the log itself does not
+	// tell: RocksMQ or Kafka, only the checkpoint's WAL name says which.
+	// It never stands in a stored value.
+	BackendOffset Backend = 1000
+)
+
+// String returns the name Milvus prints for the backend.
+func (b Backend) String() string {
+	switch b {
+	case BackendRocksMQ:
+		return "RocksMQ"
+	case BackendPulsar:
+		return "Pulsar"
+	case BackendKafka:
+		return "Kafka"
+	case BackendWoodpecker:
+		return "WoodPecker"
+	case BackendTest:
+		return "Test"
+	case BackendOffset:
+		return "Offset"
+	}
+	return "Unknown"
+}
+
+// ID is a position in a WAL of any backend. It is comparable: two IDs are the
+// same position exactly when they are ==. What a stored spelling carries beyond
+// the position (Pulsar's partition and batch size) is kept in Form.
+//
+//	backend      A        B       Batch
+//	Pulsar       ledger   entry   batch index
+//	Woodpecker   segment  entry   0
+//	Kafka        offset   0       0
+//	RocksMQ      offset   0       0
+type ID struct {
+	Backend Backend
+	A, B    int64
+	Batch   int32
+}
+
+// Form is the part of a Pulsar id's stored spelling that is no position:
+// in-memory WALs write partition −1 and batch size 0, a broker's 0 and 1.
+type Form struct {
+	Partition int32
+	BatchSize int32
+}
+
+// ErrBadID is wrapped by every error of the id parsers.
+var ErrBadID = errors.New("not a message id")
+
+// IsZero reports whether the id was never set. Woodpecker's 0/0 is set.
+func (id ID) IsZero() bool { return id == ID{} }
+
+// Compare orders two ids of one log: −1, 0 or +1. Ids of different backends
+// are ordered by backend, so that sorting is total; callers that must not mix
+// logs compare the Backend first.
+func (id ID) Compare(o ID) int {
+	if c := cmp.Compare(id.A, o.A); c != 0 && id.Backend == o.Backend {
+		return c
+	}
+	return cmp.Or(cmp.Compare(id.Backend, o.Backend), cmp.Compare(id.B, o.B), cmp.Compare(id.Batch, o.Batch))
+}
+
+// Less reports whether id lies before o.
+func (id ID) Less(o ID) bool { return id.Compare(o) < 0 }
+
+// String prints the id as operators and Milvus's logs write it: 12/345/0 for
+// Pulsar, 4/8 for Woodpecker, 1234 for Kafka and RocksMQ.
+func (id ID) String() string {
+	switch id.Backend {
+	case BackendPulsar:
+		return strconv.FormatInt(id.A, 10) + "/" + strconv.FormatInt(id.B, 10) + "/" + strconv.FormatInt(int64(id.Batch), 10)
+	case BackendWoodpecker:
+		return strconv.FormatInt(id.A, 10) + "/" + strconv.FormatInt(id.B, 10)
+	case BackendUnknown:
+		return "-"
+	}
+	return strconv.FormatInt(id.A, 10)
+}
+
+// EarliestID and LatestID are Pulsar's sentinels as Milvus stores them.
+func EarliestID() ID { return ID{Backend: BackendPulsar, A: -1, B: -1, Batch: -1} }
+
+// LatestID is Pulsar's "behind everything" sentinel.
+func LatestID() ID {
+	return ID{Backend: BackendPulsar, A: math.MaxInt64, B: math.MaxInt64, Batch: -1}
+}
+
+// Raw encodes the id as Milvus stores it in checkpoints and in `_lc`.
+// docs/rules.md#ids
+func (id ID) Raw(f Form) string {
+	switch id.Backend {
+	case BackendPulsar:
+		var buf [64]byte
+		return base64.StdEncoding.EncodeToString(appendPulsar(buf[:0], id, f))
+	case BackendWoodpecker:
+		var buf [32]byte
+		b := buf[:0]
+		if id.A != 0 {
+			b = protowire.AppendVarint(protowire.AppendTag(b, 1, protowire.VarintType), uint64(id.A))
+		}
+		if id.B != 0 {
+			b = protowire.AppendVarint(protowire.AppendTag(b, 2, protowire.VarintType), uint64(id.B))
+		}
+		return base64.StdEncoding.EncodeToString(b)
+	case BackendKafka, BackendRocksMQ, BackendOffset, BackendTest:
+		return strconv.FormatInt(id.A, 36)
+	}
+	return ""
+}
+
+// appendPulsar writes MessageIdData with all five fields, as the Go client does.
+func appendPulsar(b []byte, id ID, f Form) []byte {
+	for _, fv := range [5]struct {
+		n protowire.Number
+		v int64
+	}{{1, id.A}, {2, id.B}, {3, int64(f.Partition)}, {4, int64(id.Batch)}, {6, int64(f.BatchSize)}} {
+		b = protowire.AppendVarint(protowire.AppendTag(b, fv.n, protowire.VarintType), uint64(fv.v))
+	}
+	return b
+}
+
+// ParseRaw decodes the stored spelling of an id. The backend must be known
+// (BackendOffset stands for Kafka or RocksMQ). Woodpecker's empty string is 0/0,
+// a real position.
+func ParseRaw(backend Backend, raw string) (ID, Form, error) {
+	switch backend {
+	case BackendPulsar, BackendWoodpecker:
+		var buf [96]byte
+		if len(raw) > 120 {
+			return ID{}, Form{}, fmt.Errorf("%w: %s id of %d characters", ErrBadID, backend, len(raw))
+		}
+		n, err := base64.StdEncoding.Decode(buf[:], []byte(raw))
+		if err != nil {
+			return ID{}, Form{}, fmt.Errorf("%w: %s id %q is not base64", ErrBadID, backend, raw)
+		}
+		return parseRawBytes(backend, buf[:n])
+	case BackendKafka, BackendRocksMQ, BackendOffset, BackendTest:
+		v, err := strconv.ParseInt(raw, 36, 64)
+		if err != nil {
+			u, uerr := strconv.ParseUint(raw, 36, 64) // Kafka writers up to 2.6.17
+			if uerr != nil {
+				return ID{}, Form{}, fmt.Errorf("%w: offset %q is not base36", ErrBadID, raw)
+			}
+			v = int64(u)
+		}
+		return ID{Backend: backend, A: v}, Form{}, nil
+	}
+	return ID{}, Form{}, fmt.Errorf("%w: backend of %q is unknown", ErrBadID, raw)
+}
+
+func parseRawBytes(backend Backend, b []byte) (ID, Form, error) {
+	id, f := ID{Backend: backend}, Form{}
+	if backend == BackendPulsar {
+		f, id.Batch = Form{Partition: -1}, -1 // proto2 defaults
+	}
+	seen := 0
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 || (typ != protowire.VarintType && !(num == 5 && typ == protowire.BytesType)) {
+			return ID{}, Form{}, fmt.Errorf("%w: broken %s id", ErrBadID, backend)
+		}
+		b = b[n:]
+		if typ != protowire.VarintType { // an ack set says nothing about the place
+			if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
+				return ID{}, Form{}, fmt.Errorf("%w: broken %s id", ErrBadID, backend)
+			}
+			b = b[n:]
+			continue
+		}
+		v, n := protowire.ConsumeVarint(b)
+		if n < 0 {
+			return ID{}, Form{}, fmt.Errorf("%w: broken %s id", ErrBadID, backend)
+		}
+		b = b[n:]
+		switch num {
+		case 1:
+			id.A, seen = int64(v), seen|1
+		case 2:
+			id.B, seen = int64(v), seen|2
+		case 3:
+			f.Partition = int32(v)
+		case 4:
+			id.Batch = int32(v)
+		case 6:
+			f.BatchSize = int32(v)
+		}
+	}
+	if backend == BackendPulsar && seen != 3 {
+		return ID{}, Form{}, fmt.Errorf("%w: Pulsar id without ledger or entry", ErrBadID)
+	}
+	return id, f, nil
+}
+
+// ParseBytes decodes the raw bytes of DataCoord's channel checkpoints:
+// protobuf for Pulsar and Woodpecker, 8 bytes little-endian for offsets.
+func ParseBytes(backend Backend, b []byte) (ID, Form, error) {
+	switch backend {
+	case BackendPulsar, BackendWoodpecker:
+		return parseRawBytes(backend, b)
+	case BackendKafka, BackendRocksMQ, BackendOffset, BackendTest:
+		if len(b) != 8 {
+			return ID{}, Form{}, fmt.Errorf("%w: offset of %d bytes, want 8", ErrBadID, len(b))
+		}
+		var v uint64
+		for i := 7; i >= 0; i-- {
+			v = v<<8 | uint64(b[i])
+		}
+		return ID{Backend: backend, A: int64(v)}, Form{}, nil
+	}
+	return ID{}, Form{}, fmt.Errorf("%w: backend is unknown", ErrBadID)
+}
+
+// ParseText decodes what a person types: L:E, L:E:B, L/E, L/E/B, a plain
+// number, or the base64 spelling of a checkpoint. backend tells Pulsar from
+// Woodpecker where two numbers are given; BackendUnknown reads two as
+// Woodpecker, three as Pulsar, one as an offset: the rule of an `ids` field.
+// A Pulsar id without a batch index means the first message of its entry.
+func ParseText(backend Backend, s string) (ID, error) {
+	parts := strings.FieldsFunc(s, func(r rune) bool { return r == '/' || r == ':' })
+	nums := make([]int64, 0, 3)
+	for _, p := range parts {
+		v, err := strconv.ParseInt(p, 10, 64)
+		if err != nil {
+			return parseTextRaw(backend, s)
+		}
+		nums = append(nums, v)
+	}
+	switch {
+	case len(nums) == 1 && strings.ContainsAny(s, "/:"), len(nums) == 0, len(nums) > 3:
+		return parseTextRaw(backend, s)
+	case len(nums) == 1:
+		if backend == BackendPulsar || backend == BackendWoodpecker {
+			return ID{Backend: backend, A: nums[0]}, nil
+		}
+		if backend == BackendUnknown {
+			backend = BackendOffset
+		}
+		return ID{Backend: backend, A: nums[0]}, nil
+	case len(nums) == 2 && backend != BackendPulsar:
+		return ID{Backend: BackendWoodpecker, A: nums[0], B: nums[1]}, nil
+	case len(nums) == 2:
+		return ID{Backend: BackendPulsar, A: nums[0], B: nums[1]}, nil
+	case nums[2] < math.MinInt32 || nums[2] > math.MaxInt32:
+		return ID{}, fmt.Errorf("%w: batch index of %q does not fit", ErrBadID, s)
+	}
+	return ID{Backend: BackendPulsar, A: nums[0], B: nums[1], Batch: int32(nums[2])}, nil
+}
+
+func parseTextRaw(backend Backend, s string) (ID, error) {
+	if backend == BackendUnknown {
+		backend = BackendPulsar
+	}
+	id, _, err := ParseRaw(backend, s)
+	if err != nil {
+		return ID{}, fmt.Errorf("%w: %q; write LEDGER/ENTRY[/BATCH], SEGMENT/ENTRY, an offset, or the base64 of a checkpoint", ErrBadID, s)
+	}
+	return id, nil
+}

@@ -1,0 +1,157 @@
+package message
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// Flags say which properties a message carries beside the ones every message has.
+type Flags uint32
+
+// One bit for each optional property or mark.
+const (
+	HasTimeTick       Flags = 1 << iota // `_tt` is present and readable
+	HasTerm                             // `_wt`; a persisted TimeTick without it opens a term
+	HasLastConfirmed                    // `_lc` (present and empty is 0/0 on Woodpecker)
+	LastConfirmedSelf                   // `_lcs`
+	HasBarrier                          // `_btt`
+	HasVChannel                         // `_vc`
+	HasTxn                              // `_tx`
+	HasBroadcast                        // `_bh`
+	HasReplicate                        // `_rh`
+	HasCipher                           // `_ch`: the payload is encrypted
+	NotPersisted                        // `_np`: never legal in a log
+	PChannelLevel                       // `_pcl`
+	UnsafeReplicate                     // `_ur`
+	PartialUpdate                       // `_puc`
+	HasOtherProps                       // a key this version of walctl does not know
+	HasHeader                           // `_h`
+)
+
+// Message is one persisted message as a WAL backend stores it, with its
+// envelope decoded. The zero value of a field whose Flag is not set means
+// nothing. A Message is immutable once a reader has returned it.
+type Message struct {
+	Ordinal int64 // position in the log as read, from 0; `i` of an NDJSON record
+	ID      ID
+	form    Form
+	rawID   string
+
+	Version  int8 // 0, 1 or 2
+	Type     Type
+	Flags    Flags
+	TimeTick uint64 // TSO: Unix milliseconds << 18 | logical
+	Barrier  uint64 // TSO
+	Term     int64
+	VChannel string // "" = every vchannel of the pchannel
+
+	LastConfirmed ID // for `_lcs` the own ID
+	lcForm        Form
+	rawLC         string
+
+	TxnID       int64
+	Keepalive   int64 // of the transaction part, milliseconds; −1000 = infinite
+	BroadcastID uint64
+
+	// From the typed header where it has them, 0 otherwise.
+	Collection, Partition, Segment int64
+	Rows, BinarySize               uint64 // BinarySize in bytes, uncompressed estimate by the proxy
+
+	PayloadSize int64      // bytes as stored; also known where Payload was not read
+	Payload     []byte     // nil where the reader was asked for none
+	Props       Properties // nil where the reader was asked for none
+	PublishTime int64      // Unix milliseconds by the broker, 0 = unknown
+
+	// Checksum is xxhash64 over the properties and payload; 0 = not computed.
+	Checksum uint64
+
+	// Defects lists what is wrong with the envelope, nil for a sound one.
+	Defects []Defect
+}
+
+// Defect is one thing wrong with a message's envelope. It is an error.
+type Defect struct {
+	Property string // the property's key, "payload", or "id"
+	Cause    string // what is wrong with it
+	Fatal    bool   // Milvus would panic on it, or cannot order the message
+}
+
+// Error implements error.
+func (d Defect) Error() string { return fmt.Sprintf("property %s: %s", d.Property, d.Cause) }
+
+// Has reports whether all the flags are set.
+func (m *Message) Has(f Flags) bool { return m.Flags&f == f }
+
+// Broken returns the first fatal defect, or nil.
+func (m *Message) Broken() error {
+	for i := range m.Defects {
+		if m.Defects[i].Fatal {
+			return m.Defects[i]
+		}
+	}
+	return nil
+}
+
+// RawID returns the id as Milvus stores it in a checkpoint, as it was found.
+func (m *Message) RawID() string {
+	if m.rawID != "" {
+		return m.rawID
+	}
+	return m.ID.Raw(m.form)
+}
+
+// SetRawID keeps an id's stored spelling. Spellings equal to the canonical one
+// cost nothing to keep.
+func (m *Message) SetRawID(id ID, form Form, raw string) {
+	m.ID, m.form, m.rawID = id, form, raw
+}
+
+// RawLastConfirmed returns `_lc` as found; of `_lcs`, the own RawID.
+func (m *Message) RawLastConfirmed() string {
+	switch {
+	case m.Has(LastConfirmedSelf):
+		return m.RawID()
+	case m.rawLC != "":
+		return m.rawLC
+	}
+	return m.LastConfirmed.Raw(m.lcForm)
+}
+
+// SetRawLastConfirmed is SetRawID for the last confirmed id; raw may be "" where
+// Raw(form) gives it back.
+func (m *Message) SetRawLastConfirmed(id ID, form Form, raw string) {
+	m.LastConfirmed, m.lcForm, m.rawLC = id, form, raw
+}
+
+// Form returns what the id's stored spelling carries beyond the position.
+func (m *Message) Form() Form { return m.form }
+
+// LastConfirmedForm is Form for the last confirmed id.
+func (m *Message) LastConfirmedForm() Form { return m.lcForm }
+
+// OpensTerm reports whether the message is an opening TimeTick: persisted by
+// every read-write opening, and the only kind without `_wt`. docs/rules.md#opening-timetick
+func (m *Message) OpensTerm() bool {
+	return m.Type == TypeTimeTick && m.Version > 0 && !m.Has(HasTerm)
+}
+
+// ComputeChecksum returns xxhash64 over properties and payload: two messages
+// with equal checksums and TimeTicks are the same append, retried.
+func ComputeChecksum(p Properties, payload []byte) uint64 {
+	var d xxhash.Digest
+	d.Reset()
+	var n [4]byte
+	put := func(s string) {
+		binary.LittleEndian.PutUint32(n[:], uint32(len(s)))
+		_, _ = d.Write(n[:])
+		_, _ = d.WriteString(s)
+	}
+	for i := range p {
+		put(p[i].Key)
+		put(p[i].Value)
+	}
+	_, _ = d.Write(payload)
+	return d.Sum64()
+}

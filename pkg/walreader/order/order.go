@@ -1,0 +1,57 @@
+// Package order puts a log's messages in the order a Milvus scanner would
+// deliver them, by TimeTick with transactions assembled, and tells an Observer
+// of everything the scanner would drop.
+//
+//	reader ──► reorder heap (by TimeTick) ──► transaction buffer ──► Delivery
+//	               │ stale, duplicate              │ no begin, expired, rolled back
+//	               └──────────► Observer ◄─────────┘
+//
+// The rules are docs/rules.md#scanner.
+package order
+
+import (
+	"github.com/walctl/walctl/pkg/walreader/message"
+)
+
+// Delivery is one thing a scanner hands on: a message, or a whole transaction.
+type Delivery struct {
+	// Message is the message delivered; of a transaction, its Commit.
+	Message *message.Message
+	// TimeTick is the TimeTick it is delivered with: the message's own, or the
+	// commit's for every part of a transaction.
+	TimeTick uint64
+	// Begin and Body are set for a committed transaction only.
+	Begin *message.Message
+	Body  []*message.Message
+}
+
+// Reason says why a scanner would drop a message.
+type Reason uint8
+
+// The reasons, each with the rule behind it in docs/rules.md#scanner.
+const (
+	// Stale: its TimeTick lies behind a TimeTick that was already delivered.
+	Stale Reason = iota + 1
+	// DuplicateID: a message with this id is already buffered.
+	DuplicateID
+	// BodyWithoutBegin: a transaction's part whose Begin was not seen.
+	BodyWithoutBegin
+	// CommitWithoutBegin: a commit or rollback whose Begin was not seen.
+	CommitWithoutBegin
+	// RolledBack: part of a transaction that was rolled back.
+	RolledBack
+	// Expired: part of a transaction whose keepalive ran out.
+	Expired
+	// Superseded: part of a transaction whose Begin came again.
+	Superseded
+	// ForcePromoted: part of a transaction discarded by a force promote.
+	ForcePromoted
+	// Undecodable: its envelope has a fatal defect.
+	Undecodable
+)
+
+// Observer is told of every message a scanner drops. tick is the TimeTick that
+// decided it (0 where none did).
+type Observer interface {
+	Dropped(m *message.Message, why Reason, tick uint64)
+}
