@@ -1,0 +1,57 @@
+package catalog
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The codes of a Problem: stable words, part of the JSON contract.
+const (
+	// CodeUndecodable: the value is no valid protobuf of its type. Fatal: Milvus
+	// gives up opening the WAL.
+	CodeUndecodable = "value-undecodable"
+	// CodeTooLarge: the value is larger than MaxValueSize and was not decoded.
+	CodeTooLarge = "value-too-large"
+	// CodeNotRoundTrip: decoding and encoding the value again gives other bytes,
+	// so walctl shows it but never rewrites it.
+	CodeNotRoundTrip = "value-not-round-trip"
+	// CodeNoSchema: a vchannel's base key without any schema key. Fatal: Milvus panics.
+	CodeNoSchema = "vchannel-no-schema"
+	// CodeNoCollectionInfo: a vchannel value without its collection. Fatal: Milvus panics.
+	CodeNoCollectionInfo = "vchannel-no-collection"
+	// CodeOrphanSchema: a schema key whose vchannel has no base key. Milvus ignores it.
+	CodeOrphanSchema = "schema-orphan"
+	// CodeNameMismatch: the value names something other than its key does.
+	CodeNameMismatch = "name-mismatch"
+	// CodeUnknownKey: a key below the WAL's prefix that no version known to walctl writes.
+	CodeUnknownKey = "key-unknown"
+	// CodeSlashedKey: a singleton in the spelling of 2.6.13–2.6.15.
+	CodeSlashedKey = "key-trailing-slash"
+)
+
+// Problem is one key that is not as a healthy Milvus leaves it.
+type Problem struct {
+	Key    string `json:"key"` // relative to the root
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+	Fatal  bool   `json:"fatal"` // a node that loads this key stops there
+}
+
+// String returns the problem in one line.
+func (p Problem) String() string { return fmt.Sprintf("%s: %s: %s", p.Key, p.Code, p.Detail) }
+
+// Sentinels for the caller to test.
+var (
+	// ErrNotFound: there is no catalog at that place.
+	ErrNotFound = errors.New("no such catalog")
+	// ErrReadOnly: the catalog was opened for reading, or can only be read.
+	ErrReadOnly = errors.New("catalog is read-only")
+	// ErrUnavailable: the catalog did not answer, so nothing is known of it.
+	ErrUnavailable = errors.New("catalog not reachable")
+	// ErrDenied: the credentials do not allow it.
+	ErrDenied = errors.New("permission denied")
+	// ErrTooLarge: a transaction or value is larger than the catalog takes.
+	ErrTooLarge = errors.New("too large")
+	// ErrCorrupt: the catalog's own file cannot be read.
+	ErrCorrupt = errors.New("corrupt catalog")
+)
