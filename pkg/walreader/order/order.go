@@ -55,3 +55,26 @@ const (
 type Observer interface {
 	Dropped(m *message.Message, why Reason, tick uint64)
 }
+
+// String returns the reason in words, as reports print it.
+func (r Reason) String() string {
+	if int(r) < len(reasonNames) {
+		return reasonNames[r]
+	}
+	return "unknown"
+}
+
+var reasonNames = [...]string{
+	Stale: "stale", DuplicateID: "duplicate id", BodyWithoutBegin: "body without begin",
+	CommitWithoutBegin: "end without begin", RolledBack: "rolled back", Expired: "expired",
+	Superseded: "superseded", ForcePromoted: "force promoted", Undecodable: "undecodable",
+}
+
+// Reasons lists every reason, in order.
+func Reasons() []Reason {
+	out := make([]Reason, 0, len(reasonNames)-1)
+	for r := Stale; int(r) < len(reasonNames); r++ {
+		out = append(out, r)
+	}
+	return out
+}
