@@ -3,6 +3,7 @@ package message
 import (
 	"encoding/base64"
 	"strconv"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -12,7 +13,7 @@ import (
 // It is not safe for concurrent use. The zero value is ready.
 type Decoder struct {
 	vchannels map[string]string
-	scratch   []byte
+	in, out   []byte
 }
 
 // maxHeader caps a header property before its base64 is decoded, in characters.
@@ -128,7 +129,8 @@ func (d *Decoder) lastConfirmed(m *Message, v string) {
 		m.defect(KeyLastConfirmed, err.Error(), true)
 		return
 	}
-	m.LastConfirmed, m.lcForm, m.rawLC, m.Flags = id, form, v, m.Flags|HasLastConfirmed
+	m.SetRawLastConfirmed(id, form, v)
+	m.Flags |= HasLastConfirmed
 }
 
 func (d *Decoder) txn(m *Message, v string) {
@@ -277,8 +279,9 @@ func (d *Decoder) base64(v string) ([]byte, bool) {
 		return nil, false
 	}
 	var err error
-	d.scratch, err = base64.StdEncoding.AppendDecode(d.scratch[:0], []byte(v))
-	return d.scratch, err == nil
+	d.in = append(d.in[:0], v...)
+	d.out, err = base64.StdEncoding.AppendDecode(d.out[:0], d.in)
+	return d.out, err == nil
 }
 
 func (d *Decoder) intern(v string) string {
@@ -288,6 +291,7 @@ func (d *Decoder) intern(v string) string {
 	if d.vchannels == nil {
 		d.vchannels = make(map[string]string)
 	}
+	v = strings.Clone(v)          // properties may lie in a buffer that is used again
 	if len(d.vchannels) < 1<<16 { // a hostile log must not grow it without bound
 		d.vchannels[v] = v
 	}

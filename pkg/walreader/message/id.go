@@ -59,9 +59,9 @@ func (b Backend) String() string {
 //	Kafka        offset   0       0
 //	RocksMQ      offset   0       0
 type ID struct {
-	Backend Backend
 	A, B    int64
 	Batch   int32
+	Backend Backend
 }
 
 // Form is the part of a Pulsar id's stored spelling that is no position:
@@ -93,15 +93,23 @@ func (id ID) Less(o ID) bool { return id.Compare(o) < 0 }
 // String prints the id as operators and Milvus's logs write it: 12/345/0 for
 // Pulsar, 4/8 for Woodpecker, 1234 for Kafka and RocksMQ.
 func (id ID) String() string {
-	switch id.Backend {
-	case BackendPulsar:
-		return strconv.FormatInt(id.A, 10) + "/" + strconv.FormatInt(id.B, 10) + "/" + strconv.FormatInt(int64(id.Batch), 10)
-	case BackendWoodpecker:
-		return strconv.FormatInt(id.A, 10) + "/" + strconv.FormatInt(id.B, 10)
-	case BackendUnknown:
-		return "-"
+	var buf [64]byte
+	return string(id.AppendText(buf[:0]))
+}
+
+// AppendText appends what String returns to b.
+func (id ID) AppendText(b []byte) []byte {
+	if id.Backend == BackendUnknown {
+		return append(b, '-')
 	}
-	return strconv.FormatInt(id.A, 10)
+	b = strconv.AppendInt(b, id.A, 10)
+	if id.Backend == BackendPulsar || id.Backend == BackendWoodpecker {
+		b = strconv.AppendInt(append(b, '/'), id.B, 10)
+	}
+	if id.Backend == BackendPulsar {
+		b = strconv.AppendInt(append(b, '/'), int64(id.Batch), 10)
+	}
+	return b
 }
 
 // EarliestID and LatestID are Pulsar's sentinels as Milvus stores them.
@@ -115,35 +123,48 @@ func LatestID() ID {
 // Raw encodes the id as Milvus stores it in checkpoints and in `_lc`.
 // docs/rules.md#ids
 func (id ID) Raw(f Form) string {
+	var buf [maxRaw]byte
+	return string(id.AppendRaw(buf[:0], f))
+}
+
+// maxRaw is the longest stored spelling there is room for: five fields of a tag
+// and a varint of ten bytes, in base64, with room to spare.
+const maxRaw = 128
+
+// AppendRaw appends the stored spelling to b.
+func (id ID) AppendRaw(b []byte, f Form) []byte {
+	var buf [64]byte
 	switch id.Backend {
 	case BackendPulsar:
-		var buf [64]byte
-		return base64.StdEncoding.EncodeToString(appendPulsar(buf[:0], id, f))
+		return base64.StdEncoding.AppendEncode(b, appendPulsar(buf[:0], id, f))
 	case BackendWoodpecker:
-		var buf [32]byte
-		b := buf[:0]
+		p := buf[:0]
 		if id.A != 0 {
-			b = protowire.AppendVarint(protowire.AppendTag(b, 1, protowire.VarintType), uint64(id.A))
+			p = protowire.AppendVarint(protowire.AppendTag(p, 1, protowire.VarintType), uint64(id.A))
 		}
 		if id.B != 0 {
-			b = protowire.AppendVarint(protowire.AppendTag(b, 2, protowire.VarintType), uint64(id.B))
+			p = protowire.AppendVarint(protowire.AppendTag(p, 2, protowire.VarintType), uint64(id.B))
 		}
-		return base64.StdEncoding.EncodeToString(b)
+		return base64.StdEncoding.AppendEncode(b, p)
 	case BackendKafka, BackendRocksMQ, BackendOffset, BackendTest:
-		return strconv.FormatInt(id.A, 36)
+		return strconv.AppendInt(b, id.A, 36)
 	}
-	return ""
+	return b
+}
+
+// isRaw reports whether raw is what Raw returns, without building it.
+func (id ID) isRaw(f Form, raw string) bool {
+	var buf [maxRaw]byte
+	return string(id.AppendRaw(buf[:0], f)) == raw
 }
 
 // appendPulsar writes MessageIdData with all five fields, as the Go client does.
 func appendPulsar(b []byte, id ID, f Form) []byte {
-	for _, fv := range [5]struct {
-		n protowire.Number
-		v int64
-	}{{1, id.A}, {2, id.B}, {3, int64(f.Partition)}, {4, int64(id.Batch)}, {6, int64(f.BatchSize)}} {
-		b = protowire.AppendVarint(protowire.AppendTag(b, fv.n, protowire.VarintType), uint64(fv.v))
-	}
-	return b
+	b = protowire.AppendVarint(append(b, 1<<3), uint64(id.A))
+	b = protowire.AppendVarint(append(b, 2<<3), uint64(id.B))
+	b = protowire.AppendVarint(append(b, 3<<3), uint64(int64(f.Partition)))
+	b = protowire.AppendVarint(append(b, 4<<3), uint64(int64(id.Batch)))
+	return protowire.AppendVarint(append(b, 6<<3), uint64(int64(f.BatchSize)))
 }
 
 // ParseRaw decodes the stored spelling of an id. The backend must be known
@@ -152,11 +173,11 @@ func appendPulsar(b []byte, id ID, f Form) []byte {
 func ParseRaw(backend Backend, raw string) (ID, Form, error) {
 	switch backend {
 	case BackendPulsar, BackendWoodpecker:
-		var buf [96]byte
-		if len(raw) > 120 {
+		var in, buf [maxRaw]byte
+		if len(raw) > maxRaw {
 			return ID{}, Form{}, fmt.Errorf("%w: %s id of %d characters", ErrBadID, backend, len(raw))
 		}
-		n, err := base64.StdEncoding.Decode(buf[:], []byte(raw))
+		n, err := base64.StdEncoding.Decode(buf[:], in[:copy(in[:], raw)])
 		if err != nil {
 			return ID{}, Form{}, fmt.Errorf("%w: %s id %q is not base64", ErrBadID, backend, raw)
 		}

@@ -3,6 +3,7 @@ package message
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -37,7 +38,6 @@ type Message struct {
 	Ordinal int64 // position in the log as read, from 0; `i` of an NDJSON record
 	ID      ID
 	form    Form
-	rawID   string
 
 	Version  int8 // 0, 1 or 2
 	Type     Type
@@ -49,7 +49,7 @@ type Message struct {
 
 	LastConfirmed ID // for `_lcs` the own ID
 	lcForm        Form
-	rawLC         string
+	found         *spelling // nil where every spelling is the canonical one
 
 	TxnID       int64
 	Keepalive   int64 // of the transaction part, milliseconds; −1000 = infinite
@@ -94,18 +94,53 @@ func (m *Message) Broken() error {
 	return nil
 }
 
+// spelling keeps what a log spells otherwise than walctl would, byte for byte.
+type spelling struct {
+	id, lc, text          string
+	hasID, hasLC, hasText bool
+}
+
+func (m *Message) spelling() *spelling {
+	if m.found == nil {
+		m.found = new(spelling)
+	}
+	return m.found
+}
+
 // RawID returns the id as Milvus stores it in a checkpoint, as it was found.
 func (m *Message) RawID() string {
-	if m.rawID != "" {
-		return m.rawID
+	if m.found != nil && m.found.hasID {
+		return m.found.id
 	}
 	return m.ID.Raw(m.form)
 }
 
-// SetRawID keeps an id's stored spelling. Spellings equal to the canonical one
-// cost nothing to keep.
+// SetRawID sets the position and keeps its stored spelling. Spellings equal to
+// the canonical one cost nothing to keep; others are copied.
 func (m *Message) SetRawID(id ID, form Form, raw string) {
-	m.ID, m.form, m.rawID = id, form, raw
+	m.ID, m.form = id, form
+	if !id.isRaw(form, raw) {
+		s := m.spelling()
+		s.id, s.hasID = strings.Clone(raw), true
+	}
+}
+
+// TextID returns the readable form of the id as it was found: `ids` of an
+// NDJSON record, else ID.String.
+func (m *Message) TextID() string {
+	if m.found != nil && m.found.hasText {
+		return m.found.text
+	}
+	return m.ID.String()
+}
+
+// SetTextID keeps the readable form of the id where it is not ID.String.
+func (m *Message) SetTextID(text string) {
+	var buf [64]byte
+	if string(m.ID.AppendText(buf[:0])) != text {
+		s := m.spelling()
+		s.text, s.hasText = strings.Clone(text), true
+	}
 }
 
 // RawLastConfirmed returns `_lc` as found; of `_lcs`, the own RawID.
@@ -113,16 +148,19 @@ func (m *Message) RawLastConfirmed() string {
 	switch {
 	case m.Has(LastConfirmedSelf):
 		return m.RawID()
-	case m.rawLC != "":
-		return m.rawLC
+	case m.found != nil && m.found.hasLC:
+		return m.found.lc
 	}
 	return m.LastConfirmed.Raw(m.lcForm)
 }
 
-// SetRawLastConfirmed is SetRawID for the last confirmed id; raw may be "" where
-// Raw(form) gives it back.
+// SetRawLastConfirmed is SetRawID for the last confirmed id.
 func (m *Message) SetRawLastConfirmed(id ID, form Form, raw string) {
-	m.LastConfirmed, m.lcForm, m.rawLC = id, form, raw
+	m.LastConfirmed, m.lcForm = id, form
+	if !id.isRaw(form, raw) {
+		s := m.spelling()
+		s.lc, s.hasLC = strings.Clone(raw), true
+	}
 }
 
 // Form returns what the id's stored spelling carries beyond the position.

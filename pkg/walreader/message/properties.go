@@ -57,3 +57,61 @@ func (p Properties) Size() int {
 	}
 	return n
 }
+
+// Clone copies properties out of a buffer that will be used again: all of them
+// into one string, known keys excepted.
+func (p Properties) Clone() Properties {
+	n := 0
+	for i := range p {
+		n += len(p[i].Value)
+		if knownKey(p[i].Key) == "" {
+			n += len(p[i].Key)
+		}
+	}
+	var b strings.Builder
+	b.Grow(n)
+	out := make(Properties, len(p))
+	put := func(s string) string {
+		from := b.Len()
+		b.WriteString(s)
+		return b.String()[from:] // never reallocated: it was grown to size
+	}
+	for i := range p {
+		if out[i].Key = knownKey(p[i].Key); out[i].Key == "" {
+			out[i].Key = put(p[i].Key)
+		}
+		out[i].Value = put(p[i].Value)
+	}
+	return out
+}
+
+// knownKey returns the constant equal to a key, "" for keys walctl does not know.
+func knownKey(k string) string {
+	switch k {
+	case KeyVersion:
+		return KeyVersion
+	case KeyType:
+		return KeyType
+	case KeyTimeTick:
+		return KeyTimeTick
+	case KeyBarrier:
+		return KeyBarrier
+	case KeyTerm:
+		return KeyTerm
+	case KeyLastConfirmed:
+		return KeyLastConfirmed
+	case KeyLastConfirmedSelf:
+		return KeyLastConfirmedSelf
+	case KeyVChannel:
+		return KeyVChannel
+	case KeyHeader:
+		return KeyHeader
+	case KeyBroadcast:
+		return KeyBroadcast
+	case KeyTxn:
+		return KeyTxn
+	case KeyReplicate:
+		return KeyReplicate
+	}
+	return ""
+}

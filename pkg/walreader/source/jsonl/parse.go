@@ -1,0 +1,103 @@
+package jsonl
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+// parser turns chunks of lines into messages. Each goroutine has its own.
+type parser struct {
+	name    string
+	rng     source.Range
+	dec     message.Decoder
+	rec     record
+	scratch message.Message
+	slab    []message.Message
+}
+
+func (p *parser) chunk(c *chunk) {
+	// One copy of the whole chunk as a string lets every field be a substring;
+	// what a message keeps is cloned out of it, so that it dies with the chunk.
+	text := string(c.buf)
+	c.items = make([]item, 0, bytes.Count(c.buf, []byte{'\n'})+1)
+	at := 0
+	for line := c.line; at < len(c.buf); line++ {
+		end, next := len(c.buf), len(c.buf)
+		if n := bytes.IndexByte(c.buf[at:], '\n'); n >= 0 {
+			end, next = at+n, at+n+1
+		}
+		torn := c.tail && next == len(c.buf)
+		m, err := p.line(c.buf[at:end], text[at:end], line)
+		switch {
+		case err == nil:
+			c.items = append(c.items, item{m: m})
+		case errors.Is(err, errNoRecord):
+		case torn && isCut(c.buf[at:end], err):
+			c.items = append(c.items, item{err: tornTail(p.name, line, c.offset+int64(at))})
+		default:
+			c.items = append(c.items, item{err: corrupt(p.name, line, c.offset+int64(at), err)})
+		}
+		at = next
+	}
+}
+
+// line parses one line. The message returned shares no memory with it.
+func (p *parser) line(b []byte, s string, n int64) (*message.Message, error) {
+	if !scanLine(b, s, &p.rec) {
+		if err := parseAny(b, &p.rec); err != nil {
+			return nil, err
+		}
+	}
+	p.scratch = message.Message{}
+	m := &p.scratch
+	if err := p.rec.fill(m, &p.dec, n-1, p.wants); err != nil {
+		return nil, err
+	}
+	full := m.NeedsFull()
+	if full || p.rng.Props {
+		m.Props = m.Props.Clone()
+	} else {
+		m.Props = nil
+	}
+	// What replay may keep for long stands alone; the rest comes in slabs.
+	if full {
+		out := *m
+		return &out, nil
+	}
+	if len(p.slab) == 0 {
+		p.slab = make([]message.Message, slabRecords)
+	}
+	out := &p.slab[0]
+	p.slab = p.slab[1:]
+	*out = *m
+	return out, nil
+}
+
+func (p *parser) wants(t message.Type) bool {
+	switch p.rng.Payload {
+	case source.PayloadAll:
+		return true
+	case source.PayloadDDL:
+		return t != message.TypeInsert && t != message.TypeDelete && t != message.TypeTimeTick
+	}
+	return false
+}
+
+// isCut tells a last line that stops in the middle from one that is whole but bad.
+func isCut(line []byte, err error) bool {
+	line = bytes.TrimSpace(line)
+	return !bytes.HasSuffix(line, []byte("}")) || strings.Contains(err.Error(), "unexpected end of JSON input")
+}
+
+func tornTail(name string, line, offset int64) error {
+	return fmt.Errorf("%s ends within line %d (byte %d): %w", name, line, offset, source.ErrTornTail)
+}
+
+func corrupt(name string, line, offset int64, cause error) error {
+	return &source.CorruptError{Source: name, Place: fmt.Sprintf("line %d (byte %d)", line, offset), Lost: 1, Cause: cause}
+}

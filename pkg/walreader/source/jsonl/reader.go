@@ -1,0 +1,219 @@
+package jsonl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+// How lines become messages, in the log's order:
+//
+//	feed ── chunks of whole lines ──► parse (several) ──► Next: range, limit
+//	   └──────────── the same chunks, in order ──────────────┘
+const (
+	chunkSize   = 256 << 10
+	maxParsers  = 4
+	slabRecords = 32 // few, so that a message kept does not keep many others
+	closeWait   = 700 * time.Millisecond
+)
+
+// item is a message, or an error in its place.
+type item struct {
+	m   *message.Message
+	err error
+}
+
+// chunk is a run of whole lines on its way.
+type chunk struct {
+	buf    []byte
+	line   int64 // of the first line, from 1
+	offset int64 // of the first line, in the decompressed text
+	tail   bool  // the last line has no newline
+	items  []item
+	end    error // set instead of buf: what the reading ended with
+	done   chan struct{}
+}
+
+type reader struct {
+	src      *Source
+	rng      source.Range
+	file     io.ReadCloser
+	ctx      context.Context
+	cancel   context.CancelFunc
+	order    chan *chunk
+	work     chan *chunk
+	free     chan []byte
+	finished chan struct{} // closed when no goroutine is left
+	once     sync.Once
+
+	sel     selector
+	current []item
+	backend message.Backend
+	failed  error
+}
+
+func newReader(s *Source, f io.ReadCloser, rng source.Range) *reader {
+	parsers := min(maxParsers, runtime.GOMAXPROCS(0))
+	r := &reader{
+		src: s, rng: rng, file: f, sel: selector{rng: rng},
+		order: make(chan *chunk, parsers+2), work: make(chan *chunk, parsers+2),
+		free: make(chan []byte, 2*parsers+4), finished: make(chan struct{}),
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for range parsers {
+		wg.Go(r.parse)
+	}
+	wg.Go(r.feed)
+	go func() { wg.Wait(); close(r.finished) }()
+	return r
+}
+
+// Close implements source.Reader. Where a stream that nobody writes to cannot
+// be closed under its reader, Close does not wait for it beyond a moment.
+func (r *reader) Close() error {
+	var err error
+	r.once.Do(func() {
+		r.cancel()
+		err = r.file.Close()
+		select {
+		case <-r.finished:
+		case <-time.After(closeWait):
+		}
+	})
+	return err
+}
+
+// Next implements source.Reader.
+func (r *reader) Next(ctx context.Context) (*message.Message, error) {
+	for {
+		if it, ok := r.sel.pop(); ok {
+			return it.m, it.err
+		}
+		if r.sel.finished() {
+			return nil, io.EOF
+		}
+		if r.failed != nil {
+			return nil, r.failed
+		}
+		it, err := r.nextItem(ctx)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil, err
+		case err != nil:
+			r.failed = err
+			r.sel.end()
+		default:
+			r.accept(it)
+		}
+	}
+}
+
+// accept hands an item to the selector, having looked at whose ids it has.
+func (r *reader) accept(it item) {
+	if it.m == nil {
+		r.sel.corrupt(it.err)
+		return
+	}
+	b := it.m.ID.Backend
+	if r.backend == message.BackendUnknown {
+		r.backend = b
+		r.src.sawBackend(b)
+		if r.failed = r.sel.adapt(b); r.failed != nil {
+			return
+		}
+	}
+	if b != r.backend {
+		r.sel.corrupt(&source.CorruptError{
+			Source: r.src.name, Place: fmt.Sprintf("record %d", it.m.Ordinal), Lost: 1,
+			Cause: fmt.Errorf("a %s id (%s) in a log of %s ids", b, it.m.TextID(), r.backend),
+		})
+		return
+	}
+	r.sel.push(it.m)
+}
+
+func (r *reader) nextItem(ctx context.Context) (item, error) {
+	for len(r.current) == 0 {
+		var c *chunk
+		select {
+		case c = <-r.order:
+		case <-ctx.Done():
+			return item{}, ctx.Err()
+		case <-r.ctx.Done():
+			return item{}, fmt.Errorf("read %s: %w", r.src.name, os.ErrClosed)
+		}
+		if c.end != nil {
+			return item{}, c.end
+		}
+		select {
+		case <-c.done:
+		case <-r.ctx.Done():
+			return item{}, fmt.Errorf("read %s: %w", r.src.name, os.ErrClosed)
+		}
+		r.current = c.items
+	}
+	it := r.current[0]
+	r.current = r.current[1:]
+	return it, nil
+}
+
+// send puts a chunk into line and, if it has lines, to work.
+func (r *reader) send(c *chunk) bool {
+	c.done = make(chan struct{})
+	select {
+	case r.order <- c:
+	case <-r.ctx.Done():
+		return false
+	}
+	if c.buf == nil {
+		close(c.done)
+		return true
+	}
+	select {
+	case r.work <- c:
+	case <-r.ctx.Done():
+		return false
+	}
+	return true
+}
+
+func (r *reader) parse() {
+	p := parser{name: r.src.name, rng: r.rng}
+	for {
+		select {
+		case <-r.ctx.Done():
+			return
+		case c, ok := <-r.work:
+			if !ok {
+				return
+			}
+			p.chunk(c)
+			select {
+			case r.free <- c.buf[:0]:
+			default:
+			}
+			c.buf = nil
+			close(c.done)
+		}
+	}
+}
+
+// checkRange refuses what would need unbounded memory.
+func checkRange(r source.Range) error {
+	if r.From.Offset < -maxLookback || r.To.Offset < -maxLookback {
+		return fmt.Errorf("a bound may reach at most %d records back in record lines: name an id instead", maxLookback)
+	}
+	if r.Limit < 0 {
+		return errors.New("a limit of records cannot be negative")
+	}
+	return nil
+}

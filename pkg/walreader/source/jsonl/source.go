@@ -1,0 +1,115 @@
+package jsonl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+// ErrConsumed: a stream such as standard input can be read once.
+var ErrConsumed = errors.New("a stream can be read only once: save it to a file and name that")
+
+// Source is a WAL in a file or stream of record lines.
+type Source struct {
+	name   string
+	open   func() (io.ReadCloser, error)
+	stream bool
+
+	mu       sync.Mutex
+	consumed bool
+	backend  message.Backend
+}
+
+// Open names a file; it is opened when it is read. The file may be compressed.
+func Open(path string) *Source {
+	return &Source{name: path, open: func() (io.ReadCloser, error) {
+		f, err := os.Open(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%w: %w", source.ErrNotFound, err)
+		}
+		return f, err
+	}}
+}
+
+// FromReader reads a stream under the given name. It can be opened once, and
+// its Bounds cannot be told. Where r is an io.Closer, closing the reader closes it.
+func FromReader(name string, r io.Reader) *Source {
+	return &Source{name: name, stream: true, open: func() (io.ReadCloser, error) {
+		if c, ok := r.(io.ReadCloser); ok {
+			return c, nil
+		}
+		return io.NopCloser(r), nil
+	}}
+}
+
+// Describe implements source.Source. The backend is known once a record was read.
+func (s *Source) Describe() source.Description {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return source.Description{Kind: "jsonl", Location: s.name, Backend: s.backend}
+}
+
+// Bounds reads a file from end to end without its payloads. Records that cannot
+// be read are left out. On a stream it fails with ErrConsumed: its end is not known.
+func (s *Source) Bounds(ctx context.Context) (source.Bounds, error) {
+	if s.stream {
+		return source.Bounds{Records: -1}, fmt.Errorf("find the end of %s: %w", s.name, ErrConsumed)
+	}
+	r, err := s.Open(ctx, source.Range{})
+	if err != nil {
+		return source.Bounds{}, err
+	}
+	defer func() { _ = r.Close() }()
+	b := source.Bounds{Empty: true}
+	err = source.Each(ctx, r, func(m *message.Message) error {
+		if b.Empty {
+			b.First, b.Empty = m.ID, false
+		}
+		b.Last = m.ID
+		b.Records++
+		return nil
+	}, func(*source.CorruptError) error { return nil })
+	if errors.Is(err, source.ErrTornTail) {
+		err = nil
+	}
+	return b, err
+}
+
+// Open implements source.Source. A bound whose id is of another backend than
+// the log fails at the first record, wrapping message.ErrBadID.
+func (s *Source) Open(ctx context.Context, r source.Range) (source.Reader, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := checkRange(r); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	if s.stream && s.consumed {
+		s.mu.Unlock()
+		return nil, fmt.Errorf("read %s: %w", s.name, ErrConsumed)
+	}
+	s.consumed = true
+	s.mu.Unlock()
+	f, err := s.open()
+	if err != nil {
+		return nil, fmt.Errorf("open a log of record lines: %w", err)
+	}
+	return newReader(s, f, r), nil
+}
+
+// Close implements source.Source; readers are closed on their own.
+func (s *Source) Close() error { return nil }
+
+func (s *Source) sawBackend(b message.Backend) {
+	s.mu.Lock()
+	s.backend = b
+	s.mu.Unlock()
+}
