@@ -10,6 +10,9 @@ type Columns struct {
 
 	A, B  []int64
 	Batch []int32
+	// BatchSize is the number of messages in the row's Pulsar entry as its id
+	// tells it; 0 = not told. A reader that does not keep it leaves the slice nil.
+	BatchSize []int32
 
 	Version                        []int8
 	Type                           []Type
@@ -56,7 +59,7 @@ func (m *Message) NeedsFull() bool {
 func (c *Columns) Reset() {
 	v := c.VChannels
 	*c = Columns{
-		A: c.A[:0], B: c.B[:0], Batch: c.Batch[:0], Version: c.Version[:0], Type: c.Type[:0], Flags: c.Flags[:0],
+		A: c.A[:0], B: c.B[:0], Batch: c.Batch[:0], BatchSize: c.BatchSize[:0], Version: c.Version[:0], Type: c.Type[:0], Flags: c.Flags[:0],
 		TimeTick: c.TimeTick[:0], Barrier: c.Barrier[:0], Term: c.Term[:0], VChannel: c.VChannel[:0],
 		Collection: c.Collection[:0], Partition: c.Partition[:0], Segment: c.Segment[:0],
 		Rows: c.Rows[:0], BinarySize: c.BinarySize[:0], LCA: c.LCA[:0], LCB: c.LCB[:0], LCBatch: c.LCBatch[:0],
@@ -72,6 +75,7 @@ func (c *Columns) Append(m *Message, vchannel uint32) {
 		c.Ordinal, c.Backend = m.Ordinal, m.ID.Backend
 	}
 	c.A, c.B, c.Batch = append(c.A, m.ID.A), append(c.B, m.ID.B), append(c.Batch, m.ID.Batch)
+	c.BatchSize = append(c.BatchSize, m.form.BatchSize)
 	c.Version, c.Type, c.Flags = append(c.Version, m.Version), append(c.Type, m.Type), append(c.Flags, m.Flags)
 	c.TimeTick, c.Barrier = append(c.TimeTick, m.TimeTick), append(c.Barrier, m.Barrier)
 	c.Term, c.VChannel = append(c.Term, m.Term), append(c.VChannel, vchannel)
