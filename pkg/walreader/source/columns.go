@@ -86,14 +86,16 @@ func (g *gatherer) vchannel(v string) uint32 {
 func Each(ctx context.Context, r Reader, fn func(*message.Message) error, onCorrupt func(*CorruptError) error) error {
 	for {
 		m, err := r.Next(ctx)
-		var corrupt *CorruptError
 		switch {
 		case err == nil:
 			err = fn(m)
 		case errors.Is(err, io.EOF):
 			return nil
-		case onCorrupt != nil && errors.As(err, &corrupt):
-			err = onCorrupt(corrupt)
+		case onCorrupt != nil:
+			var corrupt *CorruptError // here, so that a sound read allocates nothing
+			if errors.As(err, &corrupt) {
+				err = onCorrupt(corrupt)
+			}
 		}
 		if err != nil {
 			return err

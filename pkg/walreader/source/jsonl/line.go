@@ -157,21 +157,25 @@ func (r *record) place(m *message.Message) error {
 	default:
 		backend = message.BackendPulsar
 	}
-	text, textErr := message.ParseText(backend, r.ids)
 	if !r.hasID {
-		m.ID = text
+		id, err := message.ParseText(backend, r.ids)
+		m.ID = id
 		m.SetTextID(r.ids)
-		return textErr
+		return err
 	}
 	id, form, err := message.ParseRaw(backend, r.id)
-	switch {
-	case err != nil && textErr != nil:
-		return err
-	case err != nil:
-		m.Defects = append(m.Defects, message.Defect{Property: "id", Cause: err.Error(), Fatal: true})
-		id = text
-	case textErr != nil || id != text:
-		m.Defects = append(m.Defects, message.Defect{Property: "id", Cause: fmt.Sprintf("names %s, but the readable form says %.60q", id, r.ids)})
+	var buf [64]byte
+	if err != nil || string(id.AppendText(buf[:0])) != r.ids {
+		text, textErr := message.ParseText(backend, r.ids)
+		switch {
+		case err != nil && textErr != nil:
+			return err
+		case err != nil:
+			m.Defects = append(m.Defects, message.Defect{Property: "id", Cause: err.Error(), Fatal: true})
+			id = text
+		case textErr != nil || id != text:
+			m.Defects = append(m.Defects, message.Defect{Property: "id", Cause: fmt.Sprintf("names %s, but the readable form says %.60q", id, r.ids)})
+		}
 	}
 	m.SetRawID(id, form, r.id)
 	m.SetTextID(r.ids)
