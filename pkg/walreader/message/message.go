@@ -193,3 +193,30 @@ func ComputeChecksum(p Properties, payload []byte) uint64 {
 	_, _ = d.Write(payload)
 	return d.Sum64()
 }
+
+// SetID sets the position whose stored and readable spellings are the canonical
+// ones: what a reader that keeps ids as numbers calls. It costs nothing.
+func (m *Message) SetID(id ID, form Form) { m.ID, m.form = id, form }
+
+// SetLastConfirmed is SetID for the last confirmed id.
+func (m *Message) SetLastConfirmed(id ID, form Form) { m.LastConfirmed, m.lcForm = id, form }
+
+// Kept returns the spellings of the id, of the last confirmed id and of the
+// readable form that were kept because they are not the canonical ones; nil for
+// each that is.
+func (m *Message) Kept() (id, lc, text *string) {
+	if m.found == nil {
+		return nil, nil, nil
+	}
+	f := *m.found
+	if f.hasID {
+		id = &f.id
+	}
+	if f.hasLC {
+		lc = &f.lc
+	}
+	if f.hasText {
+		text = &f.text
+	}
+	return id, lc, text
+}
