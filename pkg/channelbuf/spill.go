@@ -1,0 +1,55 @@
+package channelbuf
+
+import (
+	"fmt"
+	"hash/crc32"
+	"os"
+)
+
+// spillFile is one buffer's temporary file. Chunks are only ever appended.
+type spillFile struct {
+	f    *os.File
+	size int64
+}
+
+func openSpill(dir string) (*spillFile, error) {
+	f, err := os.CreateTemp(dir, "walctl-spill-*")
+	if err != nil {
+		return nil, fmt.Errorf("spill a channel buffer: %w", err)
+	}
+	return &spillFile{f: f}, nil
+}
+
+// put moves a chunk's data to the file.
+func (s *spillFile) put(c *chunk) error {
+	if _, err := s.f.WriteAt(c.data, s.size); err != nil {
+		return fmt.Errorf("spill %d bytes of a channel buffer to %s: %w", len(c.data), s.f.Name(), err)
+	}
+	c.off, c.crc, c.data = s.size, checksum(c.data), nil
+	s.size += c.size
+	return nil
+}
+
+// get reads a chunk's data back; p is scratch.
+func (s *spillFile) get(c *chunk, p []byte) ([]byte, error) {
+	if int64(cap(p)) < c.size {
+		p = make([]byte, c.size)
+	}
+	p = p[:c.size]
+	if _, err := s.f.ReadAt(p, c.off); err != nil {
+		return nil, fmt.Errorf("read back %d spilled bytes at %d of %s: %w", c.size, c.off, s.f.Name(), err)
+	}
+	if checksum(p) != c.crc {
+		return nil, fmt.Errorf("read back %d spilled bytes at %d of %s: checksum differs", c.size, c.off, s.f.Name())
+	}
+	return p, nil
+}
+
+// close removes the file. Nobody can act on a temporary file that will not go,
+// and its data is needed no more.
+func (s *spillFile) close() {
+	_ = s.f.Close()
+	_ = os.Remove(s.f.Name())
+}
+
+func checksum(p []byte) uint32 { return crc32.Checksum(p, crc32.MakeTable(crc32.Castagnoli)) }
