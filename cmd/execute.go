@@ -1,0 +1,137 @@
+// Package cmd is walctl's command line: one thin file a command. A command is an
+// options struct, newXCmd(f, runF) that reads the flags, and runX(ctx, f, opts)
+// that does the work; tests give their own runF.
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/walctl/walctl/internal/cli"
+)
+
+// closeGrace is how long a command may take to end after Ctrl-C.
+const closeGrace = 900 * time.Millisecond
+
+// Execute runs the command line and returns the exit code.
+func Execute() int {
+	signal.Ignore(syscall.SIGPIPE) // a closed pipe is an error to handle, not a death
+	f := &cli.Factory{IO: cli.SystemStreams(), Now: time.Now, Getenv: os.Getenv, Version: version}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+
+	done := make(chan int, 1)
+	go func() { done <- Run(ctx, f, os.Args[1:]) }()
+	select {
+	case code := <-done:
+		return code
+	case <-signals:
+		cancel(cli.ErrInterrupted)
+	}
+	select {
+	case <-done:
+	case <-signals:
+	case <-time.After(closeGrace):
+	}
+	return int(cli.CodeInterrupted)
+}
+
+// Run runs one command line and returns the exit code. What went wrong is told
+// on stderr, once.
+func Run(ctx context.Context, f *cli.Factory, args []string) int {
+	root := newRootCmd(f)
+	root.SetArgs(args)
+	root.SetIn(f.IO.In)
+	root.SetOut(f.IO.Out)
+	root.SetErr(f.IO.Err)
+	err := root.ExecuteContext(ctx)
+	if flushErr := f.Flush(); flushErr != nil && err == nil {
+		err = fmt.Errorf("write the answer: %w", flushErr)
+	}
+	err = usage(err)
+	code := cli.CodeOf(err)
+	if !cli.Silent(err) && !f.Quiet {
+		fmt.Fprintf(f.IO.Err, "walctl: %v\n", err)
+	}
+	return int(code)
+}
+
+// usage finds the errors of cobra itself, which have no type: they come before
+// any command runs.
+func usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, start := range []string{"unknown command", "unknown flag", "unknown shorthand", "flag needs an argument",
+		"invalid argument", "required flag", "if any flags in the group", "bad flag syntax", "accepts ", "requires at least"} {
+		if strings.HasPrefix(err.Error(), start) {
+			return &cli.UsageError{Err: fmt.Errorf("%s; see `walctl --help`", strings.TrimRight(err.Error(), "\n"))}
+		}
+	}
+	return err
+}
+
+func newRootCmd(f *cli.Factory) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "walctl COMMAND [WAL…] [flags]",
+		Short: "Read, check and repair the write-ahead log of a Milvus streaming node",
+		Long: `walctl reads the write-ahead log of a Milvus streaming node wherever it lies,
+tells what is in it and whether it is sound, and repairs what a restart would
+stumble over.
+
+A WAL is a pchannel name (found through the context; dml_3 is enough where it is
+unambiguous), pulsar://host:6650/tenant/ns/topic, a file or directory, - for
+NDJSON on stdin, or archive:PATH, jsonl:PATH.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			return cli.Usagef("unknown command %q%s; see `walctl --help`", args[0], didYouMean(cmd, args[0]))
+		},
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		var known *cli.UsageError
+		if errors.As(err, &known) {
+			return err
+		}
+		return cli.Usagef("%w; see `%s --help`", err, cmd.CommandPath())
+	})
+	f.Bind(root)
+	root.CompletionOptions.HiddenDefaultCmd = false
+	root.AddCommand(commands(f)...)
+	root.SetUsageTemplate(usageTemplate)
+	return root
+}
+
+func didYouMean(root *cobra.Command, word string) string {
+	root.SuggestionsMinimumDistance = 2
+	if s := root.SuggestionsFor(word); len(s) > 0 {
+		return fmt.Sprintf(" (did you mean %s?)", strings.Join(s, ", "))
+	}
+	return ""
+}
+
+// exists tells whether this walctl has a command, so that no hint names another.
+func exists(root *cobra.Command) func(string) bool {
+	return func(name string) bool {
+		for _, c := range root.Commands() {
+			if c.Name() == name && !c.Hidden {
+				return true
+			}
+		}
+		return false
+	}
+}

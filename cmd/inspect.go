@@ -1,0 +1,189 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/walctl/walctl/internal/cli"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+type inspectOptions struct {
+	wal     string // "" = every pchannel of the context
+	source  cli.WALFlags
+	place   cli.RangeFlags
+	filter  cli.FilterFlags
+	output  cli.Output
+	stats   string // "", or what to count by
+	records bool
+	id      string
+	data    bool
+	follow  bool
+	exists  func(string) bool
+}
+
+func newInspectCmd(f *cli.Factory, runF func(context.Context, *inspectOptions) error) *cobra.Command {
+	opts := &inspectOptions{}
+	if runF == nil {
+		runF = func(ctx context.Context, o *inspectOptions) error { return runInspect(ctx, f, o) }
+	}
+	cmd := &cobra.Command{
+		Use:   "inspect [WAL]",
+		Short: "Show what is in a log",
+		Long: `Show what is in a log: its range, time span and terms, counts and bytes by type,
+transactions, and what lies behind the last TimeTick. Without a WAL: one line for
+every pchannel of the context.
+
+` + cli.RangeHelp + `
+
+A row's data, and what other messages carry as payload, is shown with --data only.`,
+		Example: `walctl inspect dml_3
+walctl inspect ./evidence --stats=vchannel
+walctl inspect dml_3 --records --from -2h --type Insert,Delete --limit 20
+walctl inspect dml_3 --id 15/1517/0 --data
+walctl inspect dml_3 --records -o ndjson --data > dml_3.jsonl
+walctl inspect dml_3 -f --records`,
+		Args: cli.Args(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				opts.wal = args[0]
+			}
+			opts.exists = exists(cmd.Root())
+			if err := opts.check(); err != nil {
+				return err
+			}
+			return runF(cmd.Context(), opts)
+		},
+	}
+	p := cmd.Flags()
+	p.StringVar(&opts.stats, "stats", "", "count by `type,vchannel,size,term` (default: all of them)")
+	p.Lookup("stats").NoOptDefVal = "type,vchannel,size,term"
+	p.BoolVar(&opts.records, "records", false, "list the messages")
+	p.StringVar(&opts.id, "id", "", "show one message in full, by its `ID`")
+	p.BoolVar(&opts.data, "data", false, "show payloads: rows, and what other messages carry")
+	p.BoolVarP(&opts.follow, "follow", "f", false, "with --records: wait for more at the end")
+	cli.AddOutput(cmd, &opts.output)
+	opts.place.Add(cmd)
+	opts.filter.Add(cmd)
+	opts.source.Add(cmd)
+	return cli.Finish(f, cmd, cli.CodeCorrupt, cli.CodeRefused, cli.CodePartial)
+}
+
+func (o *inspectOptions) check() error {
+	for _, by := range o.statsBy() {
+		if by != "type" && by != "vchannel" && by != "size" && by != "term" {
+			return cli.Usagef("--stats=%s: count by type, vchannel, size or term", by)
+		}
+	}
+	modes := 0
+	for _, on := range []bool{o.stats != "", o.records, o.id != ""} {
+		if on {
+			modes++
+		}
+	}
+	switch {
+	case modes > 1:
+		return cli.Usagef("--stats, --records and --id are different questions: ask one")
+	case o.follow && !o.records:
+		return cli.Usagef("-f follows records: add --records")
+	case o.data && !o.records && o.id == "":
+		return cli.Usagef("--data shows payloads of --records or --id: add one of them")
+	case o.data && o.records && o.output != cli.NDJSON:
+		return cli.Usagef("--records --data needs -o ndjson: payloads have no column")
+	case o.follow && o.output != cli.Table && o.output != cli.Wide && o.output != cli.NDJSON:
+		return cli.Usagef("-f has no end: use -o table, wide or ndjson")
+	case o.wal == "" && modes > 0 && !o.filter.ListsTypes():
+		return cli.Usagef("name the WAL to look into")
+	}
+	return nil
+}
+
+func (o *inspectOptions) statsBy() []string {
+	if o.stats == "" {
+		return nil
+	}
+	return strings.Split(o.stats, ",")
+}
+
+func runInspect(ctx context.Context, f *cli.Factory, o *inspectOptions) error {
+	if o.filter.ListsTypes() {
+		return cli.PrintTypes(f.Out())
+	}
+	if o.wal == "" {
+		return inspectAll(ctx, f, o)
+	}
+	filter, err := o.filter.Filter()
+	if err != nil {
+		return err
+	}
+	s, err := f.OpenWAL(ctx, o.wal, o.source)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	switch {
+	case o.id != "":
+		return inspectID(ctx, f, o, s)
+	case o.records:
+		return inspectRecords(ctx, f, o, s, filter)
+	}
+	return inspectOverview(ctx, f, o, s, filter)
+}
+
+// damage gathers what could not be read, for the exit code and the report.
+type damage struct {
+	f      *cli.Factory
+	places []badPlace
+	torn   string
+	lost   int64
+	first  error
+}
+
+type badPlace struct {
+	Place string `json:"place"`
+	Cause string `json:"cause"`
+	Lost  int64  `json:"lost"` // records; −1 = unknown
+}
+
+// maxBadPlaces bounds the list of a hopeless log; all are counted.
+const maxBadPlaces = 1000
+
+// see sorts a read error: io.EOF and a torn tail end the read well, a corrupt
+// place is noted and reading goes on, anything else is returned.
+func (d *damage) see(err error) (more bool, fatal error) {
+	var corrupt *source.CorruptError
+	switch {
+	case errors.Is(err, io.EOF):
+		return false, nil
+	case errors.As(err, &corrupt):
+		if d.first == nil {
+			d.first = err
+		}
+		if len(d.places) < maxBadPlaces {
+			d.places = append(d.places, badPlace{corrupt.Place, fmt.Sprint(corrupt.Cause), corrupt.Lost})
+			d.f.Notef("corrupt: %v", err)
+		}
+		d.lost++
+		return true, nil
+	case errors.Is(err, source.ErrTornTail):
+		d.torn = err.Error()
+		d.f.Notef("note: %v; everything before it was read", err)
+		return false, nil
+	}
+	return false, err
+}
+
+func (d *damage) err() error {
+	if d.first == nil {
+		return nil
+	}
+	if d.lost == 1 {
+		return cli.Reported(d.first)
+	}
+	return fmt.Errorf("%d places could not be read, the first: %w", d.lost, d.first)
+}

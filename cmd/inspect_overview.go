@@ -1,0 +1,355 @@
+package cmd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/walctl/walctl/internal/cli"
+	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+// inspectReport is the JSON answer of an overview.
+type inspectReport struct {
+	render.Header
+	First    string        `json:"first"`
+	Last     string        `json:"last"`
+	Records  int64         `json:"records"`
+	Bytes    int64         `json:"bytes"`
+	Rows     uint64        `json:"rows"`
+	From     string        `json:"from"` // of the smallest TimeTick
+	To       string        `json:"to"`   // of the largest
+	Openings int64         `json:"openings"`
+	Terms    []groupReport `json:"terms"`
+	Types    []groupReport `json:"types"`
+	VChans   []groupReport `json:"vchannels"`
+	Sizes    []groupReport `json:"sizes,omitempty"`
+	Txns     txnReport     `json:"transactions"`
+	TimeTick tickReport    `json:"time_tick"`
+	Tail     int           `json:"unconfirmed_tail"` // messages above the last TimeTick
+	Behind   int64         `json:"behind_time_tick"` // messages a later reader drops
+	Defects  int64         `json:"undecodable"`      // messages with a defect in their envelope
+	Torn     string        `json:"torn_tail,omitempty"`
+	Damage   []badPlace    `json:"damage,omitempty"`
+}
+
+type groupReport struct {
+	Name string `json:"name"`
+	count
+	Last string `json:"last"`
+}
+
+type txnReport struct {
+	Begun      int64 `json:"begun"`
+	Committed  int64 `json:"committed"`
+	RolledBack int64 `json:"rolled_back"`
+	Open       int   `json:"open"` // neither committed nor rolled back: open, expired or failed
+}
+
+type tickReport struct {
+	Persisted int64  `json:"persisted"`
+	LastID    string `json:"last_id"`
+	Last      uint64 `json:"last,string"`
+	LastTime  string `json:"last_time"`
+}
+
+func inspectOverview(ctx context.Context, f *cli.Factory, o *inspectOptions, s source.Source, filter *cli.Filter) error {
+	rng, err := o.place.Range(ctx, f.EnvOf(s))
+	if err != nil {
+		return err
+	}
+	t, bad, err := count1(ctx, f, s, rng, filter)
+	if err != nil {
+		return err
+	}
+	r := t.report(cli.DescribeWAL(s), bad)
+	if err := writeOverview(f, o, &r); err != nil {
+		return err
+	}
+	return bad.err()
+}
+
+// count1 reads a range once and counts.
+func count1(ctx context.Context, f *cli.Factory, s source.Source, rng source.Range, filter *cli.Filter) (*tally, *damage, error) {
+	show, done := f.Progress("inspect")
+	defer done()
+	r, err := source.OpenColumns(ctx, s, rng)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer r.Close()
+	t, bad := newTally(filter), &damage{f: f}
+	for {
+		c, err := r.NextColumns(ctx)
+		if err == nil {
+			t.add(c)
+			show(t.all.Messages, t.all.Bytes, -1)
+			continue
+		}
+		more, fatal := bad.see(err)
+		if fatal != nil {
+			return nil, nil, fatal
+		}
+		if !more {
+			return t, bad, nil
+		}
+	}
+}
+
+func (t *tally) report(wal render.WAL, bad *damage) inspectReport {
+	r := inspectReport{
+		Header: render.NewHeader("inspect", wal, nil),
+		First:  t.first.String(), Last: t.last.String(),
+		Records: t.all.Messages, Bytes: t.all.Bytes, Rows: t.all.Rows,
+		From: render.RFC3339(render.TickTime(t.firstTick)), To: render.RFC3339(render.TickTime(t.all.LastTick)),
+		Openings: t.openings, Tail: len(t.behind), Behind: t.behindTimeTick, Defects: t.messagesWithDefects,
+		Txns: txnReport{t.begun, t.committed, t.rolled, len(t.open)},
+		TimeTick: tickReport{t.timeTicks, t.lastPersistedID.String(), t.lastPersisted,
+			render.RFC3339(render.TickTime(t.lastPersisted))},
+		Torn: bad.torn, Damage: bad.places,
+	}
+	if r.WAL.Backend == "" && t.all.Messages > 0 {
+		r.WAL.Backend = t.first.Backend.String()
+	}
+	for typ, c := range t.types {
+		r.Types = append(r.Types, named(typ.String(), c))
+	}
+	slices.SortFunc(r.Types, func(a, b groupReport) int {
+		return cmp.Or(cmp.Compare(b.Messages, a.Messages), cmp.Compare(a.Name, b.Name))
+	})
+	for i := range t.vchannels {
+		if t.vchannels[i].Messages > 0 {
+			r.VChans = append(r.VChans, named(t.names[i], &t.vchannels[i]))
+		}
+	}
+	slices.SortFunc(r.VChans, func(a, b groupReport) int { return cmp.Compare(a.Name, b.Name) })
+	terms := []int64{}
+	for term := range t.terms {
+		terms = append(terms, term)
+	}
+	slices.Sort(terms)
+	for _, term := range terms {
+		r.Terms = append(r.Terms, named(fmt.Sprint(term), t.terms[term]))
+	}
+	for i := range t.sizes {
+		if t.sizes[i].Messages > 0 {
+			r.Sizes = append(r.Sizes, named(sizeName(i), &t.sizes[i]))
+		}
+	}
+	return r
+}
+
+func named(name string, c *count) groupReport {
+	return groupReport{name, *c, render.RFC3339(render.TickTime(c.LastTick))}
+}
+
+// sizeName is the range of sizes whose highest bit is bit.
+func sizeName(bit int) string {
+	if bit == 0 {
+		return "0 B"
+	}
+	return "< " + render.HumanBytes(1<<bit)
+}
+
+func writeOverview(f *cli.Factory, o *inspectOptions, r *inspectReport) error {
+	switch o.output {
+	case cli.JSON:
+		return render.JSON(f.Out(), r)
+	case cli.NDJSON:
+		for _, g := range append(slices.Clone(r.Types), r.VChans...) {
+			if err := render.NDJSON(f.Out(), g); err != nil {
+				return err
+			}
+		}
+		return nil
+	case cli.CSV:
+		return groupTable("type", r.Types).CSV(f.Out())
+	}
+	if o.stats == "" {
+		if err := writeHead(f, r); err != nil {
+			return err
+		}
+	}
+	by := o.statsBy()
+	if by == nil {
+		by = []string{"type"}
+		if len(r.VChans) > 1 && o.output == cli.Wide {
+			by = append(by, "vchannel")
+		}
+	}
+	return writeGroups(f, o.output, r, by)
+}
+
+func writeGroups(f *cli.Factory, output cli.Output, r *inspectReport, by []string) error {
+	for i, word := range by {
+		if i > 0 {
+			if _, err := fmt.Fprintln(f.Out()); err != nil {
+				return err
+			}
+		}
+		groups := map[string][]groupReport{"type": r.Types, "vchannel": r.VChans, "size": r.Sizes, "term": r.Terms}[word]
+		t := groupTable(word, groups)
+		if len(by) > 1 || output == cli.Wide {
+			t.Columns[1].Name = "count"
+		}
+		if err := t.Write(f.Out(), f.Style(output)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func groupTable(word string, groups []groupReport) *render.Table {
+	t := &render.Table{Columns: []render.Column{
+		{Name: word}, {Name: "count", Right: true}, {Name: "bytes", Right: true}, {Name: "rows", Right: true},
+		{Name: "last"}, {Name: "last tt", Wide: true, Right: true},
+	}}
+	for _, g := range groups {
+		name := g.Name
+		if name == "" {
+			name = "(all vchannels)"
+		}
+		rows := render.Count(int64(g.Rows))
+		if g.Rows == 0 {
+			rows.Human = ""
+		}
+		t.Add(render.Text(name), render.Count(g.Messages), render.Bytes(g.Bytes), rows, render.Tick(g.LastTick), render.Number(g.LastTick))
+	}
+	return t
+}
+
+// writeHead prints the lines above the table: where, when, who, and what is odd.
+func writeHead(f *cli.Factory, r *inspectReport) error {
+	name := cmp.Or(r.WAL.PChannel, r.WAL.Location)
+	lines := []string{fmt.Sprintf("%s · %s · %s", render.Clean(name), cmp.Or(r.WAL.Kind, "log"), cmp.Or(r.WAL.Backend, "empty"))}
+	if r.Records == 0 {
+		lines = append(lines, "no records")
+	} else {
+		from, _ := time.Parse(time.RFC3339, r.From)
+		to, _ := time.Parse(time.RFC3339, r.To)
+		lines = append(lines,
+			fmt.Sprintf("%s … %s · %s · %s", r.First, r.Last, render.HumanSpan(from, to), termSpan(r)),
+			fmt.Sprintf("%s records, %s · %s openings · unconfirmed tail %s", render.Thousands(r.Records),
+				render.HumanBytes(r.Bytes), render.Thousands(r.Openings), render.Thousands(int64(r.Tail))))
+	}
+	if r.Txns.Begun > 0 {
+		lines = append(lines, fmt.Sprintf("transactions %s: %s committed, %s rolled back, %s without an end",
+			render.Thousands(r.Txns.Begun), render.Thousands(r.Txns.Committed), render.Thousands(r.Txns.RolledBack), render.Thousands(int64(r.Txns.Open))))
+	}
+	if r.Behind > 0 {
+		lines = append(lines, fmt.Sprintf("%s messages lie behind a TimeTick: no later reader delivers them", render.Thousands(r.Behind)))
+	}
+	if r.Defects > 0 {
+		lines = append(lines, fmt.Sprintf("%s messages have an undecodable envelope", render.Thousands(r.Defects)))
+	}
+	for _, l := range lines {
+		if _, err := fmt.Fprintln(f.Out(), l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func termSpan(r *inspectReport) string {
+	switch n := len(r.Terms); n {
+	case 0:
+		return "no term"
+	case 1:
+		return "term " + r.Terms[0].Name
+	default:
+		return "terms " + r.Terms[0].Name + "–" + r.Terms[n-1].Name
+	}
+}
+
+// pchannelReport is one line of the table of all pchannels.
+type pchannelReport struct {
+	PChannel string `json:"pchannel"`
+	First    string `json:"first"`
+	Last     string `json:"last"`
+	Records  int64  `json:"records"` // −1 = not known without reading
+	LastTick uint64 `json:"last_time_tick,string"`
+	LastTime string `json:"last_time"`
+	Error    string `json:"error,omitempty"`
+}
+
+func inspectAll(ctx context.Context, f *cli.Factory, o *inspectOptions) error {
+	names, err := f.PChannels(ctx, o.source)
+	if err != nil {
+		return err
+	}
+	reports := []pchannelReport{}
+	var failed error
+	for _, name := range names {
+		r, err := glance(ctx, f, o, name)
+		if err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			r.Error, failed = err.Error(), fmt.Errorf("%w: %s: %w", cli.ErrPartial, name, err)
+		}
+		reports = append(reports, r)
+	}
+	return errors.Join(writeAll(f, o, reports), failed)
+}
+
+// glance reads the two ends of a pchannel.
+func glance(ctx context.Context, f *cli.Factory, o *inspectOptions, name string) (pchannelReport, error) {
+	r := pchannelReport{PChannel: name, Records: -1}
+	s, err := f.OpenWAL(ctx, name, o.source)
+	if err != nil {
+		return r, err
+	}
+	defer s.Close()
+	b, err := s.Bounds(ctx)
+	if err != nil || b.Empty {
+		return r, err
+	}
+	r.First, r.Last, r.Records = b.First.String(), b.Last.String(), b.Records
+	end := source.Bound{Kind: source.AtID, ID: b.Last}
+	rd, err := s.Open(ctx, source.Range{From: end, To: end})
+	if err != nil {
+		return r, err
+	}
+	defer rd.Close()
+	m, err := rd.Next(ctx)
+	if err != nil {
+		return r, err
+	}
+	r.LastTick, r.LastTime = m.TimeTick, render.RFC3339(render.TickTime(m.TimeTick))
+	return r, nil
+}
+
+func writeAll(f *cli.Factory, o *inspectOptions, reports []pchannelReport) error {
+	switch o.output {
+	case cli.JSON:
+		return render.JSON(f.Out(), struct {
+			render.Header
+			PChannels []pchannelReport `json:"pchannels"`
+		}{render.NewHeader("inspect", render.WAL{}, nil), reports})
+	case cli.NDJSON:
+		for _, r := range reports {
+			if err := render.NDJSON(f.Out(), r); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	t := render.Table{Columns: []render.Column{{Name: "pchannel"}, {Name: "first"}, {Name: "last"}, {Name: "last written"},
+		{Name: "records", Right: true}, {Name: "note"}, {Name: "last tt", Wide: true, Right: true}}}
+	for _, r := range reports {
+		records := render.Count(r.Records)
+		if r.Records < 0 {
+			records = render.Text("?")
+		}
+		t.Add(render.Text(r.PChannel), render.Text(r.First), render.Text(r.Last), render.Tick(r.LastTick), records,
+			render.Text(r.Error), render.Number(r.LastTick))
+	}
+	if o.output == cli.CSV {
+		return t.CSV(f.Out())
+	}
+	return t.Write(f.Out(), f.Style(o.output))
+}

@@ -1,0 +1,75 @@
+package cmd
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+
+	"github.com/walctl/walctl/internal/cli"
+)
+
+func newManCmd(f *cli.Factory) *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:     "man",
+		Short:   "Write the manual pages into a directory",
+		Hidden:  true,
+		Args:    cli.Args(cobra.NoArgs),
+		Example: "walctl man --dir ./man",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return generate(cmd, dir, func(root *cobra.Command) error {
+				return doc.GenManTree(root, &doc.GenManHeader{Title: "WALCTL", Section: "1", Source: "walctl " + f.Version}, dir)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", "man", "where the pages go")
+	return cli.Finish(f, cmd)
+}
+
+func newDocsCmd(f *cli.Factory) *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:     "docs",
+		Short:   "Write the command reference as Markdown into a directory",
+		Hidden:  true,
+		Args:    cli.Args(cobra.NoArgs),
+		Example: "walctl docs --dir docs/commands",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return generate(cmd, dir, func(root *cobra.Command) error {
+				if err := doc.GenMarkdownTree(root, dir); err != nil {
+					return err
+				}
+				return dropCompletion(dir)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", filepath.Join("docs", "commands"), "where the pages go")
+	return cli.Finish(f, cmd)
+}
+
+// generate leaves out the date, so that the same commands give the same pages.
+func generate(cmd *cobra.Command, dir string, gen func(*cobra.Command) error) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("write pages: %w", err)
+	}
+	root := cmd.Root()
+	root.DisableAutoGenTag = true
+	if err := gen(root); err != nil {
+		return fmt.Errorf("write pages into %s: %w", dir, err)
+	}
+	return nil
+}
+
+// dropCompletion removes cobra's own pages about completion scripts of each shell.
+func dropCompletion(dir string) error {
+	pages, err := filepath.Glob(filepath.Join(dir, "walctl_completion_*.md"))
+	for _, p := range pages {
+		if err := os.Remove(p); err != nil {
+			return err
+		}
+	}
+	return err
+}

@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// Finish gives a command what all have in common: the codes it can return in its
+// help, errors told once, by Execute alone, and --timeout.
+//
+//	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt)
+//
+// 0, 1, 2 and 130 are every command's.
+func Finish(f *Factory, cmd *cobra.Command, codes ...Code) *cobra.Command {
+	all := []Code{}
+	for _, c := range Codes() {
+		own := c == CodeOK || c == CodeFailure || c == CodeUsage || c == CodeInterrupted
+		for _, w := range codes {
+			own = own || w == c
+		}
+		if own {
+			all = append(all, c)
+		}
+	}
+	if cmd.Long == "" {
+		cmd.Long = cmd.Short + "."
+	}
+	cmd.Long = strings.TrimSpace(cmd.Long) + "\n\n" + exitHelp(all)
+	cmd.Example = indent(cmd.Example)
+	cmd.SilenceUsage, cmd.SilenceErrors = true, true
+	if run := cmd.RunE; run != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			ctx, cancel := f.Context(cmd.Context())
+			defer cancel()
+			cmd.SetContext(ctx)
+			return withCause(ctx, run(cmd, args))
+		}
+	}
+	return cmd
+}
+
+// withCause says why a context ended instead of that it did.
+func withCause(ctx context.Context, err error) error {
+	if err == nil || !(errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+		return err
+	}
+	if cause := context.Cause(ctx); ctx.Err() != nil && cause != nil {
+		return cause
+	}
+	return err
+}
+
+func indent(example string) string {
+	lines := strings.Split(strings.Trim(example, "\n"), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimRight("  "+strings.TrimSpace(lines[i]), " ")
+	}
+	return strings.TrimRight(strings.Join(lines, "\n"), " \n")
+}
+
+// Args wraps cobra's argument checks so that what they refuse exits 2.
+func Args(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return Usagef("%w; see `%s --help`", err, cmd.CommandPath())
+		}
+		return nil
+	}
+}

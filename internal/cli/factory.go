@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/walctl/walctl/internal/config"
+	"github.com/walctl/walctl/internal/render"
+)
+
+// Factory gives a command everything it needs from outside. Tests build one
+// with buffers, a fixed clock and a map for the environment.
+type Factory struct {
+	IO      *Streams
+	Now     func() time.Time
+	Getenv  func(string) string
+	Version string // of walctl itself
+
+	Quiet      bool
+	NoColor    bool
+	NoProgress bool
+	Timeout    time.Duration
+
+	flags  *pflag.FlagSet // the persistent flags, for the configuration
+	loaded *config.Config
+}
+
+// Bind adds the flags every command has to the root command.
+func (f *Factory) Bind(root *cobra.Command) {
+	p := root.PersistentFlags()
+	p.BoolVarP(&f.Quiet, "quiet", "q", false, "print nothing; the exit code answers")
+	p.BoolVar(&f.NoColor, "no-color", false, "no colour (also: NO_COLOR)")
+	p.BoolVar(&f.NoProgress, "no-progress", false, "no progress on stderr")
+	p.DurationVar(&f.Timeout, "timeout", 0, "end the command after this time (0: never)")
+	config.AddFlags(p)
+	f.flags = p
+}
+
+// Config returns the connection settings: flags, then WALCTL_*, then the context
+// file. It is read when first asked for.
+func (f *Factory) Config() (*config.Config, error) {
+	if f.loaded != nil {
+		return f.loaded, nil
+	}
+	c, err := config.Load(f.flags, f.Getenv)
+	if err != nil {
+		return nil, &UsageError{err}
+	}
+	f.loaded = c
+	return c, nil
+}
+
+// Context bounds a command's context by --timeout.
+func (f *Factory) Context(ctx context.Context) (context.Context, context.CancelFunc) {
+	if f.Timeout <= 0 {
+		return context.WithCancel(ctx)
+	}
+	err := fmt.Errorf("%w: --timeout %s is over", ErrPartial, f.Timeout)
+	return context.WithTimeoutCause(ctx, f.Timeout, err)
+}
+
+// Out returns where data goes: nowhere with -q.
+func (f *Factory) Out() io.Writer {
+	if f.Quiet {
+		return io.Discard
+	}
+	return f.IO.Out
+}
+
+// Style says how tables and reports look on the output.
+func (f *Factory) Style(o Output) render.Style {
+	return render.Style{
+		Terminal: f.IO.OutTTY,
+		Wide:     o == Wide,
+		Color:    f.IO.OutTTY && f.color(),
+		Width:    f.IO.Width,
+		Now:      f.Now(),
+	}
+}
+
+func (f *Factory) color() bool { return !f.NoColor && f.Getenv("NO_COLOR") == "" }
+
+// Notef tells the person at the terminal something that is no data.
+func (f *Factory) Notef(format string, a ...any) {
+	if !f.Quiet {
+		fmt.Fprintf(f.IO.Err, format+"\n", a...)
+	}
+}
+
+// Flush brings buffered data out, as a following command does after each record.
+func (f *Factory) Flush() error { return f.IO.Out.Flush() }

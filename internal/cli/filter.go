@@ -1,0 +1,131 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
+)
+
+// FilterFlags choose messages. Values of one flag are alternatives, different
+// flags must all hold.
+type FilterFlags struct {
+	Types       []string
+	VChannels   []string
+	Collections []string
+}
+
+// Add adds --type, --vchannel and --collection.
+func (f *FilterFlags) Add(cmd *cobra.Command) {
+	p := cmd.Flags()
+	p.StringSliceVar(&f.Types, "type", nil, "only messages of this type, repeatable (`TYPE`; \"list\" prints the names)")
+	p.StringSliceVar(&f.VChannels, "vchannel", nil, "only messages of this vchannel, repeatable; the whole `NAME`, or its end behind - or _")
+	p.StringSliceVar(&f.Collections, "collection", nil, "only messages of this collection `ID`, repeatable")
+	_ = cmd.RegisterFlagCompletionFunc("type", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return typeNames(), cobra.ShellCompDirectiveNoFileComp
+	})
+}
+
+func typeNames() []string {
+	names := []string{}
+	for _, t := range message.Types() {
+		names = append(names, t.String())
+	}
+	return names
+}
+
+// ListsTypes reports whether the names were asked for.
+func (f *FilterFlags) ListsTypes() bool { return slices.Contains(f.Types, "list") }
+
+// PrintTypes prints number and name of every type.
+func PrintTypes(w io.Writer) error {
+	for _, t := range message.Types() {
+		if _, err := fmt.Fprintf(w, "%d\t%s\n", int(t), t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Filter is FilterFlags, read.
+type Filter struct {
+	types       map[message.Type]bool
+	vchannels   []string
+	collections map[int64]bool
+}
+
+// Filter reads the flags.
+func (f *FilterFlags) Filter() (*Filter, error) {
+	out := &Filter{vchannels: f.VChannels}
+	for _, name := range f.Types {
+		t, err := parseType(name)
+		if err != nil {
+			return nil, err
+		}
+		if out.types == nil {
+			out.types = map[message.Type]bool{}
+		}
+		out.types[t] = true
+	}
+	for _, c := range f.Collections {
+		id, err := strconv.ParseInt(c, 10, 64)
+		if err != nil {
+			return nil, Usagef("--collection %q: give the collection's id, a number", c)
+		}
+		if out.collections == nil {
+			out.collections = map[int64]bool{}
+		}
+		out.collections[id] = true
+	}
+	return out, nil
+}
+
+func parseType(name string) (message.Type, error) {
+	if n, err := strconv.ParseUint(name, 10, 16); err == nil {
+		return message.Type(n), nil
+	}
+	for _, t := range message.Types() {
+		if strings.EqualFold(t.String(), name) {
+			return t, nil
+		}
+	}
+	return 0, Usagef("--type %q: no such type; --type list prints the names", name)
+}
+
+// Empty reports whether the filter lets everything pass.
+func (f *Filter) Empty() bool {
+	return f.types == nil && len(f.vchannels) == 0 && f.collections == nil
+}
+
+// Match reports whether a message of these properties passes.
+func (f *Filter) Match(t message.Type, vchannel string, collection int64) bool {
+	return (f.types == nil || f.types[t]) &&
+		(len(f.vchannels) == 0 || f.MatchVChannel(vchannel)) &&
+		(f.collections == nil || f.collections[collection])
+}
+
+// MatchVChannel compares whole names, or their end behind - or _.
+func (f *Filter) MatchVChannel(v string) bool {
+	for _, want := range f.vchannels {
+		if v == want {
+			return true
+		}
+		if rest, ok := strings.CutSuffix(v, want); ok && want != "" && (strings.HasSuffix(rest, "-") || strings.HasSuffix(rest, "_")) {
+			return true
+		}
+	}
+	return false
+}
+
+// Has reports whether a message passes.
+func (f *Filter) Has(m *message.Message) bool { return f.Match(m.Type, m.VChannel, m.Collection) }
+
+// MatchesVChannel reports whether messages of a vchannel can pass.
+func (f *Filter) MatchesVChannel(v string) bool {
+	return len(f.vchannels) == 0 || f.MatchVChannel(v)
+}

@@ -1,0 +1,60 @@
+package cli
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+// Progress returns a callback that draws one line on a stderr terminal, and the
+// function that takes it away again. Elsewhere both do nothing.
+func (f *Factory) Progress(what string) (source.Progress, func()) {
+	if f.Quiet || f.NoProgress || !f.IO.ErrTTY {
+		return func(int64, int64, int64) {}, func() {}
+	}
+	p := &progress{f: f, what: what, start: f.Now()}
+	return p.show, p.done
+}
+
+type progress struct {
+	f     *Factory
+	what  string
+	start time.Time
+	mu    sync.Mutex
+	last  time.Time
+	drawn bool
+}
+
+// progressEvery keeps the line readable and its cost out of every measurement.
+const progressEvery = 200 * time.Millisecond
+
+func (p *progress) show(records, bytes, total int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.f.Now()
+	if now.Sub(p.last) < progressEvery {
+		return
+	}
+	p.last, p.drawn = now, true
+	line := fmt.Sprintf("%s  %s records  %s", p.what, render.Thousands(records), render.HumanBytes(bytes))
+	if d := now.Sub(p.start).Seconds(); d >= 1 {
+		line += fmt.Sprintf("  %s/s", render.Thousands(int64(float64(records)/d)))
+		if total > records && records > 0 {
+			left := time.Duration(d / float64(records) * float64(total-records) * float64(time.Second))
+			line += "  about " + render.HumanDuration(left) + " left"
+		}
+	}
+	fmt.Fprintf(p.f.IO.Err, "\r\x1b[K%s", line)
+}
+
+func (p *progress) done() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.drawn {
+		fmt.Fprint(p.f.IO.Err, "\r\x1b[K")
+		p.drawn = false
+	}
+}

@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/walreader"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+// WALFlags are what a command that reads a WAL takes beside its argument.
+type WALFlags struct {
+	Log          string
+	Parallel     int
+	Rate         int64 // MiB/s
+	Touch        bool
+	TopicExists  bool
+	Subscription string
+}
+
+// Add adds the flags.
+func (w *WALFlags) Add(cmd *cobra.Command) {
+	p := cmd.Flags()
+	p.StringVar(&w.Log, "log", "", "which log, by `NAME` or id, where a place holds several")
+	p.IntVar(&w.Parallel, "parallel", 1, "live: ledger ranges read at once, each its own connection")
+	p.Int64Var(&w.Rate, "rate", 64, "live: read at most this many `MiB/s` (0: no limit)")
+	p.BoolVar(&w.Touch, "touch", false, "live: go on although loading the topic may let the broker delete expired ledgers")
+	p.BoolVar(&w.TopicExists, "topic-exists", false, "live: the topic exists for sure, where the admin port cannot say")
+	p.StringVar(&w.Subscription, "subscription-prefix", "", "live: prefix of the reader's non-durable subscription name")
+}
+
+// OpenWAL opens the log a WAL argument names. The caller closes it.
+func (f *Factory) OpenWAL(ctx context.Context, spec string, w WALFlags) (source.Source, error) {
+	o := walreader.Options{Log: w.Log, Stdin: f.IO.In}
+	if kind, _ := walreader.Split(spec); kind == walreader.KindPulsar || kind == walreader.KindPChannel {
+		c, err := f.Config()
+		if err != nil {
+			return nil, err
+		}
+		if c.Pulsar != "" || len(c.Etcd) > 0 || kind == walreader.KindPulsar {
+			o.Cluster = newCluster(c, w)
+		}
+	}
+	s, err := walreader.Open(ctx, spec, o)
+	var bad *walreader.SpecError
+	if errors.As(err, &bad) {
+		return nil, &UsageError{err}
+	}
+	return s, err
+}
+
+// PChannels lists the pchannels of the context, for commands without a WAL argument.
+func (f *Factory) PChannels(ctx context.Context, w WALFlags) ([]string, error) {
+	c, err := f.Config()
+	if err != nil {
+		return nil, err
+	}
+	if c.Pulsar == "" && len(c.Etcd) == 0 {
+		return nil, Usagef("name a WAL: no cluster is configured whose pchannels could be listed; give --pulsar or --etcd, or `walctl context add`")
+	}
+	return newCluster(c, w).PChannels(ctx)
+}
+
+// DescribeWAL is a source as an answer names it.
+func DescribeWAL(s source.Source) render.WAL {
+	d := s.Describe()
+	w := render.WAL{PChannel: d.PChannel, Kind: d.Kind, Location: d.Location}
+	if d.Backend != 0 {
+		w.Backend = d.Backend.String()
+	}
+	return w
+}

@@ -1,0 +1,132 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"gopkg.in/yaml.v3"
+)
+
+// File is the context file: which clusters there are and which is in use.
+type File struct {
+	Current  string             `yaml:"current,omitempty"`
+	Contexts map[string]Context `yaml:"contexts"`
+}
+
+// Context is one cluster's settings by flag name. It holds no secret, only
+// where secrets lie.
+type Context map[string]string
+
+// maxFile caps what is read as configuration, bytes.
+const maxFile = 64 << 20
+
+// Path returns where the context file lies.
+func Path(flags *pflag.FlagSet, getenv func(string) string) (string, error) {
+	if p := flagOrEnv(flags, getenv, "config"); p != "" {
+		return p, nil
+	}
+	dir := getenv("XDG_CONFIG_HOME")
+	if dir == "" {
+		var err error
+		if dir, err = os.UserConfigDir(); err != nil {
+			return filepath.Join(os.DevNull), nil //nolint:nilerr // without a home there is no file to read
+		}
+	}
+	return filepath.Join(dir, "walctl", "config.yaml"), nil
+}
+
+// ReadFile reads a context file; a missing one is empty.
+func ReadFile(path string) (*File, error) {
+	f := &File{Contexts: map[string]Context{}}
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) || path == os.DevNull {
+		return f, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the context file: %w", err)
+	}
+	if err := yaml.Unmarshal(b, f); err != nil {
+		return nil, fmt.Errorf("read the context file %s: %w; mend or move it", path, err)
+	}
+	if f.Contexts == nil {
+		f.Contexts = map[string]Context{}
+	}
+	for name, c := range f.Contexts {
+		if err := c.check(); err != nil {
+			return nil, fmt.Errorf("context %q in %s: %w", name, path, err)
+		}
+	}
+	return f, nil
+}
+
+// check refuses a key nobody reads: a typed password would otherwise lie there.
+func (c Context) check() error {
+	for k := range c {
+		if !slices.ContainsFunc(fields[:], func(f field) bool { return f.name == k }) {
+			return fmt.Errorf("unknown setting %q", k)
+		}
+	}
+	return nil
+}
+
+// Write saves the file for its owner alone, whole or not at all.
+func (f *File) Write(path string) error {
+	for name, c := range f.Contexts {
+		if err := c.check(); err != nil {
+			return fmt.Errorf("context %q: %w", name, err)
+		}
+		for k, v := range c {
+			if hasUserInfo(v) && !strings.HasSuffix(k, "-file") {
+				return fmt.Errorf("context %q: %s carries a user or password; give secrets in files or WALCTL_* variables", name, k)
+			}
+		}
+	}
+	b, err := yaml.Marshal(f)
+	if err != nil {
+		return fmt.Errorf("write the context file: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("write the context file: %w", err)
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".config-*") // made 0600
+	if err != nil {
+		return fmt.Errorf("write the context file: %w", err)
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(b)
+	err = errors.Join(err, tmp.Sync(), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("write the context file %s: %w", path, err)
+	}
+	return nil
+}
+
+// FromFlags collects the settings given as flags.
+func FromFlags(flags *pflag.FlagSet) Context {
+	c := Context{}
+	for _, f := range fields {
+		if fl := flags.Lookup(f.name); fl != nil && fl.Changed {
+			c[f.name] = fl.Value.String()
+		}
+	}
+	return c
+}
+
+// Names lists the contexts, sorted.
+func (f *File) Names() []string {
+	names := make([]string, 0, len(f.Contexts))
+	for n := range f.Contexts {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}

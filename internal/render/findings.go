@@ -1,0 +1,101 @@
+package render
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/walctl/walctl/pkg/diagnose"
+)
+
+// label is the word a report opens a finding with.
+func label(s diagnose.Severity) string {
+	switch s {
+	case diagnose.SeverityInfo:
+		return "INFO"
+	case diagnose.SeverityWarning:
+		return "WARN"
+	case diagnose.SeverityError:
+		return "ERROR"
+	}
+	return "CRITICAL"
+}
+
+// Findings prints findings worst first: the code and its place, what was seen,
+// what it means.
+//
+//	ERROR  stale-writer  15/1517/0  ×87
+//	       87 messages never reach a reader
+func Findings(w io.Writer, s Style, findings []diagnose.Finding) error {
+	sorted := slices.Clone(findings)
+	slices.SortStableFunc(sorted, func(a, b diagnose.Finding) int { return cmp.Compare(b.Severity, a.Severity) })
+	width := 0
+	for _, f := range sorted {
+		width = max(width, len(f.Code))
+	}
+	for _, f := range sorted {
+		word := fmt.Sprintf("%-8s", label(f.Severity))
+		line := fmt.Sprintf("%s  %-*s  %s", s.Paint(f.Severity.String(), word), width, f.Code, place(f.Where))
+		if f.Count > 1 {
+			line += "  ×" + Thousands(f.Count)
+		}
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " ")); err != nil {
+			return err
+		}
+		for _, text := range []string{f.Meaning, evidence(f.Evidence)} {
+			if text == "" {
+				continue
+			}
+			if _, err := fmt.Fprintf(w, "%10s%s\n", "", Clean(text)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func place(w diagnose.Where) string {
+	parts := []string{}
+	for _, p := range []string{w.PChannel, w.VChannel, w.Key} {
+		if p != "" {
+			parts = append(parts, Clean(p))
+		}
+	}
+	switch {
+	case w.ID != "" && w.To != "" && w.To != w.ID:
+		parts = append(parts, w.ID+" … "+w.To)
+	case w.ID != "":
+		parts = append(parts, w.ID)
+	}
+	return strings.Join(parts, "  ")
+}
+
+func evidence(e []diagnose.Evidence) string {
+	parts := make([]string, len(e))
+	for i := range e {
+		parts[i] = e[i].Name + " " + e[i].Value
+	}
+	return strings.Join(parts, " · ")
+}
+
+// Next prints the commands that follow, each once. exists tells which commands
+// this walctl has: another is never named.
+func Next(w io.Writer, commands []string, exists func(string) bool) error {
+	seen := map[string]bool{}
+	for _, c := range commands {
+		words := strings.Fields(c)
+		if len(words) > 0 && words[0] == "walctl" {
+			words = words[1:]
+		}
+		if len(words) == 0 || seen[c] || !exists(words[0]) {
+			continue
+		}
+		seen[c] = true
+		if _, err := fmt.Fprintf(w, "Next: %s\n", Clean(c)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

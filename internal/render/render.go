@@ -1,0 +1,86 @@
+// Package render is how walctl's answers look: tables, numbers a person reads,
+// findings, JSON. It alone imports tablewriter and lipgloss. Everything it
+// prints goes to the writer it is given.
+package render
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/walctl/walctl/pkg/diagnose"
+)
+
+// Schema is the version of every JSON answer.
+const Schema = "walctl/v1"
+
+// Style says how answers for a person look. Off a terminal, tables are
+// tab-separated with RFC 3339 times and raw numbers.
+type Style struct {
+	Terminal bool
+	Wide     bool
+	Color    bool
+	Width    int       // columns of the terminal, 0 = unknown
+	Now      time.Time // for "expires in"
+}
+
+// Header opens every JSON answer. Embed it; the command's own fields stand beside.
+type Header struct {
+	Schema   string             `json:"schema"`
+	Command  string             `json:"command"`
+	WAL      WAL                `json:"wal"`
+	Findings []diagnose.Finding `json:"findings"`
+}
+
+// WAL names the log an answer is about.
+type WAL struct {
+	PChannel string `json:"pchannel,omitempty"`
+	Kind     string `json:"kind,omitempty"`
+	Location string `json:"location,omitempty"`
+	Backend  string `json:"backend,omitempty"`
+}
+
+// NewHeader returns a header with an empty, not a missing, list of findings.
+func NewHeader(command string, wal WAL, findings []diagnose.Finding) Header {
+	if findings == nil {
+		findings = []diagnose.Finding{}
+	}
+	return Header{Schema: Schema, Command: command, WAL: wal, Findings: findings}
+}
+
+// JSON writes one answer, indented, ids and names as they are.
+func JSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// NDJSON writes one value on one line.
+func NDJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// Clean makes text from a log safe for a terminal: control bytes are shown, not obeyed.
+func Clean(s string) string {
+	if strings.IndexFunc(s, unsafeRune) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if unsafeRune(r) {
+			fmt.Fprintf(&b, "\\x%02x", r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+func unsafeRune(r rune) bool {
+	return r < 0x20 || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+}

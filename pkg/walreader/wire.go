@@ -1,0 +1,47 @@
+package walreader
+
+import (
+	"context"
+	"io"
+	"path/filepath"
+	"slices"
+
+	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
+)
+
+func openStdin(o Options) (source.Source, error) {
+	if o.Stdin == nil {
+		return nil, &SpecError{Spec: "-", Reason: "there is no standard input here"}
+	}
+	return jsonlFromReader("stdin", o.Stdin), nil
+}
+
+// openJSONL opens a record file, or the one of a directory that is meant.
+func openJSONL(spec, place string, o Options) (source.Source, error) {
+	files, err := recordFiles(place)
+	if err != nil { // a file
+		return jsonlOpen(place), nil //nolint:nilerr // not a directory
+	}
+	switch {
+	case o.Log != "" && slices.Contains(files, o.Log):
+		return jsonlOpen(filepath.Join(place, o.Log)), nil
+	case o.Log != "":
+		return nil, &SpecError{Spec: spec, Reason: "holds no log " + o.Log + "; --log takes one of", Choices: files}
+	case len(files) == 1:
+		return jsonlOpen(filepath.Join(place, files[0])), nil
+	case len(files) == 0:
+		return nil, &SpecError{Spec: spec, Reason: "holds no record files"}
+	}
+	return nil, &SpecError{Spec: spec, Reason: "holds several logs; choose one with --log:", Choices: files}
+}
+
+func openArchive(_ context.Context, dir string, _ Options) (source.Source, error) {
+	return nil, &SpecError{Spec: dir, Reason: "archives are not read in this version"}
+}
+
+func isArchive(string) bool { return false }
+
+func jsonlOpen(path string) source.Source { return jsonl.Open(path) }
+
+func jsonlFromReader(name string, r io.Reader) source.Source { return jsonl.FromReader(name, r) }
