@@ -52,7 +52,7 @@ func (c *Columns) LastConfirmed(i int) ID {
 
 // NeedsFull reports whether a row of this message stands in Columns.Full.
 func (m *Message) NeedsFull() bool {
-	return !m.Type.Hot() || m.Flags&(HasBroadcast|HasReplicate|HasCipher|HasOtherProps) != 0 || len(m.Defects) > 0
+	return !m.Type.Hot() || m.Flags&(HasBroadcast|HasReplicate|HasCipher|HasOtherProps|ManyPartitions) != 0 || len(m.Defects) > 0
 }
 
 // Reset empties the columns and keeps their memory and dictionary.

@@ -219,11 +219,15 @@ func (m *Message) collectionHeader(b []byte, n protowire.Number) bool {
 
 // insertHeader sums rows and bytes over the partitions; exactly one today.
 func (m *Message) insertHeader(b []byte) bool {
+	partitions := 0
 	return fields(b, func(n protowire.Number, x uint64, v []byte) bool {
 		switch n {
 		case 1:
 			m.Collection = int64(x)
 		case 2:
+			if partitions++; partitions > 1 {
+				m.Flags |= ManyPartitions
+			}
 			return fields(v, func(n protowire.Number, x uint64, v []byte) bool {
 				switch n {
 				case 1:

@@ -29,6 +29,7 @@ const (
 	PartialUpdate                       // `_puc`
 	HasOtherProps                       // a key this version of walctl does not know
 	HasHeader                           // `_h`
+	ManyPartitions                      // an Insert whose header lists more than one partition
 )
 
 // Message is one persisted message as a WAL backend stores it, with its

@@ -1,0 +1,217 @@
+package recovery
+
+import (
+	"sort"
+
+	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader/message"
+)
+
+// Line is a set of Milvus release lines.
+type Line uint8
+
+// The lines whose rules are known.
+const (
+	Line26   Line = 1 << iota // 2.6.x
+	Line30                    // 3.0.x
+	AllLines = Line26 | Line30
+)
+
+// String names the lines as operators do.
+func (l Line) String() string {
+	switch l {
+	case Line26:
+		return "2.6"
+	case Line30:
+		return "3.0"
+	case AllLines:
+		return "2.6, 3.0"
+	}
+	return "none"
+}
+
+// Code names a kind of issue. Codes are stable: part of the JSON contract.
+type Code string
+
+// What stops a node (docs/rules.md#recovery-obstacles).
+const (
+	CodeCatalogKey        Code = "recovery-catalog-key"           // a key Milvus panics on or gives up at
+	CodeEnvelope          Code = "recovery-envelope-undecodable"  // properties it panics on
+	CodeHeader            Code = "recovery-header-undecodable"    // typed header missing or broken
+	CodeBody              Code = "recovery-body-undecodable"      // DDL payload missing or broken
+	CodeNeverOnWire       Code = "recovery-never-on-wire"         // a consumer-side type, or `_np`
+	CodeUnknownType       Code = "recovery-unknown-type"          // no line knows the type
+	CodeNewerType         Code = "recovery-newer-type"            // an older line panics on it
+	CodeReplicateConfig   Code = "recovery-replicate-config"      // a configuration that panics
+	CodeWALMismatch       Code = "recovery-checkpoint-other-wal"  // the checkpoint is of another WAL
+	CodeCheckpointGone    Code = "recovery-checkpoint-gone"       // its message does not exist any more
+	CodeCheckpointAhead   Code = "recovery-checkpoint-beyond-end" // its message does not exist yet
+	CodeCheckpointBroken  Code = "recovery-checkpoint-unreadable" // its id cannot be parsed
+	CodeNoCheckpoint      Code = "recovery-no-checkpoint"         // collections come from the root coordinator
+	CodeOpeningUnreadable Code = "recovery-opening-unreadable"    // the TimeTick to stop at is not in the log
+	CodeAlterWALStageLost Code = "recovery-alter-wal-stage-lost"  // a WAL switch was cut off between its stages
+	CodeUnreadable        Code = "recovery-log-unreadable"        // a place in the log is corrupt
+	CodeGap               Code = "recovery-log-gap"               // ids are missing
+	CodeIDBackwards       Code = "recovery-id-backwards"          // an id lies before its predecessor
+)
+
+// What loses rows, or only puzzles (docs/rules.md#recovery-quarantine).
+const (
+	CodeVChannelUnknown   Code = "recovery-vchannel-unknown"
+	CodeInsertNoSegment   Code = "recovery-insert-segment-missing"
+	CodeInsertFlushed     Code = "recovery-insert-segment-flushed"
+	CodeInsertNoVChannel  Code = "recovery-insert-vchannel-unknown"
+	CodeInsertDropped     Code = "recovery-insert-vchannel-dropped"
+	CodeInsertNoPartition Code = "recovery-insert-partition-unknown"
+	CodeSegmentSkipped    Code = "recovery-segment-without-vchannel"
+	CodeSegmentOrphan     Code = "recovery-segment-orphan"
+	CodeFlushMissing      Code = "recovery-flush-segment-missing"
+	CodeReplicateState    Code = "recovery-replicate-checkpoint"
+	CodeStale             Code = "recovery-message-stale"
+	CodeDuplicateID       Code = "recovery-duplicate-id"
+	CodeTxnBroken         Code = "recovery-transaction-broken"
+	CodeTxnExpired        Code = "recovery-transaction-expired"
+	CodeTxnDiscarded      Code = "recovery-transaction-discarded"
+)
+
+// Issue is one thing a recovery meets that a healthy log and catalog do not have.
+type Issue struct {
+	Code Code `json:"code"`
+	// Stops names the lines on which a node does not get past this.
+	Stops Line `json:"-"`
+
+	ID       string       `json:"id,omitempty"` // of the message; "" for a catalog key
+	Ordinal  int64        `json:"-"`
+	TimeTick uint64       `json:"time_tick,omitempty,string"`
+	Type     message.Type `json:"-"`
+	VChannel string       `json:"vchannel,omitempty"`
+	Key      string       `json:"key,omitempty"` // relative to the metadata root
+
+	Collection int64  `json:"collection,omitempty,string"`
+	Partition  int64  `json:"partition,omitempty,string"`
+	Segment    int64  `json:"segment,omitempty,string"`
+	Rows       uint64 `json:"rows,omitempty,string"`
+
+	Detail string `json:"detail,omitempty"`
+}
+
+// Consequence says what happens to a node, or to the rows, in a sentence.
+func (i *Issue) Consequence() string { return consequences[i.Code] }
+
+// Obstacle reports whether the issue stops a node of any line.
+func (i *Issue) Obstacle() bool { return i.Stops != 0 }
+
+// IssueCount sums the issues of one code.
+type IssueCount struct {
+	Code     Code   `json:"code"`
+	Messages int64  `json:"messages"`
+	Rows     uint64 `json:"rows"`
+}
+
+// maxIssues bounds how many issues of one code are kept; all are counted.
+const maxIssues = 10_000
+
+// Issues collects what was met, in replay order.
+type Issues struct {
+	list   []Issue
+	counts map[Code]*IssueCount
+}
+
+// List returns the issues in the order they were met: at most maxIssues a code.
+func (s *Issues) List() []Issue { return s.list }
+
+// Counts returns the sums by code, in the order of the codes.
+func (s *Issues) Counts() []IssueCount {
+	out := make([]IssueCount, 0, len(s.counts))
+	for _, c := range s.counts {
+		out = append(out, *c)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Code < out[j].Code })
+	return out
+}
+
+// FirstObstacle returns what stops a node of the line first, nil when nothing does.
+func (s *Issues) FirstObstacle(l Line) *Issue {
+	for i := range s.list {
+		if s.list[i].Stops&l != 0 {
+			return &s.list[i]
+		}
+	}
+	return nil
+}
+
+func (s *Issues) add(i Issue) {
+	if s.counts == nil {
+		s.counts = make(map[Code]*IssueCount)
+	}
+	c := s.counts[i.Code]
+	if c == nil {
+		c = &IssueCount{Code: i.Code}
+		s.counts[i.Code] = c
+	}
+	c.Messages++
+	c.Rows += i.Rows
+	if c.Messages <= maxIssues {
+		s.list = append(s.list, i)
+	}
+}
+
+func (s *Issues) clone() Issues {
+	out := Issues{list: append([]Issue(nil), s.list...), counts: make(map[Code]*IssueCount, len(s.counts))}
+	for k, v := range s.counts {
+		c := *v
+		out.counts[k] = &c
+	}
+	return out
+}
+
+// about starts an issue at a message.
+func about(code Code, m *message.Message) Issue {
+	i := Issue{Code: code, ID: m.ID.String(), Ordinal: m.Ordinal, TimeTick: m.TimeTick, Type: m.Type, VChannel: m.VChannel,
+		Collection: m.Collection, Partition: m.Partition, Segment: m.Segment}
+	if m.Type == message.TypeInsert {
+		i.Rows = m.Rows
+	}
+	return i
+}
+
+func fromProblem(p catalog.Problem) Issue {
+	return Issue{Code: CodeCatalogKey, Stops: AllLines, Key: p.Key, Detail: p.Code + ": " + p.Detail}
+}
+
+var consequences = map[Code]string{
+	CodeCatalogKey:        "every node that opens this WAL stops while it loads the key",
+	CodeEnvelope:          "every node that reads this message panics",
+	CodeHeader:            "every node that recovers over this message panics",
+	CodeBody:              "every node that recovers over this message panics",
+	CodeNeverOnWire:       "every node that recovers over this message panics or drops it",
+	CodeUnknownType:       "recovery passes over it; a flusher that gets it panics",
+	CodeNewerType:         "a flusher of the older line panics when it gets it: the downgrade fails",
+	CodeReplicateConfig:   "every node that recovers over this message panics, again at each restart",
+	CodeWALMismatch:       "the opening fails: the position belongs to another WAL",
+	CodeCheckpointGone:    "recovery silently begins at the next message that survived; what lay between is lost",
+	CodeCheckpointAhead:   "recovery reads nothing before the new opening TimeTick; messages behind the end of this log are lost",
+	CodeCheckpointBroken:  "the opening fails while it loads the checkpoint",
+	CodeNoCheckpoint:      "the node starts from the root coordinator's collections and ignores everything in the log",
+	CodeOpeningUnreadable: "the opening waits for this TimeTick for ever",
+	CodeAlterWALStageLost: "the switch to the other WAL was cut off; no node finishes it by itself",
+	CodeUnreadable:        "what lay there is not replayed",
+	CodeGap:               "the missing messages are not replayed",
+	CodeIDBackwards:       "the log is not in the order of its ids",
+
+	CodeVChannelUnknown:   "the message is logged as inconsistent; metadata for its vchannel is missing",
+	CodeInsertNoSegment:   "the rows are in no segment: no node brings them back",
+	CodeInsertFlushed:     "the rows came after their segment was sealed: no node brings them back",
+	CodeInsertNoVChannel:  "the rows belong to a vchannel without metadata: no node brings them back",
+	CodeInsertDropped:     "the rows belong to a dropped collection",
+	CodeInsertNoPartition: "the rows belong to a dropped or unknown partition",
+	CodeSegmentSkipped:    "the segment is not created, so its rows are lost",
+	CodeSegmentOrphan:     "the growing segment is hidden from the node: its rows are not served",
+	CodeFlushMissing:      "the flush names a segment recovery does not know",
+	CodeReplicateState:    "the replicate checkpoint does not advance: replication may resend or stall",
+	CodeStale:             "the message lies behind a TimeTick: every later reader drops it",
+	CodeDuplicateID:       "the message is delivered once",
+	CodeTxnBroken:         "a part without its Begin: the part is dropped",
+	CodeTxnExpired:        "the transaction was abandoned; its parts are dropped",
+	CodeTxnDiscarded:      "the transaction was given up; its parts are dropped",
+}

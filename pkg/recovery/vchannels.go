@@ -1,0 +1,166 @@
+package recovery
+
+import (
+	"slices"
+
+	"github.com/milvus-io/milvus-proto/go-api/v3/msgpb"
+	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
+	"github.com/milvus-io/milvus/pkg/v3/proto/messagespb"
+	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
+)
+
+func dropped(v *vchannel) bool {
+	return v.meta.State == streamingpb.VChannelState_VCHANNEL_STATE_DROPPED
+}
+
+// partition returns a partition's place in the metadata, −1 where it has none.
+func (v *vchannel) partition(id int64) int {
+	return slices.IndexFunc(v.meta.CollectionInfo.Partitions, func(p *streamingpb.PartitionInfoOfVChannel) bool { return p.GetPartitionId() == id })
+}
+
+func (v *vchannel) seen(tick uint64) {
+	v.meta.CheckpointTimeTick, v.dirty = tick, true
+}
+
+// createCollection registers a vchannel. One that is known stays as it is, even
+// a dropped one.
+func (s *State) createCollection(m *message.Message, tick uint64) {
+	var h messagespb.CreateCollectionMessageHeader
+	if !s.header(m, &h) || s.vchannels[m.VChannel] != nil {
+		return
+	}
+	schema := s.createdSchema(m)
+	if schema == nil {
+		return
+	}
+	info := &streamingpb.CollectionInfoOfVChannel{CollectionId: h.GetCollectionId()}
+	for _, id := range h.GetPartitionIds() {
+		info.Partitions = append(info.Partitions, &streamingpb.PartitionInfoOfVChannel{PartitionId: id})
+	}
+	v := &vchannel{dirty: true, meta: &streamingpb.VChannelMeta{
+		Vchannel:           m.VChannel,
+		State:              streamingpb.VChannelState_VCHANNEL_STATE_NORMAL,
+		CollectionInfo:     info,
+		CheckpointTimeTick: tick,
+	}}
+	v.addSchema(schema, tick)
+	s.vchannels[m.VChannel] = v
+}
+
+// createdSchema is the schema in a CreateCollection: a field of its own, or, by
+// writers before 2.6.1, bytes inside the body. nil where it cannot be read.
+func (s *State) createdSchema(m *message.Message) *schemapb.CollectionSchema {
+	var b msgpb.CreateCollectionRequest
+	if !s.body(m, &b) {
+		return nil
+	}
+	if b.GetCollectionSchema() != nil {
+		return b.GetCollectionSchema()
+	}
+	schema := &schemapb.CollectionSchema{}
+	if err := proto.Unmarshal(b.GetSchema(), schema); err != nil {
+		i := about(CodeBody, m)
+		i.Stops, i.Detail = AllLines, "the schema inside the body cannot be decoded: "+err.Error()
+		s.issues.add(i)
+		return nil
+	}
+	return schema
+}
+
+func (v *vchannel) addSchema(schema *schemapb.CollectionSchema, tick uint64) {
+	v.meta.CollectionInfo.Schemas = append(v.meta.CollectionInfo.Schemas, &streamingpb.CollectionSchemaOfVChannel{
+		Schema:             schema,
+		CheckpointTimeTick: tick,
+		State:              streamingpb.VChannelSchemaState_VCHANNEL_SCHEMA_STATE_NORMAL,
+	})
+}
+
+func (s *State) dropCollection(m *message.Message, tick uint64) {
+	var h messagespb.DropCollectionMessageHeader
+	if !s.header(m, &h) {
+		return
+	}
+	s.flushWhere(tick, func(g *streamingpb.SegmentAssignmentMeta) bool { return g.CollectionId == h.GetCollectionId() })
+	if v := s.vchannels[m.VChannel]; v != nil && !dropped(v) && tick >= v.meta.CheckpointTimeTick {
+		v.meta.State = streamingpb.VChannelState_VCHANNEL_STATE_DROPPED
+		v.seen(tick)
+	}
+}
+
+// open returns the vchannel a partition message may change.
+func (s *State) open(m *message.Message, tick uint64) *vchannel {
+	v := s.vchannels[m.VChannel]
+	if v == nil || dropped(v) || tick < v.meta.CheckpointTimeTick {
+		return nil
+	}
+	return v
+}
+
+func (s *State) createPartition(m *message.Message, tick uint64) {
+	var h messagespb.CreatePartitionMessageHeader
+	if !s.header(m, &h) {
+		return
+	}
+	if v := s.open(m, tick); v != nil && v.partition(h.GetPartitionId()) < 0 {
+		v.meta.CollectionInfo.Partitions = append(v.meta.CollectionInfo.Partitions, &streamingpb.PartitionInfoOfVChannel{PartitionId: h.GetPartitionId()})
+		v.seen(tick)
+	}
+}
+
+// dropPartition seals the partition's segments whether or not the vchannel still
+// has it.
+func (s *State) dropPartition(m *message.Message, tick uint64) {
+	var h messagespb.DropPartitionMessageHeader
+	if !s.header(m, &h) {
+		return
+	}
+	s.flushWhere(tick, func(g *streamingpb.SegmentAssignmentMeta) bool { return g.PartitionId == h.GetPartitionId() })
+	v := s.open(m, tick)
+	if v == nil {
+		return
+	}
+	if i := v.partition(h.GetPartitionId()); i >= 0 {
+		v.meta.CollectionInfo.Partitions = slices.Delete(v.meta.CollectionInfo.Partitions, i, i+1)
+		v.seen(tick)
+	}
+}
+
+func (s *State) schemaChange(m *message.Message, tick uint64) {
+	var h messagespb.SchemaChangeMessageHeader
+	var b messagespb.SchemaChangeMessageBody
+	if !s.header(m, &h) {
+		return
+	}
+	s.flushListed(m, h.GetFlushedSegmentIds(), tick)
+	v := s.vchannels[m.VChannel]
+	if v == nil || tick < v.meta.CheckpointTimeTick || !s.body(m, &b) {
+		return
+	}
+	v.addSchema(b.GetSchema(), tick)
+	v.seen(tick)
+}
+
+// alterCollection moves the vchannel on; only a change of the schema itself adds
+// one.
+func (s *State) alterCollection(m *message.Message, tick uint64) {
+	var h messagespb.AlterCollectionMessageHeader
+	if !s.header(m, &h) {
+		return
+	}
+	s.flushListed(m, h.GetFlushedSegmentIds(), tick)
+	v := s.vchannels[m.VChannel]
+	if v == nil || tick < v.meta.CheckpointTimeTick {
+		return
+	}
+	if slices.Contains(h.GetUpdateMask().GetPaths(), "schema") {
+		var b messagespb.AlterCollectionMessageBody
+		if !s.body(m, &b) {
+			return
+		}
+		v.addSchema(b.GetUpdates().GetSchema(), tick)
+	}
+	v.seen(tick)
+}
