@@ -156,6 +156,21 @@ func (s *Issues) add(i Issue) {
 	}
 }
 
+// append adds what another collection has, sums included.
+func (s *Issues) append(o *Issues) {
+	s.list = append(s.list, o.list...)
+	if s.counts == nil {
+		s.counts = make(map[Code]*IssueCount)
+	}
+	for code, c := range o.counts {
+		if s.counts[code] == nil {
+			s.counts[code] = &IssueCount{Code: code}
+		}
+		s.counts[code].Messages += c.Messages
+		s.counts[code].Rows += c.Rows
+	}
+}
+
 func (s *Issues) clone() Issues {
 	out := Issues{list: append([]Issue(nil), s.list...), counts: make(map[Code]*IssueCount, len(s.counts))}
 	for k, v := range s.counts {

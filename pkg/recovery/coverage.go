@@ -1,0 +1,202 @@
+package recovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/order"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+// Coverage is which part of the log a replay saw.
+type Coverage struct {
+	From        message.ID // the checkpoint's position; zero = the log's first record
+	First, Last message.ID // read
+	Records     int64
+	Gaps        []Gap // in log order, at most maxIssues
+	TornTail    bool  // the last record is incomplete, as after a crash
+}
+
+// Contiguous reports whether every id from the checkpoint to the end was read.
+// Where a ledger or segment ends is not in the log: the last records of one that
+// was closed can be missing unseen.
+func (c *Coverage) Contiguous() bool { return len(c.Gaps) == 0 }
+
+// Gap is a stretch that was not read: behind After, before Before. After is zero
+// before the first record read, Before zero at the end.
+type Gap struct {
+	After, Before message.ID
+	Cause         error // nil: the ids themselves are missing
+}
+
+// String names the gap as an operator accepts it: 15/1516/0..16/2/0.
+func (g Gap) String() string {
+	return fmt.Sprintf("%s..%s", g.After, g.Before)
+}
+
+// coverage follows what is read.
+type coverage struct {
+	Coverage
+	broken    error // met since the last record
+	corrupt   []*source.CorruptError
+	unread    int
+	backwards *message.Message
+}
+
+// Next implements source.Reader for the scanner: it passes records on and goes
+// on behind what cannot be read.
+func (p *replay) Next(ctx context.Context) (*message.Message, error) {
+	for {
+		m, err := p.reader.Next(ctx)
+		var corrupt *source.CorruptError
+		switch {
+		case err == nil:
+			p.saw(m)
+			return m, nil
+		case errors.As(err, &corrupt):
+			p.cover.broken = corrupt
+			if p.cover.unread++; p.cover.unread <= maxIssues {
+				p.cover.corrupt = append(p.cover.corrupt, corrupt)
+			}
+		default:
+			return nil, err
+		}
+	}
+}
+
+// Close implements source.Reader.
+func (p *replay) Close() error { return p.reader.Close() }
+
+const progressEvery = 1 << 13
+
+func (p *replay) saw(m *message.Message) {
+	c := &p.cover
+	if c.Records++; c.Records == 1 {
+		c.first(m, p.start)
+	} else if !follows(c.Last, m.ID) || c.broken != nil {
+		c.gap(c.Last, m)
+	}
+	c.Last = m.ID
+	if p.behind {
+		p.tailed(m)
+	}
+	if p.bytes += m.PayloadSize; p.progress != nil && c.Records%progressEvery == 0 {
+		p.progress(c.Records, p.bytes, -1)
+	}
+}
+
+func (c *coverage) first(m *message.Message, start message.ID) {
+	c.From, c.First = start, m.ID
+	if c.broken != nil || !start.IsZero() && start != m.ID {
+		c.gap(start, m)
+	}
+}
+
+func (c *coverage) gap(after message.ID, m *message.Message) {
+	if c.broken == nil && m.ID.Compare(after) <= 0 {
+		if c.backwards == nil {
+			c.backwards = m
+		}
+		return
+	}
+	if len(c.Gaps) < maxIssues {
+		c.Gaps = append(c.Gaps, Gap{After: after, Before: m.ID, Cause: c.broken})
+	}
+	c.broken = nil
+}
+
+// follows reports whether id may stand right behind prev: the next message of
+// the same entry, the first of the next entry, or the first of a later ledger or
+// segment. Offsets need not be dense.
+func follows(prev, id message.ID) bool {
+	switch {
+	case id.Backend != message.BackendPulsar && id.Backend != message.BackendWoodpecker:
+		return prev.Less(id)
+	case id.A != prev.A:
+		return id.A > prev.A && id.B == 0 && id.Batch <= 0
+	case id.B == prev.B:
+		return id.Batch == prev.Batch+1
+	}
+	return id.B == prev.B+1 && id.Batch <= 0
+}
+
+// coverageIssues says what the reading itself met. They belong in front of what
+// the replay met: a node meets them first.
+func (p *replay) coverageIssues() {
+	c := &p.cover
+	var found Issues
+	switch {
+	case c.Records == 0 && !p.start.IsZero():
+		found.add(Issue{Code: CodeCheckpointAhead, ID: p.start.String(), Detail: "the log ends before the checkpoint's message"})
+	case c.Records > 0 && !p.start.IsZero() && c.First != p.start:
+		found.add(Issue{Code: CodeCheckpointGone, ID: p.start.String(), Detail: "the first message that still exists behind it is " + c.First.String()})
+	}
+	for i := range c.Gaps {
+		if g := &c.Gaps[i]; g.Cause == nil && !(i == 0 && g.After == p.start && !p.start.IsZero()) {
+			found.add(Issue{Code: CodeGap, ID: g.After.String(), Detail: g.String()})
+		}
+	}
+	for _, e := range c.corrupt {
+		found.add(Issue{Code: CodeUnreadable, Stops: AllLines, ID: e.Place, Detail: e.Error()})
+	}
+	if c.backwards != nil {
+		found.add(about(CodeIDBackwards, c.backwards))
+	}
+	found.append(&p.state.issues)
+	p.state.issues = found
+}
+
+// Dropped implements order.Observer.
+func (p *replay) Dropped(m *message.Message, why order.Reason, tick uint64) {
+	if p.behind {
+		return
+	}
+	d := p.res.Dropped[why]
+	d.Messages++
+	if m.Type == message.TypeInsert {
+		d.Rows += m.Rows
+	}
+	p.res.Dropped[why] = d
+	if m.TimeTick <= p.state.tick && m.Version != 0 && why != order.Undecodable {
+		return // in the catalog already: the opening before dealt with it
+	}
+	code, listed := dropCodes[why]
+	if !listed {
+		return
+	}
+	i := about(code, m)
+	i.Detail = why.String()
+	if tick != 0 && why == order.Stale {
+		i.Detail = fmt.Sprintf("behind TimeTick %d", tick)
+	}
+	if why == order.Undecodable {
+		i.Stops = AllLines
+		if err := m.Broken(); err != nil {
+			i.Detail = err.Error()
+		}
+	}
+	p.state.issues.add(i)
+}
+
+// dropCodes are the drops worth listing; a rollback is a writer's decision.
+var dropCodes = map[order.Reason]Code{
+	order.Stale: CodeStale, order.DuplicateID: CodeDuplicateID, order.BodyWithoutBegin: CodeTxnBroken, order.CommitWithoutBegin: CodeTxnBroken,
+	order.Expired: CodeTxnExpired, order.Superseded: CodeTxnDiscarded, order.ForcePromoted: CodeTxnDiscarded, order.Undecodable: CodeEnvelope,
+}
+
+// pushedBack gives the first record, or its error, once more.
+type pushedBack struct {
+	source.Reader
+	first *message.Message
+	err   error
+}
+
+func (r *pushedBack) Next(ctx context.Context) (*message.Message, error) {
+	if m, err := r.first, r.err; m != nil || err != nil {
+		r.first, r.err = nil, nil
+		return m, err
+	}
+	return r.Reader.Next(ctx)
+}

@@ -1,0 +1,401 @@
+package recovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
+
+	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/order"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+// ReplayOptions say where a replay stops and what it reports.
+type ReplayOptions struct {
+	State Options
+	// Until is where the replay stops. A TimeTick stops at the message with
+	// exactly that TimeTick, as Milvus stops at the one it opened with; a time
+	// behind everything delivered up to it; an id behind the record it names.
+	// The zero value stops at the last persisted TimeTick.
+	Until source.Bound
+	// FromStart ignores the catalog's checkpoint: the log is replayed from its
+	// first record, over the catalog's other keys.
+	FromStart bool
+	// Tail reads on behind the stop and says what the next opening makes of it.
+	Tail bool
+	// Progress is called every few thousand records.
+	Progress source.Progress
+	// Account is told how much memory waiting messages hold: order.Options.
+	Account func(delta int64) error
+	// Adapt rebuilds messages older than streaming: order.Options.
+	Adapt func(*message.Message) *message.Message
+}
+
+// Result is what a replay reached and what it met.
+type Result struct {
+	State    *State
+	Until    Stop
+	Coverage Coverage
+	// Uncommitted is Milvus's transaction buffer at the stop.
+	Uncommitted []*order.Txn
+	// Records counts what was read; Delivered what the scanner delivered up to
+	// the stop, transactions as one; Types what was applied, transaction parts
+	// each for itself; Dropped what the scanner dropped.
+	Records   int64
+	Delivered int64
+	Types     map[message.Type]int64
+	Dropped   map[order.Reason]Drop
+	Tail      *Tail // nil unless asked for
+}
+
+// Stop is where a replay ended.
+type Stop struct {
+	// Reached is false where a bound was asked for that the log does not have.
+	Reached  bool
+	ID       message.ID // the last message delivered
+	RawID    string
+	TimeTick uint64
+}
+
+// Drop sums what was dropped for one reason.
+type Drop struct {
+	Messages int64
+	Rows     uint64 // of Inserts
+}
+
+// Tail is what lies behind the stop.
+type Tail struct {
+	Messages    int64 // records read behind the stop or never confirmed before it
+	Rows        uint64
+	First, Last message.ID
+	// Next is the state the next opening would reach: everything delivered, no
+	// transaction expired.
+	Next        *State
+	Uncommitted []*order.Txn
+}
+
+// Replay reads the log from the catalog's checkpoint on and replays it. What is
+// wrong with log or catalog becomes an Issue of the Result's State; an error
+// means the log could not be read on, and comes with the Result up to there.
+// When ctx ends, reading stops within a second.
+func Replay(ctx context.Context, src source.Source, md catalog.Metadata, o ReplayOptions) (*Result, error) {
+	if o.Until.Offset != 0 && o.Until.Kind != source.AtID {
+		return nil, fmt.Errorf("replay until %d records from a time: only an id can be moved by records", o.Until.Offset)
+	}
+	st, err := NewState(md, o.State)
+	if err != nil {
+		return nil, err
+	}
+	p := &replay{opts: o, state: st, types: new([1 << 10]int64),
+		res: &Result{State: st, Types: map[message.Type]int64{}, Dropped: map[order.Reason]Drop{}}}
+	p.progress = o.Progress
+	if err := p.initialize(ctx, src, md); err != nil {
+		return nil, err
+	}
+	rd, err := p.open(ctx, src, md)
+	if err != nil {
+		return nil, err
+	}
+	closeReader := rd.Close
+	stop := context.AfterFunc(ctx, func() { _ = closeReader() })
+	defer func() { stop(); _ = closeReader() }()
+	p.reader = rd
+	p.scan = order.NewScanner(p, order.Options{Observer: p, Account: o.Account, Adapt: o.Adapt})
+	err = p.run(ctx)
+	p.finish()
+	if err == nil && o.Tail {
+		err = p.tail(ctx)
+	}
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		err = fmt.Errorf("replay %s: %w", src.Describe().Location, err)
+	}
+	return p.res, err
+}
+
+// replay is one run. It stands between reader and scanner, to see what is read,
+// and behind the scanner, to see what is dropped.
+type replay struct {
+	opts     ReplayOptions
+	reader   source.Reader
+	scan     *order.Scanner
+	state    *State
+	res      *Result
+	progress source.Progress
+
+	start     message.ID // the checkpoint's; zero = the log's first record
+	elsewhere bool       // the checkpoint is of another WAL
+	cover     coverage
+	types     *[1 << 10]int64
+	behind    bool // the stop was passed
+	tailRows  uint64
+	tailCount int64
+	tailFirst message.ID
+	bytes     int64
+
+	lastDelivered *message.Message
+	heldBack      *order.Delivery // delivered, but behind the time asked for
+}
+
+// initialize does what Milvus does where a pchannel has no checkpoint: it starts
+// at the TimeTick of the opening itself, with the root coordinator's collections.
+func (p *replay) initialize(ctx context.Context, src source.Source, md catalog.Metadata) error {
+	if p.opts.FromStart {
+		p.state.base.MessageId, p.state.base.TimeTick, p.state.tick = nil, 0, 0
+		p.state.base.RecoveryMagic = max(p.state.base.RecoveryMagic, 1)
+		return nil
+	}
+	if md.Checkpoint != nil {
+		return nil
+	}
+	p.state.issues.add(Issue{Code: CodeNoCheckpoint, Key: catalog.CheckpointKey(md.PChannel),
+		Detail: "the collections the root coordinator would name are not known here"})
+	var opening *message.Message
+	rd, err := src.Open(ctx, source.Range{})
+	if err != nil {
+		return fmt.Errorf("find the opening TimeTick: %w", err)
+	}
+	defer func() { _ = rd.Close() }()
+	err = source.Each(ctx, rd, func(m *message.Message) error {
+		wanted := p.opts.Until.Kind != source.AtTimeTick || m.TimeTick == p.opts.Until.TimeTick
+		if m.Type == message.TypeTimeTick && wanted {
+			opening = m
+		}
+		return nil
+	}, func(*source.CorruptError) error { return nil })
+	if err != nil && !errors.Is(err, source.ErrTornTail) {
+		return fmt.Errorf("find the opening TimeTick: %w", err)
+	}
+	if opening == nil {
+		return nil
+	}
+	s := p.state
+	s.base = &streamingpb.WALCheckpoint{RecoveryMagic: 1}
+	s.tick, s.last, s.changed = opening.TimeTick, opening, true
+	return nil
+}
+
+// open finds the place the checkpoint names.
+func (p *replay) open(ctx context.Context, src source.Source, md catalog.Metadata) (source.Reader, error) {
+	r := source.Range{Payload: source.PayloadDDL}
+	if p.opts.Until.Kind == source.AtID {
+		r.To = p.opts.Until
+	}
+	p.start = p.startID(src, md)
+	if !p.start.IsZero() {
+		r.From = source.Bound{Kind: source.AtID, ID: p.start}
+	}
+	rd, err := src.Open(ctx, r)
+	if err != nil {
+		return nil, fmt.Errorf("open the log: %w", err)
+	}
+	first, err := rd.Next(ctx)
+	switch {
+	case err == nil && p.start.Backend != first.ID.Backend && !p.start.IsZero():
+		if offsets(p.start.Backend) && offsets(first.ID.Backend) {
+			p.start.Backend = first.ID.Backend
+			break
+		}
+		p.foreign(md, fmt.Sprintf("the checkpoint is of %s, the log of %s", p.start.Backend, first.ID.Backend))
+	case errors.Is(err, message.ErrBadID) && !p.start.IsZero():
+		p.foreign(md, err.Error())
+	}
+	if p.start.IsZero() || !p.elsewhere {
+		return &pushedBack{Reader: rd, first: first, err: err}, nil
+	}
+	_ = rd.Close()
+	p.start, r.From = message.ID{}, source.Bound{}
+	if rd, err = src.Open(ctx, r); err != nil {
+		return nil, fmt.Errorf("open the log: %w", err)
+	}
+	return rd, nil
+}
+
+// offsets reports a backend whose ids are single numbers.
+func offsets(b message.Backend) bool {
+	return b == message.BackendKafka || b == message.BackendRocksMQ || b == message.BackendOffset || b == message.BackendTest
+}
+
+// startID is the checkpoint's position in the source's terms, zero to begin at
+// the log's first record.
+func (p *replay) startID(src source.Source, md catalog.Metadata) message.ID {
+	if p.opts.FromStart {
+		return message.ID{}
+	}
+	if md.Checkpoint == nil {
+		if p.state.last != nil {
+			return p.state.last.LastConfirmed
+		}
+		return message.ID{}
+	}
+	have := src.Describe().Backend
+	named := message.Backend(md.Checkpoint.GetMessageId().GetWALName())
+	if named == message.BackendUnknown {
+		named = have // before AlterWAL, the WAL configured was meant
+	}
+	if named == message.BackendUnknown {
+		named = message.BackendPulsar
+	}
+	id, _, err := message.ParseRaw(named, md.Checkpoint.GetMessageId().GetId())
+	if err != nil {
+		p.state.issues.add(Issue{Code: CodeCheckpointBroken, Stops: AllLines, Key: catalog.CheckpointKey(md.PChannel), Detail: err.Error()})
+		return message.ID{}
+	}
+	if have == message.BackendOffset && offsets(named) {
+		id.Backend = have
+	}
+	if have != message.BackendUnknown && id.Backend != have {
+		p.foreign(md, fmt.Sprintf("the checkpoint is of %s, the log of %s", named, have))
+		return message.ID{}
+	}
+	return id
+}
+
+// foreign notes a checkpoint of another WAL: the log is read from its start.
+func (p *replay) foreign(md catalog.Metadata, detail string) {
+	p.elsewhere = true
+	p.state.issues.add(Issue{Code: CodeWALMismatch, Stops: AllLines, Key: catalog.CheckpointKey(md.PChannel), Detail: detail})
+}
+
+// run delivers to the state until the stop or the end of the log.
+func (p *replay) run(ctx context.Context) error {
+	for {
+		d, err := p.scan.Next(ctx)
+		if err != nil {
+			return p.readError(err)
+		}
+		if p.past(d) {
+			p.hold(d)
+			return nil
+		}
+		p.observe(p.state, d)
+		if p.opts.Until.Kind == source.AtTimeTick && d.TimeTick == p.opts.Until.TimeTick {
+			p.res.Until.Reached = true
+			return nil
+		}
+	}
+}
+
+// past reports whether a delivery lies behind a time asked for.
+func (p *replay) past(d order.Delivery) bool {
+	if p.opts.Until.Kind != source.AtTime {
+		return false
+	}
+	p.res.Until.Reached = message.PhysicalMillis(d.TimeTick) > p.opts.Until.Time.UnixMilli()
+	return p.res.Until.Reached
+}
+
+// hold keeps the delivery that passed the stop for the tail.
+func (p *replay) hold(d order.Delivery) {
+	p.res.Until.Reached = true
+	p.tailFirst = d.Message.ID
+	p.heldBack = &d
+}
+
+func (p *replay) observe(s *State, d order.Delivery) {
+	s.Observe(d)
+	if p.behind {
+		return
+	}
+	p.res.Delivered++
+	p.res.Until.ID, p.res.Until.TimeTick = d.Message.ID, d.TimeTick
+	p.lastDelivered = d.Message
+	if d.Begin == nil {
+		p.types[d.Message.Type&(1<<10-1)]++
+		return
+	}
+	p.types[message.TypeTxn]++
+	for _, m := range d.Body {
+		p.types[m.Type&(1<<10-1)]++
+	}
+}
+
+// readError sorts a reader's error: nil at an end.
+func (p *replay) readError(err error) error {
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil
+	case errors.Is(err, source.ErrTornTail):
+		p.cover.TornTail = true
+		return nil
+	}
+	return err
+}
+
+// finish fixes the result at the stop.
+func (p *replay) finish() {
+	r := p.res
+	r.Records = p.cover.Records
+	r.Uncommitted = p.scan.Uncommitted()
+	if p.lastDelivered != nil {
+		r.Until.RawID = p.lastDelivered.RawID()
+	}
+	switch p.opts.Until.Kind {
+	case source.Unbounded, source.AtID:
+		r.Until.Reached = true
+	case source.AtTimeTick:
+		if !r.Until.Reached {
+			p.state.issues.add(Issue{Code: CodeOpeningUnreadable, Stops: AllLines, TimeTick: p.opts.Until.TimeTick,
+				Detail: "no message with exactly this TimeTick is delivered from the checkpoint on"})
+		}
+	case source.AtTime:
+		r.Until.Reached = true // the log may end before the time asked for
+	}
+	for t, n := range p.types {
+		if n > 0 {
+			r.Types[message.Type(t)] = n
+		}
+	}
+	p.coverageIssues()
+	r.Coverage = p.cover.Coverage
+}
+
+// tail goes on behind the stop, on a copy of the state.
+func (p *replay) tail(ctx context.Context) error {
+	p.behind = true
+	next := p.state.Clone()
+	t := &Tail{Next: next}
+	for _, m := range p.scan.Waiting() {
+		p.tailed(m)
+	}
+	if p.heldBack != nil {
+		next.Observe(*p.heldBack)
+	}
+	for flushed := false; ; {
+		d, err := p.scan.Next(ctx)
+		switch {
+		case err == nil:
+			next.Observe(d)
+			continue
+		case p.readError(err) != nil:
+			return err
+		case !flushed:
+			flushed = true
+			p.scan.Flush()
+			continue
+		}
+		break
+	}
+	t.Messages, t.Rows, t.First, t.Last = p.tailCount, p.tailRows, p.tailFirst, p.cover.Last
+	t.Uncommitted = p.scan.Uncommitted()
+	p.res.Tail = t
+	p.res.Coverage = p.cover.Coverage
+	p.res.Records = p.cover.Records
+	return nil
+}
+
+func (p *replay) tailed(m *message.Message) {
+	p.tailCount++
+	if p.tailFirst.IsZero() {
+		p.tailFirst = m.ID
+	}
+	if m.Type == message.TypeInsert {
+		p.tailRows += m.Rows
+	}
+}
