@@ -4,6 +4,8 @@ import (
 	"strconv"
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
 )
 
 // scope is a vchannel with its lock: what an exclusive append waits for and holds.
@@ -79,23 +81,19 @@ type txn struct {
 	lastTT    uint64
 	inflight  int
 	begun     bool
-	ending    bool // its end is in flight
 	done      bool // ended, failed or forgotten
 	left      int  // parts still to come
 	fate      txnFate
 	upsert    []int64 // keys deleted by an upsert, to be inserted again
 	upsertP   *partition
 	segs      []*segment
-	beginLC   string
+	beginLC   message.ID
 }
 
 // over reports whether nothing of the transaction can come above tt.
 func (t *txn) over(tt uint64) bool {
 	return t.done || (t.keepalive >= 0 && t.lastTT+uint64(t.keepalive)<<18 <= tt)
 }
-
-// alive reports whether a part with TimeTick tt would be taken.
-func (t *txn) alive(tt uint64) bool { return !t.over(tt) }
 
 // finish releases what a transaction holds; its session takes no more parts.
 func (g *Generator) finish(t *txn) {

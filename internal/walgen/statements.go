@@ -97,7 +97,6 @@ func (g *Generator) becomeSecondary() {
 	for g.runTasks() { // statements under way end before the switch
 	}
 	g.drain(nil)
-	g.tasks = g.tasks[:0]
 	g.pchannelWide(message.TypeAlterReplicateConfig, &messagespb.AlterReplicateConfigMessageHeader{ReplicateConfiguration: conf}, nil,
 		func() { g.replic = true })
 	g.runTasks()

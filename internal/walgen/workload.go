@@ -256,20 +256,15 @@ func (g *Generator) begin(c *collection) *txn {
 // stepTxn starts a transaction's next part, or its end.
 func (g *Generator) stepTxn(t *txn) bool {
 	s := t.scope
-	if !t.begun || t.ending || s.locked || s.dropped {
+	if !t.begun || t.inflight > 0 || s.locked || s.dropped { // a client sends one part after the other
 		return false
 	}
 	// The part's TimeTick is not known yet; leave it room within the keepalive.
-	if !t.alive(uint64(g.nowMS()+60) << 18) {
-		if t.inflight > 0 {
-			return false
-		}
+	if t.over(uint64(g.nowMS()+60) << 18) {
 		g.finish(t)
 		return false
 	}
 	switch {
-	case t.left == 0 && t.inflight > 0:
-		return false
 	case t.left == 0:
 		return g.endTxn(t)
 	case t.upsert != nil && t.left == 2:
@@ -313,7 +308,6 @@ func (g *Generator) endTxn(t *txn) bool {
 	}
 	op := g.newOp(typ, 2, t.scope)
 	op.txn, op.txHeader = t, t.partHeader(g)
-	t.ending = true
 	g.start(op)
 	return true
 }

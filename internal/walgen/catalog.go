@@ -1,0 +1,35 @@
+package walgen
+
+import (
+	"github.com/milvus-io/milvus-proto/go-api/v3/commonpb"
+	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
+)
+
+// CatalogBefore returns the metadata as it stands behind the log's first
+// opening: the key of the consume checkpoint and the pchannel's assignment,
+// relative to the metadata root. Replaying the log on it reaches the whole state.
+func (g *Generator) CatalogBefore() map[string][]byte {
+	p := g.cfg.PChannel
+	return map[string][]byte{
+		"streamingnode-meta/wal/" + p + "/consume-checkpoint": marshal(&streamingpb.WALCheckpoint{
+			MessageId: &commonpb.MessageID{Id: g.first.raw, WALName: g.walName()}, TimeTick: g.first.tt, RecoveryMagic: 1,
+		}),
+		"streamingcoord-meta/pchannel/" + p: marshal(&streamingpb.PChannelMeta{
+			Channel: &streamingpb.PChannelInfo{Name: p, Term: g.term},
+			Node:    &streamingpb.StreamingNodeInfo{ServerId: g.cfg.NodeID, Address: "streamingnode-1:22222"},
+			State:   streamingpb.PChannelMetaState_PCHANNEL_META_STATE_ASSIGNED,
+		}),
+	}
+}
+
+func (g *Generator) walName() commonpb.WALName {
+	if g.cfg.Backend == message.BackendOffset {
+		return commonpb.WALName_RocksMQ
+	}
+	return commonpb.WALName(g.cfg.Backend)
+}
+
+// PChannel returns the name of the log's pchannel.
+func (g *Generator) PChannel() string { return g.cfg.PChannel }

@@ -1,0 +1,62 @@
+package walgen
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
+)
+
+func configs() map[string]Config {
+	return map[string]Config{
+		"default":    {Messages: 4000},
+		"terms":      {Messages: 4000, Terms: 5},
+		"batches":    {Messages: 4000, Terms: 3, Batches: true},
+		"woodpecker": {Messages: 4000, Terms: 4, Backend: message.BackendWoodpecker, LedgerEntries: 300},
+		"kafka":      {Messages: 3000, Terms: 2, Backend: message.BackendKafka},
+		"ddl":        {Messages: 5000, Terms: 3, DDLRatio: 0.1, TxnRatio: 0.1, Collections: 6},
+		"v30":        {Messages: 5000, Terms: 3, DDLRatio: 0.1, Version: Version30},
+		"secondary":  {Messages: 4000, Terms: 3, Secondary: true, DDLRatio: 0.05},
+		"idle":       {Messages: 3000, IdleStretches: 4, Rate: 50},
+		"slow":       {Messages: 2000, Rate: 5, TxnRatio: 0.2},
+		"row-based":  {Messages: 1000, RowBased: true},
+		"no-control": {Messages: 3000, PChannel: "by-dev-rootcoord-dml_7", NoControlChannel: true, DDLRatio: 0.05, ShardIndex: 1},
+		"cheap":      {Messages: 20000, Cheap: true, Terms: 2},
+		"tail":       {Messages: 1000, Tail: 40},
+	}
+}
+
+func TestSameSeedSameBytes(t *testing.T) {
+	for name, cfg := range configs() {
+		a, b := sum(cfg), sum(cfg)
+		require.Equal(t, a, b, name)
+		cfg.Seed++
+		require.NotEqual(t, a, sum(cfg), name)
+	}
+}
+
+func sum(cfg Config) (s uint64) {
+	g := New(cfg)
+	for m, ok := g.Next(); ok; m, ok = g.Next() {
+		s = s*31 + message.ComputeChecksum(m.Props, m.Payload) + uint64(m.ID.A*1000003+m.ID.B*7+int64(m.ID.Batch))
+	}
+	return s
+}
+
+func TestCleanLogs(t *testing.T) {
+	for name, cfg := range configs() {
+		for seed := range uint64(4) {
+			cfg.Seed = seed
+			t.Run(fmt.Sprint(name, "/", seed), func(t *testing.T) {
+				ms := New(cfg).Messages()
+				require.GreaterOrEqual(t, len(ms), cfg.Messages)
+				require.LessOrEqual(t, len(ms), cfg.Messages+cfg.Tail+40)
+				for _, v := range check(ms) {
+					t.Error(v)
+				}
+			})
+		}
+	}
+}
