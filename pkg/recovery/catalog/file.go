@@ -182,13 +182,17 @@ func fileWrite(tx *bolt.Tx, rev uint64, puts map[string][]byte, deletes []string
 }
 
 // view opens the file for reading, checks that it is a catalog, and runs f. A
-// file that does not exist yet is an empty catalog.
+// file that does not exist yet, or in which a first transaction was refused, is
+// an empty catalog.
 func (c *fileCatalog) view(ctx context.Context, f func(*bolt.Tx) error) error {
 	if _, err := os.Stat(c.path); errors.Is(err, fs.ErrNotExist) && c.opts.Write {
 		return nil
 	}
 	return withBolt(ctx, c.path, c.opts.timeout(), true, func(db *bolt.DB) error {
 		return db.View(func(tx *bolt.Tx) error {
+			if k, _ := tx.Cursor().First(); k == nil {
+				return nil
+			}
 			if err := checkFormat(tx); err != nil {
 				return err
 			}
