@@ -6,7 +6,17 @@ import (
 	"github.com/walctl/walctl/internal/cli"
 )
 
-// commands is every command walctl has, one a line.
+// commands is every command walctl has, one a line. A new one is a file of its own
+// with newXCmd(f, runF), ended by cli.Finish with the exit codes it can return:
+//
+//	cli.AddOutput(cmd, &o.output)     -o
+//	o.source.Add(cmd)                 cli.WALFlags, for f.OpenWAL
+//	o.place.Add(cmd)                  cli.RangeFlags, for .Range(ctx, f.EnvOf(s))
+//	o.filter.Add(cmd)                 cli.FilterFlags
+//	o.failOn.Add(cmd)                 cli.FailOn, for .Check(findings)
+//
+// Answers go through internal/render to f.Out(), JSON with an embedded
+// render.Header; notes to f.Notef; several errors are joined with errors.Join.
 func commands(f *cli.Factory) []*cobra.Command {
 	return []*cobra.Command{
 		newInspectCmd(f, nil),

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -43,7 +44,11 @@ func editContexts(f *cli.Factory, cmd *cobra.Command, edit func(*config.File) er
 	if err := edit(file); err != nil {
 		return err
 	}
-	return file.Write(path)
+	err = file.Write(path)
+	if errors.Is(err, config.ErrSecret) {
+		return &cli.UsageError{Err: err}
+	}
+	return err
 }
 
 func newContextAddCmd(f *cli.Factory) *cobra.Command {

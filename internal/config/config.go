@@ -190,7 +190,7 @@ func build(name string, v *viper.Viper, getenv func(string) string) (*Config, er
 	}
 	for key, url := range map[string]string{"pulsar": c.Pulsar, "pulsar-admin": c.PulsarAdmin, "etcd": strings.Join(c.Etcd, ","), "metrics": strings.Join(c.Metrics, ",")} {
 		if hasUserInfo(url) {
-			return nil, fmt.Errorf("--%s carries a user or password; give secrets in files or WALCTL_* variables", key)
+			return nil, fmt.Errorf("--%s: %w", key, ErrSecret)
 		}
 	}
 	return c, nil

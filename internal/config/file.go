@@ -23,6 +23,9 @@ type File struct {
 // where secrets lie.
 type Context map[string]string
 
+// ErrSecret: a password where it would be kept or seen.
+var ErrSecret = errors.New("it carries a user or password; give secrets in files or WALCTL_* variables")
+
 // maxFile caps what is read as configuration, bytes.
 const maxFile = 64 << 20
 
@@ -83,7 +86,7 @@ func (f *File) Write(path string) error {
 		}
 		for k, v := range c {
 			if hasUserInfo(v) && !strings.HasSuffix(k, "-file") {
-				return fmt.Errorf("context %q: %s carries a user or password; give secrets in files or WALCTL_* variables", name, k)
+				return fmt.Errorf("context %q: %s: %w", name, k, ErrSecret)
 			}
 		}
 	}

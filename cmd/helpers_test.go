@@ -1,0 +1,21 @@
+package cmd
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/walctl/walctl/internal/cli"
+)
+
+// testFactory is a Factory over buffers, with a fixed clock and this environment.
+func testFactory(env map[string]string) (f *cli.Factory, out, errOut *bytes.Buffer) {
+	var in io.Reader = strings.NewReader("")
+	streams, out, errOut := cli.TestStreams(in)
+	return &cli.Factory{
+		IO: streams, Version: "test",
+		Now:    func() time.Time { return time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC) },
+		Getenv: func(k string) string { return env[k] },
+	}, out, errOut
+}

@@ -1,0 +1,132 @@
+package cmd
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// update rewrites what the scripts expect: go test ./cmd -run Script -update
+var update = flag.Bool("update", false, "rewrite the expected output of the scripts")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"walctl": func() { os.Exit(Execute()) },
+	})
+}
+
+// TestScript runs every txtar script over the real command line.
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:           filepath.Join("testdata", "script"),
+		UpdateScripts: *update,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, "config"))
+			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("GOLDEN", goldenDir())
+			return nil
+		},
+		Condition: func(name string) (bool, error) {
+			if name == "golden" {
+				_, err := os.Stat(goldenDir())
+				return err == nil, nil
+			}
+			return false, nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits,
+			"flip":  flip,
+			"cut":   cut,
+			"unzst": unzst,
+		},
+	})
+}
+
+func goldenDir() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..", "shared", "golden")
+}
+
+// exits CODE walctl ARGS… runs walctl in this process and compares its exit
+// code: "! exec" cannot tell 2 from 4. stdout and stderr are shown on failure,
+// and kept in the files out and err.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 || args[1] != "walctl" {
+		ts.Fatalf("usage: exits CODE walctl ARGS…")
+	}
+	err := ts.Exec("sh", append([]string{"-c", `walctl "$@" >out 2>err <"${STDIN:-/dev/null}"; echo $? >code`, "walctl"}, args[2:]...)...)
+	ts.Check(err)
+	if got := strings.TrimSpace(ts.ReadFile("code")); got != args[0] {
+		ts.Fatalf("exit %s, want %s\nstdout: %s\nstderr: %s", got, args[0], ts.ReadFile("out"), ts.ReadFile("err"))
+	}
+}
+
+// flip FILE OFFSET flips one bit of a byte.
+func flip(ts *testscript.TestScript, _ bool, args []string) {
+	b := []byte(ts.ReadFile(args[0]))
+	at := atoi(ts, args[1], len(b))
+	b[at] ^= 0x40
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o600))
+}
+
+// cut FILE N takes N bytes off the end.
+func cut(ts *testscript.TestScript, _ bool, args []string) {
+	b := ts.ReadFile(args[0])
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b[:len(b)-atoi(ts, args[1], len(b))]), 0o600))
+}
+
+func atoi(ts *testscript.TestScript, s string, end int) int {
+	n := 0
+	for _, r := range s {
+		n = n*10 + int(r-'0')
+	}
+	if n >= end {
+		ts.Fatalf("%s lies behind the end, %d", s, end)
+	}
+	return n
+}
+
+// unzst FROM TO decompresses a golden file.
+func unzst(ts *testscript.TestScript, _ bool, args []string) {
+	b, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	d, err := zstd.NewReader(bytes.NewReader(b))
+	ts.Check(err)
+	defer d.Close()
+	var out bytes.Buffer
+	_, err = d.WriteTo(&out)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), out.Bytes(), 0o600))
+}
+
+// TestEveryCommandSaysItsExitCodes holds each help page to the contract.
+func TestEveryCommandSaysItsExitCodes(t *testing.T) {
+	f, _, _ := testFactory(nil)
+	root := newRootCmd(f)
+	n := 0
+	for _, c := range root.Commands() {
+		if c.Name() == "help" || c.Name() == "completion" {
+			continue
+		}
+		n++
+		for _, want := range []string{"Exit codes:", "0    clean", "2    wrong usage", "130  interrupted"} {
+			if !strings.Contains(c.Long, want) {
+				t.Errorf("%s: help lacks %q", c.Name(), want)
+			}
+		}
+		if c.Example == "" {
+			t.Errorf("%s: help has no example", c.Name())
+		}
+	}
+	if n < 3 {
+		t.Fatalf("only %d commands looked at", n)
+	}
+}
+
