@@ -1,6 +1,12 @@
 package message
 
-import "strconv"
+import (
+	"strconv"
+
+	"github.com/milvus-io/milvus-proto/go-api/v3/msgpb"
+	"github.com/milvus-io/milvus/pkg/v3/proto/messagespb"
+	"google.golang.org/protobuf/proto"
+)
 
 // Type is the message type of property `_t` (wire format; docs/rules.md#types).
 type Type uint16
@@ -76,66 +82,70 @@ const (
 	Cipher
 )
 
+// typeInfo is all that differs from type to type. header and body are nil
+// pointers: they stand for the protobuf type, not for a message.
 type typeInfo struct {
-	t     Type
-	name  string
-	flags TypeFlags
+	t            Type
+	name         string
+	flags        TypeFlags
+	version      int8
+	header, body proto.Message
 }
 
-// typeTable is read only; the arrays below index it.
+// typeTable is read only. Types 1 to 46 stand at their number less one.
 var typeTable = [...]typeInfo{
-	{TypeTimeTick, "TimeTick", System | SelfControlled},
-	{TypeInsert, "Insert", Cipher},
-	{TypeDelete, "Delete", Cipher},
-	{TypeFlush, "Flush", SelfControlled},
-	{TypeCreateCollection, "CreateCollection", Exclusive},
-	{TypeDropCollection, "DropCollection", Exclusive},
-	{TypeCreatePartition, "CreatePartition", Exclusive},
-	{TypeDropPartition, "DropPartition", Exclusive},
-	{TypeManualFlush, "ManualFlush", Exclusive},
-	{TypeCreateSegment, "CreateSegment", SelfControlled},
-	{TypeImport, "Import", 0},
-	{TypeSchemaChange, "SchemaChange", Exclusive},
-	{TypeAlterCollection, "AlterCollection", Exclusive},
-	{TypeAlterLoadConfig, "AlterLoadConfig", 0},
-	{TypeDropLoadConfig, "DropLoadConfig", 0},
-	{TypeCreateDatabase, "CreateDatabase", 0},
-	{TypeAlterDatabase, "AlterDatabase", 0},
-	{TypeDropDatabase, "DropDatabase", 0},
-	{TypeAlterAlias, "AlterAlias", 0},
-	{TypeDropAlias, "DropAlias", 0},
-	{TypeRestoreRBAC, "RestoreRBAC", 0},
-	{TypeAlterUser, "AlterUser", 0},
-	{TypeDropUser, "DropUser", 0},
-	{TypeAlterRole, "AlterRole", 0},
-	{TypeDropRole, "DropRole", 0},
-	{TypeAlterUserRole, "AlterUserRole", 0},
-	{TypeDropUserRole, "DropUserRole", 0},
-	{TypeAlterPrivilege, "AlterPrivilege", 0},
-	{TypeDropPrivilege, "DropPrivilege", 0},
-	{TypeAlterPrivilegeGroup, "AlterPrivilegeGroup", 0},
-	{TypeDropPrivilegeGroup, "DropPrivilegeGroup", 0},
-	{TypeAlterResourceGroup, "AlterResourceGroup", 0},
-	{TypeDropResourceGroup, "DropResourceGroup", 0},
-	{TypeCreateIndex, "CreateIndex", 0},
-	{TypeAlterIndex, "AlterIndex", 0},
-	{TypeDropIndex, "DropIndex", 0},
-	{TypeFlushAll, "FlushAll", Exclusive},
-	{TypeTruncateCollection, "TruncateCollection", Exclusive30},
-	{TypeRestoreSnapshot, "RestoreSnapshot", 0},
-	{TypeCreateSnapshot, "CreateSnapshot", 0},
-	{TypeDropSnapshot, "DropSnapshot", 0},
-	{TypeBatchUpdateManifest, "BatchUpdateManifest", 0},
-	{TypeRefreshExternalCollection, "RefreshExternalCollection", 0},
-	{TypeDropSnapshotsByCollection, "DropSnapshotsByCollection", 0},
-	{TypeCommitImport, "CommitImport", Exclusive30},
-	{TypeRollbackImport, "RollbackImport", Exclusive30},
-	{TypeAlterWAL, "AlterWAL", Exclusive},
-	{TypeAlterReplicateConfig, "AlterReplicateConfig", Exclusive},
-	{TypeBeginTxn, "BeginTxn", System},
-	{TypeCommitTxn, "CommitTxn", System},
-	{TypeRollbackTxn, "RollbackTxn", System},
-	{TypeTxn, "Txn", System},
+	{TypeTimeTick, "TimeTick", System | SelfControlled, 1, (*messagespb.TimeTickMessageHeader)(nil), (*msgpb.TimeTickMsg)(nil)},
+	{TypeInsert, "Insert", Cipher, 1, (*messagespb.InsertMessageHeader)(nil), (*msgpb.InsertRequest)(nil)},
+	{TypeDelete, "Delete", Cipher, 1, (*messagespb.DeleteMessageHeader)(nil), (*msgpb.DeleteRequest)(nil)},
+	{TypeFlush, "Flush", SelfControlled, 2, (*messagespb.FlushMessageHeader)(nil), (*messagespb.FlushMessageBody)(nil)},
+	{TypeCreateCollection, "CreateCollection", Exclusive, 1, (*messagespb.CreateCollectionMessageHeader)(nil), (*msgpb.CreateCollectionRequest)(nil)},
+	{TypeDropCollection, "DropCollection", Exclusive, 1, (*messagespb.DropCollectionMessageHeader)(nil), (*msgpb.DropCollectionRequest)(nil)},
+	{TypeCreatePartition, "CreatePartition", Exclusive, 1, (*messagespb.CreatePartitionMessageHeader)(nil), (*msgpb.CreatePartitionRequest)(nil)},
+	{TypeDropPartition, "DropPartition", Exclusive, 1, (*messagespb.DropPartitionMessageHeader)(nil), (*msgpb.DropPartitionRequest)(nil)},
+	{TypeManualFlush, "ManualFlush", Exclusive, 2, (*messagespb.ManualFlushMessageHeader)(nil), (*messagespb.ManualFlushMessageBody)(nil)},
+	{TypeCreateSegment, "CreateSegment", SelfControlled, 2, (*messagespb.CreateSegmentMessageHeader)(nil), (*messagespb.CreateSegmentMessageBody)(nil)},
+	{TypeImport, "Import", 0, 1, (*messagespb.ImportMessageHeader)(nil), (*msgpb.ImportMsg)(nil)},
+	{TypeSchemaChange, "SchemaChange", Exclusive, 2, (*messagespb.SchemaChangeMessageHeader)(nil), (*messagespb.SchemaChangeMessageBody)(nil)},
+	{TypeAlterCollection, "AlterCollection", Exclusive, 2, (*messagespb.AlterCollectionMessageHeader)(nil), (*messagespb.AlterCollectionMessageBody)(nil)},
+	{TypeAlterLoadConfig, "AlterLoadConfig", 0, 2, (*messagespb.AlterLoadConfigMessageHeader)(nil), (*messagespb.AlterLoadConfigMessageBody)(nil)},
+	{TypeDropLoadConfig, "DropLoadConfig", 0, 2, (*messagespb.DropLoadConfigMessageHeader)(nil), (*messagespb.DropLoadConfigMessageBody)(nil)},
+	{TypeCreateDatabase, "CreateDatabase", 0, 2, (*messagespb.CreateDatabaseMessageHeader)(nil), (*messagespb.CreateDatabaseMessageBody)(nil)},
+	{TypeAlterDatabase, "AlterDatabase", 0, 2, (*messagespb.AlterDatabaseMessageHeader)(nil), (*messagespb.AlterDatabaseMessageBody)(nil)},
+	{TypeDropDatabase, "DropDatabase", 0, 2, (*messagespb.DropDatabaseMessageHeader)(nil), (*messagespb.DropDatabaseMessageBody)(nil)},
+	{TypeAlterAlias, "AlterAlias", 0, 2, (*messagespb.AlterAliasMessageHeader)(nil), (*messagespb.AlterAliasMessageBody)(nil)},
+	{TypeDropAlias, "DropAlias", 0, 2, (*messagespb.DropAliasMessageHeader)(nil), (*messagespb.DropAliasMessageBody)(nil)},
+	{TypeRestoreRBAC, "RestoreRBAC", 0, 2, (*messagespb.RestoreRBACMessageHeader)(nil), (*messagespb.RestoreRBACMessageBody)(nil)},
+	{TypeAlterUser, "AlterUser", 0, 2, (*messagespb.AlterUserMessageHeader)(nil), (*messagespb.AlterUserMessageBody)(nil)},
+	{TypeDropUser, "DropUser", 0, 2, (*messagespb.DropUserMessageHeader)(nil), (*messagespb.DropUserMessageBody)(nil)},
+	{TypeAlterRole, "AlterRole", 0, 2, (*messagespb.AlterRoleMessageHeader)(nil), (*messagespb.AlterRoleMessageBody)(nil)},
+	{TypeDropRole, "DropRole", 0, 2, (*messagespb.DropRoleMessageHeader)(nil), (*messagespb.DropRoleMessageBody)(nil)},
+	{TypeAlterUserRole, "AlterUserRole", 0, 2, (*messagespb.AlterUserRoleMessageHeader)(nil), (*messagespb.AlterUserRoleMessageBody)(nil)},
+	{TypeDropUserRole, "DropUserRole", 0, 2, (*messagespb.DropUserRoleMessageHeader)(nil), (*messagespb.DropUserRoleMessageBody)(nil)},
+	{TypeAlterPrivilege, "AlterPrivilege", 0, 2, (*messagespb.AlterPrivilegeMessageHeader)(nil), (*messagespb.AlterPrivilegeMessageBody)(nil)},
+	{TypeDropPrivilege, "DropPrivilege", 0, 2, (*messagespb.DropPrivilegeMessageHeader)(nil), (*messagespb.DropPrivilegeMessageBody)(nil)},
+	{TypeAlterPrivilegeGroup, "AlterPrivilegeGroup", 0, 2, (*messagespb.AlterPrivilegeGroupMessageHeader)(nil), (*messagespb.AlterPrivilegeGroupMessageBody)(nil)},
+	{TypeDropPrivilegeGroup, "DropPrivilegeGroup", 0, 2, (*messagespb.DropPrivilegeGroupMessageHeader)(nil), (*messagespb.DropPrivilegeGroupMessageBody)(nil)},
+	{TypeAlterResourceGroup, "AlterResourceGroup", 0, 2, (*messagespb.AlterResourceGroupMessageHeader)(nil), (*messagespb.AlterResourceGroupMessageBody)(nil)},
+	{TypeDropResourceGroup, "DropResourceGroup", 0, 2, (*messagespb.DropResourceGroupMessageHeader)(nil), (*messagespb.DropResourceGroupMessageBody)(nil)},
+	{TypeCreateIndex, "CreateIndex", 0, 2, (*messagespb.CreateIndexMessageHeader)(nil), (*messagespb.CreateIndexMessageBody)(nil)},
+	{TypeAlterIndex, "AlterIndex", 0, 2, (*messagespb.AlterIndexMessageHeader)(nil), (*messagespb.AlterIndexMessageBody)(nil)},
+	{TypeDropIndex, "DropIndex", 0, 2, (*messagespb.DropIndexMessageHeader)(nil), (*messagespb.DropIndexMessageBody)(nil)},
+	{TypeFlushAll, "FlushAll", Exclusive, 2, (*messagespb.FlushAllMessageHeader)(nil), (*messagespb.FlushAllMessageBody)(nil)},
+	{TypeTruncateCollection, "TruncateCollection", Exclusive30, 2, (*messagespb.TruncateCollectionMessageHeader)(nil), (*messagespb.TruncateCollectionMessageBody)(nil)},
+	{TypeRestoreSnapshot, "RestoreSnapshot", 0, 2, (*messagespb.RestoreSnapshotMessageHeader)(nil), (*messagespb.RestoreSnapshotMessageBody)(nil)},
+	{TypeCreateSnapshot, "CreateSnapshot", 0, 2, (*messagespb.CreateSnapshotMessageHeader)(nil), (*messagespb.CreateSnapshotMessageBody)(nil)},
+	{TypeDropSnapshot, "DropSnapshot", 0, 2, (*messagespb.DropSnapshotMessageHeader)(nil), (*messagespb.DropSnapshotMessageBody)(nil)},
+	{TypeBatchUpdateManifest, "BatchUpdateManifest", 0, 2, (*messagespb.BatchUpdateManifestMessageHeader)(nil), (*messagespb.BatchUpdateManifestMessageBody)(nil)},
+	{TypeRefreshExternalCollection, "RefreshExternalCollection", 0, 2, (*messagespb.RefreshExternalCollectionMessageHeader)(nil), (*messagespb.RefreshExternalCollectionMessageBody)(nil)},
+	{TypeDropSnapshotsByCollection, "DropSnapshotsByCollection", 0, 2, (*messagespb.DropSnapshotsByCollectionMessageHeader)(nil), (*messagespb.DropSnapshotsByCollectionMessageBody)(nil)},
+	{TypeCommitImport, "CommitImport", Exclusive30, 2, (*messagespb.CommitImportMessageHeader)(nil), (*messagespb.CommitImportMessageBody)(nil)},
+	{TypeRollbackImport, "RollbackImport", Exclusive30, 2, (*messagespb.RollbackImportMessageHeader)(nil), (*messagespb.RollbackImportMessageBody)(nil)},
+	{TypeAlterWAL, "AlterWAL", Exclusive, 2, (*messagespb.AlterWALMessageHeader)(nil), (*messagespb.AlterWALMessageBody)(nil)},
+	{TypeAlterReplicateConfig, "AlterReplicateConfig", Exclusive, 2, (*messagespb.AlterReplicateConfigMessageHeader)(nil), (*messagespb.AlterReplicateConfigMessageBody)(nil)},
+	{TypeBeginTxn, "BeginTxn", System, 2, (*messagespb.BeginTxnMessageHeader)(nil), (*messagespb.BeginTxnMessageBody)(nil)},
+	{TypeCommitTxn, "CommitTxn", System, 2, (*messagespb.CommitTxnMessageHeader)(nil), (*messagespb.CommitTxnMessageBody)(nil)},
+	{TypeRollbackTxn, "RollbackTxn", System, 2, (*messagespb.RollbackTxnMessageHeader)(nil), (*messagespb.RollbackTxnMessageBody)(nil)},
+	{TypeTxn, "Txn", System, 2, (*messagespb.TxnMessageHeader)(nil), (*messagespb.TxnMessageBody)(nil)},
 }
 
 func (t Type) info() *typeInfo {
