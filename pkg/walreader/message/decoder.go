@@ -2,8 +2,10 @@ package message
 
 import (
 	"encoding/base64"
+	"math"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -12,6 +14,10 @@ import (
 // vchannel names and keeps scratch space, so the common path allocates nothing.
 // It is not safe for concurrent use. The zero value is ready.
 type Decoder struct {
+	// PChannel is the log's pchannel where it is known. Only a CreateCollection
+	// of version 0 needs it, to tell which of its vchannels is meant.
+	PChannel string
+
 	vchannels map[string]string
 	in, out   []byte
 }
@@ -31,12 +37,7 @@ func (d *Decoder) Decode(m *Message) {
 		case KeyVersion:
 			d.version(m, v)
 		case KeyType:
-			t, err := strconv.ParseInt(v, 10, 32)
-			if err != nil || t < 0 || t > 0xffff {
-				m.defect(KeyType, "not a message type: "+clip(v), false)
-			} else {
-				m.Type = Type(t)
-			}
+			m.messageType(v)
 		case KeyTimeTick:
 			m.TimeTick = m.base36(KeyTimeTick, v, HasTimeTick)
 		case KeyBarrier:
@@ -64,10 +65,15 @@ func (d *Decoder) Decode(m *Message) {
 			d.broadcast(m, v)
 		case KeyReplicate:
 			m.Flags |= HasReplicate
+			d.replicate(m, v)
 		case KeyCipher:
 			m.Flags |= HasCipher
+			if b, ok := d.base64(v); !ok || !valid(b) {
+				m.defect(KeyCipher, "not a CipherHeader", true)
+			}
 		case KeyNotPersisted:
 			m.Flags |= NotPersisted
+			m.defect(KeyNotPersisted, "present on a message that was persisted", false)
 		case KeyPChannelLevel:
 			m.Flags |= PChannelLevel
 		case KeyUnsafeReplicate:
@@ -81,45 +87,71 @@ func (d *Decoder) Decode(m *Message) {
 	d.finish(m, header, hasHeader)
 }
 
+// finish checks what only the properties together tell.
 func (d *Decoder) finish(m *Message, header string, hasHeader bool) {
+	if m.Version == 0 {
+		d.legacy(m)
+	}
 	if m.Has(LastConfirmedSelf) {
 		m.LastConfirmed, m.lcForm = m.ID, m.form
+		if _, both := m.Props.Get(KeyLastConfirmed); both {
+			m.defect(KeyLastConfirmedSelf, "stands beside "+KeyLastConfirmed, false)
+		}
+	}
+	if hasHeader {
+		d.header(m, header)
 	}
 	if m.Version == 0 {
-		return // V0 has properties of its own: v0.go
+		return
 	}
-	if !m.Has(HasTimeTick) {
-		if _, present := m.Props.Get(KeyTimeTick); !present {
-			m.defect(KeyTimeTick, "missing", true)
-		}
-	}
-	if m.Flags&(HasLastConfirmed|LastConfirmedSelf) == 0 {
-		if _, present := m.Props.Get(KeyLastConfirmed); !present {
-			m.defect(KeyLastConfirmed, "missing, and no "+KeyLastConfirmedSelf, true)
-		}
+	if m.Flags&(HasTimeTick|HasLastConfirmed) != HasTimeTick|HasLastConfirmed {
+		m.missing()
 	}
 	if m.Has(HasBroadcast) && !m.Has(HasVChannel) {
 		m.defect(KeyVChannel, "missing on a broadcast message", true)
 	}
-	if hasHeader {
-		d.header(m, header)
-	} else if m.Type.Known() {
+	if !hasHeader && m.Type.Known() {
 		m.defect(KeyHeader, "missing", false)
 	}
+}
+
+// missing reports the properties every message needs; one that is there but
+// cannot be read has its defect already.
+func (m *Message) missing() {
+	if _, present := m.Props.Get(KeyTimeTick); !present {
+		m.defect(KeyTimeTick, "missing", true)
+	}
+	if _, present := m.Props.Get(KeyLastConfirmed); !present && !m.Has(LastConfirmedSelf) {
+		m.defect(KeyLastConfirmed, "missing, and no "+KeyLastConfirmedSelf, true)
+	}
+}
+
+func (m *Message) messageType(v string) {
+	t, err := strconv.ParseInt(v, 10, 32)
+	switch {
+	case err != nil || t < 0 || t > math.MaxUint16:
+		m.defect(KeyType, "not a message type: "+clip(v), false)
+		return
+	case Type(t) == TypeTxn:
+		m.defect(KeyType, "Txn, which exists only behind a scanner", false)
+	}
+	m.Type = Type(t)
 }
 
 func (d *Decoder) version(m *Message, v string) {
 	if v == "" {
 		return
 	}
-	n, err := strconv.ParseInt(v, 10, 8)
-	if err != nil || n < 0 {
+	n, err := strconv.ParseInt(v, 10, 64)
+	switch {
+	case err != nil:
 		m.defect(KeyVersion, "not a version: "+clip(v), true)
-		return
-	}
-	m.Version = int8(n)
-	if n > 2 {
+		n = math.MaxInt8 // keep the message out of what is done for version 0
+	case n < 0 || n > 2:
 		m.defect(KeyVersion, "unknown version "+clip(v), false)
+	}
+	if m.Version = int8(n); n < 0 || n > math.MaxInt8 {
+		m.Version = math.MaxInt8
 	}
 }
 
@@ -135,15 +167,14 @@ func (d *Decoder) lastConfirmed(m *Message, v string) {
 
 func (d *Decoder) txn(m *Message, v string) {
 	b, ok := d.base64(v)
-	ok = ok && fields(b, func(n protowire.Number, x uint64, _ []byte) bool {
+	ok = ok && fields(b, func(n protowire.Number, x uint64) {
 		switch n {
 		case 1:
 			m.TxnID = int64(x)
 		case 2:
 			m.Keepalive = int64(x)
 		}
-		return true
-	})
+	}, nil)
 	if !ok {
 		m.defect(KeyTxn, "not a TxnContext", true)
 		return
@@ -153,15 +184,62 @@ func (d *Decoder) txn(m *Message, v string) {
 
 func (d *Decoder) broadcast(m *Message, v string) {
 	b, ok := d.base64(v)
-	ok = ok && fields(b, func(n protowire.Number, x uint64, _ []byte) bool {
+	ok = ok && fields(b, func(n protowire.Number, x uint64) {
 		if n == 1 {
 			m.BroadcastID = x
+		}
+	}, func(n protowire.Number, v []byte) bool {
+		switch n {
+		case 2:
+			return utf8.Valid(v)
+		case 3: // a resource key
+			return fields(v, nil, func(n protowire.Number, v []byte) bool { return n != 2 || utf8.Valid(v) })
 		}
 		return true
 	})
 	if !ok {
 		m.defect(KeyBroadcast, "not a BroadcastHeader", true)
 	}
+}
+
+// replicate checks what a secondary would panic on: the header itself and both
+// ids in it, which name their own backend. The header is decoded when asked for.
+func (d *Decoder) replicate(m *Message, v string) {
+	b, ok := d.base64(v)
+	ok = ok && fields(b, nil, func(n protowire.Number, v []byte) bool {
+		switch n {
+		case 1, 5:
+			return utf8.Valid(v)
+		case 2, 3:
+			return validID(v)
+		}
+		return true
+	})
+	if !ok {
+		m.defect(KeyReplicate, "not a ReplicateHeader", true)
+	}
+}
+
+// validID checks a commonpb.MessageID. One of unknown backend means the
+// reader's default, so nothing can be said of it.
+func validID(b []byte) bool {
+	var raw []byte
+	backend := BackendUnknown
+	ok := fields(b, func(n protowire.Number, x uint64) {
+		if n == 2 {
+			backend = Backend(x)
+		}
+	}, func(n protowire.Number, v []byte) bool {
+		if n == 1 {
+			raw = v
+		}
+		return true
+	})
+	if !ok || backend == BackendUnknown {
+		return ok
+	}
+	_, _, err := ParseRaw(backend, string(raw))
+	return err == nil
 }
 
 // header reads the fields a log's statistics and replay ask for. An empty
@@ -173,28 +251,16 @@ func (d *Decoder) header(m *Message, v string) {
 		case TypeInsert:
 			ok = m.insertHeader(b)
 		case TypeDelete:
-			ok = fields(b, func(n protowire.Number, x uint64, _ []byte) bool {
+			ok = fields(b, func(n protowire.Number, x uint64) {
 				switch n {
 				case 1:
 					m.Collection = int64(x)
 				case 2:
 					m.Rows = x
 				}
-				return true
-			})
-		case TypeFlush, TypeCreateSegment:
-			ok = m.collectionHeader(b, 3)
-		case TypeCreatePartition, TypeDropPartition:
-			ok = m.collectionHeader(b, 2)
-		case TypeCreateCollection, TypeDropCollection, TypeManualFlush, TypeSchemaChange, TypeCommitImport, TypeRollbackImport:
-			ok = m.collectionHeader(b, 1)
-		case TypeAlterCollection, TypeTruncateCollection:
-			ok = fields(b, func(n protowire.Number, x uint64, _ []byte) bool {
-				if n == 2 {
-					m.Collection = int64(x)
-				}
-				return true
-			})
+			}, nil)
+		default:
+			ok = m.headerIDs(b)
 		}
 	}
 	if !ok {
@@ -202,75 +268,92 @@ func (d *Decoder) header(m *Message, v string) {
 	}
 }
 
-// collectionHeader reads the first n of {collection, partition, segment}.
-func (m *Message) collectionHeader(b []byte, n protowire.Number) bool {
-	return fields(b, func(num protowire.Number, x uint64, _ []byte) bool {
-		switch {
-		case num == 1:
+// headerIDs reads which collection, partition and segment a header names.
+func (m *Message) headerIDs(b []byte) bool {
+	i := m.Type.info()
+	if i == nil || i.ids == (ids{}) {
+		return valid(b)
+	}
+	return fields(b, func(n protowire.Number, x uint64) {
+		switch n {
+		case i.ids[0]:
 			m.Collection = int64(x)
-		case num == 2 && n >= 2:
+		case i.ids[1]:
 			m.Partition = int64(x)
-		case num == 3 && n >= 3:
+		case i.ids[2]:
 			m.Segment = int64(x)
 		}
-		return true
-	})
+	}, nil)
 }
 
 // insertHeader sums rows and bytes over the partitions; exactly one today.
 func (m *Message) insertHeader(b []byte) bool {
 	partitions := 0
-	return fields(b, func(n protowire.Number, x uint64, v []byte) bool {
-		switch n {
-		case 1:
+	return fields(b, func(n protowire.Number, x uint64) {
+		if n == 1 {
 			m.Collection = int64(x)
-		case 2:
-			if partitions++; partitions > 1 {
-				m.Flags |= ManyPartitions
-			}
-			return fields(v, func(n protowire.Number, x uint64, v []byte) bool {
-				switch n {
-				case 1:
-					m.Partition = int64(x)
-				case 2:
-					m.Rows += x
-				case 3:
-					m.BinarySize += x
-				case 4:
-					return fields(v, func(n protowire.Number, x uint64, _ []byte) bool {
-						if n == 1 {
-							m.Segment = int64(x)
-						}
-						return true
-					})
-				}
-				return true
-			})
 		}
-		return true
+	}, func(n protowire.Number, v []byte) bool {
+		if n != 2 {
+			return true
+		}
+		if partitions++; partitions > 1 {
+			m.Flags |= ManyPartitions
+		}
+		return m.insertPartition(v)
 	})
 }
 
-// fields walks a protobuf message: varints come in x, bytes in v. It reports
-// false where the bytes are no protobuf message or fn refuses.
-func fields(b []byte, fn func(n protowire.Number, x uint64, v []byte) bool) bool {
+func (m *Message) insertPartition(b []byte) bool {
+	var rows, size uint64
+	ok := fields(b, func(n protowire.Number, x uint64) {
+		switch n {
+		case 1:
+			m.Partition = int64(x)
+		case 2:
+			rows = x
+		case 3:
+			size = x
+		}
+	}, func(n protowire.Number, v []byte) bool {
+		return n != 4 || fields(v, func(n protowire.Number, x uint64) {
+			if n == 1 {
+				m.Segment = int64(x)
+			}
+		}, nil)
+	})
+	m.Rows, m.BinarySize = m.Rows+rows, m.BinarySize+size
+	return ok
+}
+
+// valid reports whether the bytes are some protobuf message.
+func valid(b []byte) bool { return fields(b, nil, nil) }
+
+// fields walks a protobuf message and hands on varints and byte strings. As
+// every protobuf reader does, it passes over what it is not asked for. It
+// reports false where the bytes are no message or onBytes refuses.
+func fields(b []byte, onVarint func(protowire.Number, uint64), onBytes func(protowire.Number, []byte) bool) bool {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
+		if n < 0 || num > protowire.MaxValidNumber {
 			return false
 		}
 		b = b[n:]
-		var x uint64
-		var v []byte
 		switch typ {
 		case protowire.VarintType:
-			x, n = protowire.ConsumeVarint(b)
+			var x uint64
+			if x, n = protowire.ConsumeVarint(b); n >= 0 && onVarint != nil {
+				onVarint(num, x)
+			}
 		case protowire.BytesType:
-			v, n = protowire.ConsumeBytes(b)
+			var v []byte
+			if v, n = protowire.ConsumeBytes(b); n >= 0 && onBytes != nil && !onBytes(num, v) {
+				return false
+			}
 		default:
 			n = protowire.ConsumeFieldValue(num, typ, b)
 		}
-		if n < 0 || !fn(num, x, v) {
+		if n < 0 {
 			return false
 		}
 		b = b[n:]
