@@ -50,20 +50,27 @@ type coverage struct {
 func (p *replay) Next(ctx context.Context) (*message.Message, error) {
 	for {
 		m, err := p.reader.Next(ctx)
-		var corrupt *source.CorruptError
-		switch {
-		case err == nil:
+		if err == nil {
 			p.saw(m)
 			return m, nil
-		case errors.As(err, &corrupt):
-			p.cover.broken = corrupt
-			if p.cover.unread++; p.cover.unread <= maxIssues {
-				p.cover.corrupt = append(p.cover.corrupt, corrupt)
-			}
-		default:
+		}
+		if !p.unreadable(err) {
 			return nil, err
 		}
 	}
+}
+
+// unreadable notes a place behind which the reader goes on.
+func (p *replay) unreadable(err error) bool {
+	var corrupt *source.CorruptError
+	if !errors.As(err, &corrupt) {
+		return false
+	}
+	p.cover.broken = corrupt
+	if p.cover.unread++; p.cover.unread <= maxIssues {
+		p.cover.corrupt = append(p.cover.corrupt, corrupt)
+	}
+	return true
 }
 
 // Close implements source.Reader.
@@ -184,19 +191,4 @@ func (p *replay) Dropped(m *message.Message, why order.Reason, tick uint64) {
 var dropCodes = map[order.Reason]Code{
 	order.Stale: CodeStale, order.DuplicateID: CodeDuplicateID, order.BodyWithoutBegin: CodeTxnBroken, order.CommitWithoutBegin: CodeTxnBroken,
 	order.Expired: CodeTxnExpired, order.Superseded: CodeTxnDiscarded, order.ForcePromoted: CodeTxnDiscarded, order.Undecodable: CodeEnvelope,
-}
-
-// pushedBack gives the first record, or its error, once more.
-type pushedBack struct {
-	source.Reader
-	first *message.Message
-	err   error
-}
-
-func (r *pushedBack) Next(ctx context.Context) (*message.Message, error) {
-	if m, err := r.first, r.err; m != nil || err != nil {
-		r.first, r.err = nil, nil
-		return m, err
-	}
-	return r.Reader.Next(ctx)
 }

@@ -100,9 +100,7 @@ func Replay(ctx context.Context, src source.Source, md catalog.Metadata, o Repla
 	if err != nil {
 		return nil, err
 	}
-	closeReader := rd.Close
-	stop := context.AfterFunc(ctx, func() { _ = closeReader() })
-	defer func() { stop(); _ = closeReader() }()
+	defer func() { _ = rd.Close() }()
 	p.reader = rd
 	p.scan = order.NewScanner(p, order.Options{Observer: p, Account: o.Account, Adapt: o.Adapt})
 	err = p.run(ctx)
@@ -157,7 +155,7 @@ func (p *replay) initialize(ctx context.Context, src source.Source, md catalog.M
 	p.state.issues.add(Issue{Code: CodeNoCheckpoint, Key: catalog.CheckpointKey(md.PChannel),
 		Detail: "the collections the root coordinator would name are not known here"})
 	var opening *message.Message
-	rd, err := src.Open(ctx, source.Range{})
+	rd, err := guarded(ctx, src, source.Range{})
 	if err != nil {
 		return fmt.Errorf("find the opening TimeTick: %w", err)
 	}
@@ -191,7 +189,7 @@ func (p *replay) open(ctx context.Context, src source.Source, md catalog.Metadat
 	if !p.start.IsZero() {
 		r.From = source.Bound{Kind: source.AtID, ID: p.start}
 	}
-	rd, err := src.Open(ctx, r)
+	rd, err := guarded(ctx, src, r)
 	if err != nil {
 		return nil, fmt.Errorf("open the log: %w", err)
 	}
@@ -211,7 +209,7 @@ func (p *replay) open(ctx context.Context, src source.Source, md catalog.Metadat
 	}
 	_ = rd.Close()
 	p.start, r.From = message.ID{}, source.Bound{}
-	if rd, err = src.Open(ctx, r); err != nil {
+	if rd, err = guarded(ctx, src, r); err != nil {
 		return nil, fmt.Errorf("open the log: %w", err)
 	}
 	return rd, nil
