@@ -1,0 +1,170 @@
+package diagnose
+
+import "sort"
+
+// Explanation is what `walctl explain CODE` prints.
+type Explanation struct {
+	Code    string   `json:"code"`
+	Title   string   `json:"title"`   // a few words
+	Meaning string   `json:"meaning"` // what it means for data; one or two sentences
+	Cause   string   `json:"cause"`
+	Do      string   `json:"do"`
+	Threads []string `json:"threads,omitempty"` // upstream, as milvus#NUMBER
+}
+
+// Lookup returns a code's explanation; the zero value where there is none.
+func Lookup(code string) Explanation {
+	for i := range explanations {
+		if explanations[i].Code == code {
+			return explanations[i]
+		}
+	}
+	return Explanation{}
+}
+
+// Explanations lists every code, sorted.
+func Explanations() []Explanation {
+	out := append([]Explanation(nil), explanations[:]...)
+	sort.Slice(out, func(i, j int) bool { return out[i].Code < out[j].Code })
+	return out
+}
+
+// explanations is read only; docs/findings.md is made of it.
+var explanations = [...]Explanation{
+	{"bad-envelope", "a message's properties are not whole",
+		"Milvus reads these properties without asking: a node that meets the message can panic, and what it carries is not replayed.",
+		"A writer of another version, a foreign producer on the topic, or damage on the way.",
+		"Look at the message with inspect --id. Do not restart the node before the log is captured.",
+		[]string{"milvus#53558"}},
+	{"unknown-type", "a message type neither 2.6 nor 3.0 knows",
+		"Recovery passes over it, but a flusher that meets a type it does not know panics.",
+		"Written by a newer Milvus, as after a downgrade, or a damaged type property.",
+		"Start the version that wrote the log, or a newer one.", []string{"milvus#53558"}},
+	{"stale-writer", "an older node still writes after a newer one opened the log",
+		"Messages that lie behind a TimeTick are dropped by every later reader and by recovery, although their writers were told they are safe: rows and definitions go missing.",
+		"Pulsar fences nobody: two nodes can have the log open at once, as when a node was cut off from the coordinator but not from the broker.",
+		"Make sure that one node only serves the pchannel. Capture the log before retention removes it; list the messages with verify --dropped.",
+		[]string{"milvus#53368", "milvus#53449", "milvus#53539", "milvus#53540"}},
+	{"behind-timetick", "a message lies behind a TimeTick of its own term",
+		"A reader has already moved past its time and drops it: its rows are never seen.",
+		"An append that was given up and landed after all (then its writer was told it failed), or an order that was broken on the way.",
+		"Compare with the client's errors of that moment: where the write was reported as failed, nothing is lost.",
+		[]string{"milvus#53368"}},
+	{"timetick-regress", "a TimeTick does not lie above the one before it",
+		"Time went back: a reader drops everything written between the two, and guarantees given to queries were wrong.",
+		"Two writers at once, or a log put together from two.",
+		"Find the writers by term and id with inspect; capture the log.", []string{"milvus#53368"}},
+	{"duplicate-timetick", "two different messages carry one TimeTick",
+		"A TimeTick belongs to one message. Recovery counts only one of two that share it, and their order is undefined.",
+		"Two timestamp allocators, or damage on the way.",
+		"Look at both with inspect --id.", nil},
+	{"retry-duplicate", "an append was retried though it had landed",
+		"The message stands twice under two ids. Readers get one of them; a part of a transaction is counted twice in its segment's statistics.",
+		"The broker's answer was lost or late, and the node appended the same message again. Normal under broker trouble.",
+		"Nothing for the data. Many of them speak of a slow or restarting broker.", []string{"milvus#53388"}},
+	{"last-confirmed-ahead", "a last confirmed id does not lie before its message",
+		"A consumer that resumes from it misses the message itself.",
+		"Damage, or ids of another log.", "Capture the log; compare with the broker's ids.", nil},
+	{"last-confirmed-missing", "a last confirmed id names nothing in the log",
+		"A position a consumer or checkpoint may hold does not exist; reading from it begins elsewhere.",
+		"A lost message, or a log that was copied under new ids.",
+		"Look for a ledger-hole beside it.", []string{"milvus#53581"}},
+	{"last-confirmed-regress", "last confirmed ids go back within a term",
+		"The writer's bookkeeping of what is safe contradicts itself; resuming from the larger one can miss messages.",
+		"A writer up to 2.6.6 (say so with --milvus-version), or an altered log.",
+		"Compare the two messages with inspect --id.", nil},
+	{"last-confirmed-broken", "a last confirmed id hides a message it promises",
+		"A consumer that resumes from this id never sees the message named: rows or a whole transaction are hidden from it.",
+		"A writer up to 2.6.6 under concurrent writes (say so with --milvus-version), or an altered log.",
+		"Have consumers start at the earlier id.", nil},
+	{"term-missing", "a message without a term",
+		"Nobody can tell which opening wrote it; only opening TimeTicks carry none.",
+		"A foreign producer or damage.", "Look at the message with inspect --id.", nil},
+	{"term-unopened", "a term begins without its opening TimeTick",
+		"The TimeTick that separates the terms is gone: what it would confirm, and what lies behind it, can't be told.",
+		"A lost message, or a writer that skipped its opening.",
+		"Look for a ledger-hole before it; capture the log.", nil},
+	{"exclusive-crossed", "a message passed an exclusive one",
+		"Definitions change under a lock: a message whose time and place disagree with it is applied to the wrong state.",
+		"Two writers, or an altered log.", "Look at both messages with inspect --id.", []string{"milvus#41615"}},
+	{"torn-transaction", "a transaction's part without its Begin",
+		"Readers drop the parts: the rows of the transaction are never seen.",
+		"Its Begin was lost, or dropped behind a TimeTick.",
+		"Look for a stale-writer or ledger-hole before it.", []string{"milvus#50344", "milvus#45088"}},
+	{"transaction-order", "a transaction's parts are out of order",
+		"A reader assembles the transaction otherwise than it was written, or drops a part.",
+		"Two writers, or an altered log.", "List the transaction's messages with inspect --records.", nil},
+	{"transaction-late-part", "a transaction's part came after its end was decided",
+		"The transaction had expired or had been ended by a definition change; readers drop what comes behind.",
+		"A clock or a lock that did not hold, or an altered log.", "List the transaction's messages with inspect --records.", nil},
+	{"insert-malformed", "an insert without rows, bytes or a segment",
+		"Recovery can't assign it to a segment; its rows are not counted and may never be flushed.",
+		"A foreign producer or damage.", "Look at the message with inspect --id.", nil},
+	{"insert-outside-segment", "an insert outside its segment's life",
+		"Recovery finds no growing segment and drops the rows.",
+		"The segment's creation was lost or dropped behind a TimeTick, or the insert was written after its seal.",
+		"Look for a stale-writer or ledger-hole before it.", []string{"milvus#41766"}},
+	{"insert-after-truncate", "an insert into a truncated segment",
+		"Recovery drops these rows; the truncate would have ended them all the same.",
+		"Before 3.0 a truncate takes no lock, so inserts can follow it. Legal.", "Nothing.", nil},
+	{"unknown-partition", "a partition that is not there",
+		"Rows or segments of a partition that was never created or is dropped are left out of the recovered state.",
+		"A lost CreatePartition, or definition changes that raced.",
+		"Compare with inspect --type CreatePartition,DropPartition.", []string{"milvus#41615"}},
+	{"vchannel-unborn", "a vchannel without its CreateCollection",
+		"Recovery does not know the vchannel: everything on it is passed over until the catalog names it.",
+		"The CreateCollection was lost, trimmed, or dropped behind a TimeTick.",
+		"Look for a stale-writer or ledger-hole; the schema can still lie in the catalog.",
+		[]string{"birdwatcher#524", "milvus#46214"}},
+	{"vchannel-after-drop", "messages on a dropped vchannel",
+		"Recovery passes over them: what they carry is not kept.",
+		"A writer that did not see the drop, or an altered log.", "Look at the messages with inspect --vchannel.",
+		[]string{"milvus#47802", "milvus#47886"}},
+	{"broadcast-mismatch", "a broadcast that contradicts its header",
+		"The coordinator can't match the copy to its task and waits for ever.",
+		"Damage or a foreign producer.", "Look at the message with inspect --id.", []string{"milvus#45285"}},
+	{"barrier-ahead", "a barrier that does not lie behind its message",
+		"The message claims to come after what lies behind it; its flush boundary is wrong.",
+		"Damage or two timestamp allocators.", "Look at the message with inspect --id.", nil},
+	{"replicate-mismatch", "a replication header where none belongs, or none where one does",
+		"A secondary takes messages from its source only: what breaks this is refused or applied twice, and the replicate checkpoint goes wrong.",
+		"A write that went to the wrong cluster, a switch-over half done, or an altered log.",
+		"Compare with the replicate configuration messages: inspect --type AlterReplicateConfig.",
+		[]string{"milvus#50846", "milvus#45086", "milvus#50871"}},
+	{"checkpoint-beyond", "the checkpoint lies behind messages it has not consumed",
+		"A restart begins reading too late: the messages before it are never replayed.",
+		"A checkpoint edited by hand, or moved with the wrong id.", "Do not restart. Compare checkpoint and log.",
+		[]string{"milvus#53581"}},
+	{"position-gone", "a stored position no longer exists",
+		"A restart silently begins at the next message that is left: everything between is lost to it.",
+		"Retention removed it. Nothing in Milvus pins a Pulsar log.",
+		"Do not restart. Raise retention, capture what is left.", []string{"milvus#41904", "milvus#42653", "milvus#53581"}},
+	{"ids-out-of-order", "ids do not increase",
+		"The log is not in the order it was written: nothing about it can be relied on.",
+		"A log put together from pieces, or a damaged copy.", "Capture it again from its origin.", nil},
+	{"ledger-hole", "entries are missing",
+		"Messages that were written are gone from a ledger or segment. What they carried is lost to this log.",
+		"A lost ledger replica, a skipped entry, or a copy that is not whole.",
+		"Read the place again from its origin; ask BookKeeper for the ledger's replicas.", []string{"milvus#41904"}},
+	{"unreadable", "a place that cannot be read",
+		"What lies there is unknown; everything else was judged.",
+		"Damage on disk or in the copy.", "Read it from another replica or capture it again.", nil},
+	{"torn-tail", "the log stops in the middle of a record",
+		"The last append was not finished; nothing that was confirmed is lost.",
+		"A crash while writing.", "Nothing: the next opening goes on behind it.", nil},
+	{"unconfirmed-tail", "messages behind the last TimeTick",
+		"No reader delivers them yet. The next opening's TimeTick confirms them.",
+		"The log ended, or its node stopped, before the next TimeTick.", "Nothing while the node is running.", nil},
+	{"open-transaction", "a transaction without an end",
+		"Its rows are not visible. It ends by a commit, a rollback or its keepalive.",
+		"Under way, or its client went away.", "Nothing.", []string{"milvus#45088"}},
+	{"expired-transaction", "a transaction ran out of its keepalive",
+		"Its parts are never delivered. A lost Commit looks the same and can't be told from it.",
+		"Its client went away without an end. Legal.", "Nothing, unless the client was told that it committed.", nil},
+	{"partial-start", "the log starts in the middle",
+		"What began before its first record (segments, transactions, vchannels) is taken as found.",
+		"Retention or truncation removed the start, or --from cut it.", "Nothing.", nil},
+	{"not-checked", "something could not be judged",
+		"A rule needs what was not given or what the log does not hold.",
+		"Named in the finding.", "Give what is missing and run again.", nil},
+}

@@ -1,0 +1,172 @@
+package diagnose
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
+)
+
+// occurrence is one place where a check found something. Text is made of it
+// only for the few that are shown.
+type occurrence struct {
+	pos      position
+	tt       uint64
+	vchannel uint32
+	typ      message.Type
+	rows     uint64
+	term     int64
+	note     string // what is wrong there; a constant, it groups occurrences
+	other    position
+	otherTT  uint64
+	hasOther bool
+	detail   string // rare: text of this very place
+}
+
+// group gathers the occurrences of one check with one cause.
+type group struct {
+	check       checkID
+	note        string
+	count       int64
+	rows        uint64
+	first, last occurrence
+	examples    []occurrence
+	byVChannel  []int64 // messages, indexed like Columns.VChannels
+	rowsBy      []uint64
+}
+
+// maxExamples and maxGroups cap what a hostile log can make a report grow to.
+const (
+	maxExamples = 5
+	maxGroups   = 64
+)
+
+type collector struct {
+	groups []*group
+	counts [checkCount]int64
+}
+
+func (c *collector) add(id checkID, o *occurrence) {
+	c.counts[id]++
+	var g *group
+	for _, h := range c.groups {
+		if h.check == id && h.note == o.note {
+			g = h
+			break
+		}
+	}
+	if g == nil {
+		if len(c.groups) >= maxGroups {
+			return
+		}
+		g = &group{check: id, note: o.note, first: *o}
+		c.groups = append(c.groups, g)
+	}
+	g.count++
+	g.rows += o.rows
+	g.last = *o
+	if len(g.examples) < maxExamples {
+		g.examples = append(g.examples, *o)
+	}
+	for int(o.vchannel) >= len(g.byVChannel) {
+		g.byVChannel, g.rowsBy = append(g.byVChannel, 0), append(g.rowsBy, 0)
+	}
+	g.byVChannel[o.vchannel]++
+	g.rowsBy[o.vchannel] += o.rows
+}
+
+// findings turns the groups into findings, worst first, then by place.
+func (v *verifier) findings() []Finding {
+	sort.SliceStable(v.found.groups, func(i, j int) bool {
+		a, b := v.found.groups[i], v.found.groups[j]
+		if sa, sb := checkTable[a.check].Severity, checkTable[b.check].Severity; sa != sb {
+			return sa > sb
+		}
+		return a.first.pos.less(b.first.pos)
+	})
+	out := make([]Finding, 0, len(v.found.groups))
+	for _, g := range v.found.groups {
+		out = append(out, v.finding(g))
+	}
+	return out
+}
+
+func (v *verifier) finding(g *group) Finding {
+	check := checkTable[g.check]
+	f := Finding{Code: check.Code, Severity: check.Severity, Count: g.count, Meaning: Lookup(check.Code).Meaning}
+	f.Where = Where{PChannel: v.opts.PChannel, ID: v.id(g.first.pos), TimeTick: g.first.tt}
+	if g.count > 1 {
+		f.Where.To = v.id(g.last.pos)
+	}
+	vchannels := 0
+	for i, n := range g.byVChannel {
+		if n > 0 && i > 0 {
+			vchannels++
+			f.Where.VChannel = v.vchannelName(uint32(i))
+		}
+	}
+	if vchannels != 1 {
+		f.Where.VChannel = ""
+	}
+	add := func(name, value string) { f.Evidence = append(f.Evidence, Evidence{name, value}) }
+	if g.note != "" {
+		add("what", g.note)
+	}
+	add("messages", strconv.FormatInt(g.count, 10))
+	if g.rows > 0 {
+		add("rows", strconv.FormatUint(g.rows, 10))
+		for i, n := range g.rowsBy {
+			if n > 0 && vchannels > 1 {
+				add("rows of "+v.vchannelName(uint32(i)), strconv.FormatUint(n, 10))
+			}
+		}
+	}
+	for i := range g.examples {
+		add("example", v.describe(&g.examples[i]))
+	}
+	if g.count > maxExamples {
+		add("last", v.describe(&g.last))
+	}
+	if check.Severity > SeverityInfo && v.opts.WAL != "" {
+		f.Next = "walctl inspect " + v.opts.WAL + " --id " + f.Where.ID
+	}
+	return f
+}
+
+func (v *verifier) describe(o *occurrence) string {
+	s := v.id(o.pos) + " " + o.typ.String()
+	if o.vchannel > 0 {
+		s += " on " + v.vchannelName(o.vchannel)
+	}
+	if o.tt > 0 {
+		s += ", TimeTick " + strconv.FormatUint(o.tt, 10)
+	}
+	if o.term > 0 {
+		s += fmt.Sprintf(", term %d", o.term)
+	}
+	if o.rows > 0 {
+		s += fmt.Sprintf(", %d rows", o.rows)
+	}
+	if o.hasOther {
+		s += "; against " + v.id(o.other)
+		if o.otherTT > 0 {
+			s += ", TimeTick " + strconv.FormatUint(o.otherTT, 10)
+		}
+	}
+	if o.detail != "" {
+		s += "; " + o.detail
+	}
+	return s
+}
+
+func (v *verifier) id(p position) string {
+	return message.ID{Backend: v.backend, A: p.a, B: p.b >> 16, Batch: int32(p.b & 0xffff)}.String()
+}
+
+func (v *verifier) vchannelName(i uint32) string {
+	if int(i) < len(v.names) {
+		return v.names[i]
+	}
+	return ""
+}

@@ -1,0 +1,55 @@
+package diagnose
+
+import "github.com/walctl/walctl/pkg/walreader/message"
+
+// deliver judges a message in TimeTick order, as a reader would get it.
+func (v *verifier) deliver(e *entry) {
+	r := &v.terms.recent
+	if r.n > 0 {
+		if k := (r.n - 1) % len(r.tt); r.tt[k] == e.tt {
+			if v.same(e, k) {
+				return
+			}
+		}
+	}
+	r.add(e.tt, e.sum, e.pos)
+	if e.flags&message.HasTerm != 0 {
+		v.confirmLC(e)
+	}
+	if v.txns.open > 0 && v.txns.minBegin.less(e.lc) && !v.waiveLC {
+		v.promise(e)
+	}
+	if e.vchannel != 0 {
+		v.lifecycle(e)
+	}
+	if e.flags&(message.HasBroadcast|message.HasReplicate) != 0 || e.bits&bitHot == 0 || v.replicate.role == roleSecondary {
+		v.headers(e)
+	}
+	if e.bits&bitExclusive != 0 {
+		v.exclusive(e)
+	}
+	if e.flags&message.HasTxn != 0 {
+		v.transaction(e)
+	}
+	v.segment(e)
+}
+
+// same judges two messages with one TimeTick: a retry that landed twice, or two
+// messages that must not share it. It reports whether e is to be skipped.
+// docs/rules.md#invariants 4.
+func (v *verifier) same(e *entry, k int) bool {
+	r := &v.terms.recent
+	o := occurrence{pos: e.pos, tt: e.tt, vchannel: e.vchannel, typ: e.typ, term: e.term, other: r.pos[k], hasOther: true}
+	if first, ok := r.find(e.tt, e.sum); ok {
+		o.other, o.note = first, "an append that was retried and had landed"
+		v.tell(retryDuplicate, o)
+		return true
+	}
+	o.note, o.rows = "two different messages carry one TimeTick", e.rows
+	v.tell(duplicateTimeTick, o)
+	return false
+}
+
+func (v *verifier) at(e *entry, note string) occurrence {
+	return occurrence{pos: e.pos, tt: e.tt, vchannel: e.vchannel, typ: e.typ, rows: e.rows, term: e.term, note: note}
+}

@@ -1,0 +1,191 @@
+package diagnose
+
+import (
+	"encoding/base64"
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
+)
+
+type vchannelKind uint8
+
+const (
+	kindData vchannelKind = iota
+	kindControl
+	kindPChannel
+)
+
+// vchannelState is what a vchannel came to so far.
+type vchannelState struct {
+	kind          vchannelKind
+	seen, born    bool
+	partitionDrop uint64 // the newest DropPartition
+	droppedTT     uint64
+	dropped       position
+	collection    int64 // by its name; 0 = the name tells none
+	partitions    map[int64]partitionState
+}
+
+type partitionState struct {
+	droppedTT uint64
+	dropped   position
+}
+
+// newVChannel reads what a vchannel's name tells. docs/rules.md#names
+func (v *verifier) newVChannel(name string) vchannelState {
+	s := vchannelState{kind: kindPChannel}
+	if strings.HasSuffix(name, "vcchan") {
+		s.kind = kindControl
+		return s
+	}
+	i := strings.LastIndexByte(name, '_')
+	tail := name[i+1:]
+	if j := strings.IndexByte(tail, 'v'); i > 0 && j > 0 {
+		coll, err := strconv.ParseInt(tail[:j], 10, 64)
+		_, err2 := strconv.ParseUint(tail[j+1:], 10, 32)
+		if err == nil && err2 == nil {
+			s.kind, s.collection = kindData, coll
+		}
+	}
+	return s
+}
+
+// lifecycle holds a message against its vchannel's life.
+// docs/rules.md#invariants 11.
+func (v *verifier) lifecycle(e *entry) {
+	s := &v.vchannels[e.vchannel]
+	if s.kind != kindData || e.flags&message.PChannelLevel != 0 {
+		return
+	}
+	if !s.seen {
+		s.seen = true
+		if e.typ != message.TypeCreateCollection && !v.partial {
+			v.tell(vchannelUnborn, v.at(e, "a vchannel's first message is not its CreateCollection"))
+		}
+	}
+	if e.collection != 0 && s.collection != 0 && e.collection != s.collection {
+		v.tell(vchannelUnborn, v.at(e, "a message of another collection than its vchannel's"))
+	}
+	if s.droppedTT != 0 && e.flags&message.HasBroadcast == 0 && e.bits&bitReplayDDL == 0 {
+		o := v.at(e, "a message behind its vchannel's DropCollection")
+		o.other, o.otherTT, o.hasOther = s.dropped, s.droppedTT, true
+		v.tell(vchannelAfterDrop, o)
+	}
+	switch e.typ {
+	case message.TypeCreateCollection:
+		v.bear(s, e)
+	case message.TypeDropCollection:
+		if s.droppedTT == 0 {
+			s.droppedTT, s.dropped = e.tt, e.pos
+		}
+	case message.TypeCreatePartition:
+		if s.partitions != nil {
+			s.partitions[e.partition] = partitionState{}
+		}
+	case message.TypeDropPartition:
+		if s.partitions != nil {
+			s.partitions[e.partition] = partitionState{e.tt, e.pos}
+			s.partitionDrop = e.tt
+		}
+	}
+}
+
+// bear notes the partitions a collection starts with.
+func (v *verifier) bear(s *vchannelState, e *entry) {
+	if s.born {
+		return
+	}
+	s.born = true
+	if e.full == nil {
+		return
+	}
+	s.partitions = make(map[int64]partitionState, 2)
+	header(e.full, message.KeyHeader, func(num protowire.Number, x uint64, b []byte) {
+		if num != 2 {
+			return
+		}
+		if b == nil {
+			s.partitions[int64(x)] = partitionState{}
+			return
+		}
+		for len(b) > 0 {
+			x, k := protowire.ConsumeVarint(b)
+			if k < 0 {
+				return
+			}
+			s.partitions[int64(x)] = partitionState{}
+			b = b[k:]
+		}
+	})
+}
+
+// knownPartition holds an insert or a new segment against the partitions of a
+// vchannel whose creation the log shows.
+func (v *verifier) knownPartition(e *entry) {
+	s := &v.vchannels[e.vchannel]
+	if s.partitions == nil {
+		return
+	}
+	p, ok := s.partitions[e.partition]
+	o := v.at(e, "a partition that was never created")
+	switch {
+	case ok && p.droppedTT == 0:
+		return
+	case ok:
+		o.note, o.other, o.otherTT, o.hasOther = "a partition that was dropped before", p.dropped, p.droppedTT, true
+	}
+	v.tell(unknownPartition, o)
+}
+
+// header walks the protobuf fields of a base64 property: varints come in x,
+// bytes in b. It reports whether all of it was readable.
+func header(m *message.Message, key string, fn func(num protowire.Number, x uint64, b []byte)) bool {
+	s, ok := m.Props.Get(key)
+	if !ok || len(s) > 16<<20 {
+		return false
+	}
+	b, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		return false
+	}
+	return walk(b, fn)
+}
+
+func walk(b []byte, fn func(num protowire.Number, x uint64, b []byte)) bool {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return false
+		}
+		b = b[n:]
+		switch typ {
+		case protowire.VarintType:
+			x, n := protowire.ConsumeVarint(b)
+			if n < 0 {
+				return false
+			}
+			fn(num, x, nil)
+			b = b[n:]
+		case protowire.BytesType:
+			x, n := protowire.ConsumeBytes(b)
+			if n < 0 {
+				return false
+			}
+			if x == nil {
+				x = []byte{}
+			}
+			fn(num, 0, x)
+			b = b[n:]
+		default:
+			n := protowire.ConsumeFieldValue(num, typ, b)
+			if n < 0 {
+				return false
+			}
+			b = b[n:]
+		}
+	}
+	return true
+}

@@ -1,0 +1,166 @@
+package diagnose
+
+import "github.com/walctl/walctl/pkg/walreader/message"
+
+// ledger is a stretch of entries with one A part: a Pulsar ledger, a Woodpecker
+// segment. first and last are packed as in position.
+type ledger struct{ a, first, last int64 }
+
+// maxLedgers bounds how many are remembered for looking up last confirmed ids.
+const maxLedgers = 1 << 16
+
+// batchRing remembers the newest entries that held more than one message.
+type batchRing struct {
+	items [4096]struct{ at, size int64 } // at: index into the ledger and entry
+	a     [4096]int64
+	n     int
+	from  position // entries before this one are forgotten
+}
+
+// physical judges the ids themselves. docs/rules.md#invariants 16.
+func (v *verifier) physical(c *message.Columns) {
+	counts := c.Backend == message.BackendPulsar || c.Backend == message.BackendWoodpecker
+	for i := 0; i < c.N; i++ {
+		p := makePosition(c.A[i], c.B[i], c.Batch[i])
+		size := int32(0)
+		if i < len(c.BatchSize) {
+			size = c.BatchSize[i]
+		}
+		if !v.haveLast {
+			if v.records == 0 && i == 0 {
+				v.first = p
+			}
+			v.haveLast = true
+			v.openLedger(p)
+		} else {
+			v.follow(c, i, p, counts)
+		}
+		v.last, v.lastSize = p, size
+	}
+}
+
+func (v *verifier) openLedger(p position) {
+	if len(v.ledgers) >= maxLedgers {
+		v.ledgers = append(v.ledgers[:0], v.ledgers[maxLedgers/2:]...)
+	}
+	v.ledgers = append(v.ledgers, ledger{p.a, p.b, p.b})
+}
+
+// follow judges p against the id before it.
+func (v *verifier) follow(c *message.Columns, i int, p position, counts bool) {
+	l := v.last
+	if !l.less(p) {
+		o := v.place(c, i, "an id that does not follow the one before it")
+		o.other, o.hasOther = l, true
+		v.tell(idsOutOfOrder, o)
+		v.openLedger(p)
+		return
+	}
+	if !counts {
+		return // offsets need not be contiguous
+	}
+	entry, batch := p.b>>16, p.b&0xffff
+	whole := v.lastSize <= 1 || l.b&0xffff == int64(v.lastSize)-1
+	switch {
+	case p.a == l.a && entry == l.b>>16:
+		if batch != l.b&0xffff+1 {
+			v.hole(c, i, "messages are missing inside an entry")
+		}
+		v.entries.add(p)
+	case !whole:
+		v.hole(c, i, "the end of an entry is missing")
+	case batch != 0:
+		v.hole(c, i, "the start of an entry is missing")
+	case p.a == l.a && entry != l.b>>16+1:
+		v.hole(c, i, "entries are missing")
+	case p.a != l.a && entry != 0:
+		v.hole(c, i, "the start of a ledger or segment is missing")
+	}
+	if p.a != l.a {
+		v.openLedger(p)
+	}
+	v.ledgers[len(v.ledgers)-1].last = p.b
+}
+
+func (v *verifier) hole(c *message.Columns, i int, note string) {
+	o := v.place(c, i, note)
+	o.other, o.hasOther, o.rows = v.last, true, 0
+	v.tell(entryHole, o)
+}
+
+// add notes that the entry of p holds at least batch index + 1 messages.
+func (r *batchRing) add(p position) {
+	at, size := p.b>>16, p.b&0xffff+1
+	if r.n > 0 {
+		if k := (r.n - 1) % len(r.items); r.items[k].at == at && r.a[k] == p.a {
+			r.items[k].size = size
+			return
+		}
+	}
+	k := r.n % len(r.items)
+	if r.n >= len(r.items) {
+		r.from = position{r.a[k], r.items[k].at<<16 | 0xffff}
+	}
+	r.items[k].at, r.items[k].size, r.a[k] = at, size, p.a
+	r.n++
+}
+
+// size returns how many messages an entry held, 0 where it is forgotten.
+func (r *batchRing) size(p position) int64 {
+	if p.less(r.from) {
+		return 0
+	}
+	lo, hi := max(0, r.n-len(r.items)), r.n
+	for lo < hi {
+		m := int(uint(lo+hi) >> 1)
+		k := m % len(r.items)
+		if (position{r.a[k], r.items[k].at}).less(position{p.a, p.b >> 16}) {
+			lo = m + 1
+		} else {
+			hi = m
+		}
+	}
+	if k := lo % len(r.items); lo < r.n && r.a[k] == p.a && r.items[k].at == p.b>>16 {
+		return r.items[k].size
+	}
+	return 1
+}
+
+// exists reports whether the log was seen to hold p, and whether it is known.
+func (v *verifier) exists(p position) (held, known bool) {
+	if p.less(v.first) || len(v.ledgers) == 0 {
+		return false, !v.partial
+	}
+	if v.backend != message.BackendPulsar && v.backend != message.BackendWoodpecker {
+		return true, false
+	}
+	for i := len(v.ledgers) - 1; i >= 0; i-- {
+		l := v.ledgers[i]
+		if l.a > p.a {
+			continue
+		}
+		if l.a < p.a || p.b > l.last && p.b>>16 > l.last>>16 {
+			return false, true
+		}
+		if p.b >= l.first {
+			n := v.entries.size(p)
+			return n == 0 || p.b&0xffff < n, true
+		}
+	}
+	return false, len(v.ledgers) < maxLedgers/2
+}
+
+// checkpoint judges the catalog's checkpoint at the first message above its
+// TimeTick. docs/rules.md#invariants 15.
+func (v *verifier) checkpoint(c *message.Columns, i int, cp *Checkpoint) {
+	v.check15 = true
+	at := makePosition(cp.ID.A, cp.ID.B, cp.ID.Batch)
+	if makePosition(c.A[i], c.B[i], c.Batch[i]).less(at) {
+		o := v.place(c, i, "the first message above the checkpoint's TimeTick lies before its position: replay misses it")
+		o.other, o.hasOther = at, true
+		v.tell(checkpointBeyond, o)
+	}
+	if at.less(v.first) && !v.opts.Partial && cp.ID.A >= 0 {
+		v.tell(positionGone, occurrence{pos: at, note: "the checkpoint lies before the first message that is left"})
+	}
+}

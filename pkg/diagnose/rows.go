@@ -1,0 +1,222 @@
+package diagnose
+
+import (
+	"github.com/walctl/walctl/pkg/walreader/message"
+)
+
+// What verify asks about a type, as bits.
+const (
+	bitKnown uint16 = 1 << iota
+	bitHot
+	bitSelf
+	bitExclusive
+	bitExclusive30
+	bitV1        // version 1; every other known type is version 2
+	bitData      // lives on a vchannel
+	bitTxn       // needs a transaction context
+	bitPChannel  // of the message: pchannel-level
+	bit30        // only 3.0 writes it
+	bitReplayDDL // may follow a DropCollection
+)
+
+func bitsOf(t message.Type) uint16 {
+	b := bitKnown
+	if t.Hot() {
+		b |= bitHot
+	}
+	if t.Is(message.SelfControlled) {
+		b |= bitSelf
+	}
+	if t.Is(message.Exclusive) {
+		b |= bitExclusive
+	}
+	if t.Is(message.Exclusive30) {
+		b |= bitExclusive30
+	}
+	switch t {
+	case message.TypeTimeTick, message.TypeInsert, message.TypeDelete, message.TypeCreateCollection, message.TypeDropCollection,
+		message.TypeCreatePartition, message.TypeDropPartition, message.TypeImport:
+		b |= bitV1
+	}
+	switch t {
+	case message.TypeBeginTxn, message.TypeCommitTxn, message.TypeRollbackTxn:
+		b |= bitTxn | bitData | bitReplayDDL
+	case message.TypeCommitImport, message.TypeRollbackImport, message.TypeTruncateCollection:
+		b |= bitData
+	}
+	if t >= message.TypeInsert && t <= message.TypeAlterCollection {
+		b |= bitData
+	}
+	if t >= message.TypeRestoreSnapshot && t <= message.TypeRollbackImport {
+		b |= bit30
+	}
+	return b
+}
+
+const (
+	lcFlags       = message.HasLastConfirmed | message.LastConfirmedSelf
+	envelopeFlags = message.HasTimeTick | message.HasHeader
+	fullFlags     = message.HasBroadcast | message.HasReplicate | message.HasCipher | message.HasOtherProps
+	mark30        = message.UnsafeReplicate | message.PartialUpdate
+)
+
+// batch judges a run of rows, in log order.
+func (v *verifier) batch(c *message.Columns) {
+	if c.N == 0 {
+		return
+	}
+	if v.records == 0 {
+		v.backend = c.Backend
+		v.start(c)
+	}
+	v.names = c.VChannels
+	for len(v.vchannels) < len(c.VChannels) {
+		v.vchannels = append(v.vchannels, v.newVChannel(c.VChannels[len(v.vchannels)]))
+	}
+	v.physical(c)
+	v.defects(c)
+	for i := 0; i < c.N; i++ {
+		v.row(c, i)
+	}
+	v.records += int64(c.N)
+}
+
+// start judges how the log begins: a first opening without a checkpoint before
+// it tells that nothing was written before.
+func (v *verifier) start(c *message.Columns) {
+	complete := c.Type[0] == message.TypeTimeTick && c.Version[0] > 0 &&
+		c.Flags[0]&(message.HasTerm|message.LastConfirmedSelf) == message.LastConfirmedSelf
+	if !complete {
+		v.partial = true
+	}
+	if !v.partial && v.replicate.role == roleUnknown {
+		v.replicate.role = rolePrimary
+	}
+}
+
+func (v *verifier) row(c *message.Columns, i int) {
+	typ, flags := c.Type[i], c.Flags[i]
+	if c.Version[i] == 0 {
+		v.beforeStreaming(c, i)
+		return
+	}
+	bits := v.typeBits[min(int(typ), len(v.typeBits)-1)]
+	lc := flags & lcFlags
+	if flags&(envelopeFlags|message.NotPersisted) != envelopeFlags || lc == 0 || lc == lcFlags ||
+		bits&bitKnown == 0 || (bits&bitV1 != 0) != (c.Version[i] == 1) || (bits&bitTxn != 0 && flags&message.HasTxn == 0) ||
+		(bits&bitData != 0 && c.VChannel[i] == 0) || (flags&message.PChannelLevel != 0 && flags&message.HasBroadcast == 0) || typ == message.TypeTxn {
+		v.envelope(c, i, bits)
+		if flags&message.HasTimeTick == 0 {
+			return
+		}
+	}
+	if bits&bit30 != 0 || flags&mark30 != 0 {
+		v.is30 = true
+	}
+	tt := c.TimeTick[i]
+	if flags&message.HasBarrier != 0 && c.Barrier[i] >= tt {
+		v.tell(barrierAhead, v.place(c, i, "the barrier TimeTick is not below the message's own"))
+	}
+	v.lastConfirmed(c, i)
+	if cp := v.opts.Checkpoint; cp != nil && !v.check15 && tt > cp.TimeTick {
+		v.checkpoint(c, i, cp)
+	}
+	if typ == message.TypeTimeTick {
+		v.timeTick(c, i)
+		return
+	}
+	stale := v.term(c, i)
+	if tt <= v.terms.tick {
+		v.behind(c, i, stale)
+		return
+	}
+	if stale {
+		v.tell(staleWriter, v.place(c, i, "a message of an older term stands behind a newer opening"))
+	}
+	if tt <= v.window.cut {
+		v.window.unjudged++
+		return
+	}
+	v.enter(c, i, bits)
+}
+
+// enter appends a row to the window.
+func (v *verifier) enter(c *message.Columns, i int, bits uint16) {
+	vc, flags := c.VChannel[i], c.Flags[i]
+	if bits&bitExclusive30 != 0 && (v.is30 || bits&bit30 != 0) {
+		bits |= bitExclusive
+	}
+	if flags&message.PChannelLevel != 0 || vc == 0 || v.vchannels[vc].kind == kindPChannel {
+		bits |= bitPChannel
+	}
+	w := &v.window
+	w.slab = append(w.slab, entry{
+		tt: c.TimeTick[i], pos: makePosition(c.A[i], c.B[i], c.Batch[i]), lc: makePosition(c.LCA[i], c.LCB[i], c.LCBatch[i]),
+		sum: c.Checksum[i], term: c.Term[i], txn: c.TxnID[i], keepalive: c.Keepalive[i], segment: c.Segment[i],
+		collection: c.Collection[i], partition: c.Partition[i], rows: c.Rows[i], bytes: c.BinarySize[i],
+		vchannel: vc, typ: c.Type[i], bits: bits, flags: flags,
+	})
+	if bits&bitHot == 0 || flags&fullFlags != 0 {
+		w.slab[len(w.slab)-1].full = c.Full[i]
+	}
+	v.push()
+}
+
+func (v *verifier) place(c *message.Columns, i int, note string) occurrence {
+	return occurrence{pos: makePosition(c.A[i], c.B[i], c.Batch[i]), tt: c.TimeTick[i], vchannel: c.VChannel[i],
+		typ: c.Type[i], rows: c.Rows[i], term: c.Term[i], note: note}
+}
+
+// envelope names what is wrong with a row's properties. docs/rules.md#invariants 1.
+func (v *verifier) envelope(c *message.Columns, i int, bits uint16) {
+	flags, typ := c.Flags[i], c.Type[i]
+	lc := flags & lcFlags
+	if typ == message.TypeTxn || flags&message.NotPersisted != 0 {
+		v.tell(badEnvelope, v.place(c, i, "a message that only exists in memory stands in the log"))
+		return
+	}
+	if bits&bitKnown == 0 {
+		v.tell(unknownType, v.place(c, i, "a type neither 2.6 nor 3.0 writes"))
+		return
+	}
+	if lc == lcFlags {
+		v.tell(badEnvelope, v.place(c, i, "both _lc and _lcs"))
+	}
+	if (bits&bitV1 != 0) != (c.Version[i] == 1) {
+		v.tell(badEnvelope, v.place(c, i, "the version is not the one its type is written with"))
+	}
+	if bits&bitTxn != 0 && flags&message.HasTxn == 0 {
+		v.tell(badEnvelope, v.place(c, i, "a transaction's bound without a transaction"))
+	}
+	if bits&bitData != 0 && c.VChannel[i] == 0 {
+		v.tell(badEnvelope, v.place(c, i, "no vchannel on a message of a vchannel"))
+	}
+	if flags&message.PChannelLevel != 0 && flags&message.HasBroadcast == 0 {
+		v.tell(badEnvelope, v.place(c, i, "pchannel-level without a broadcast header"))
+	}
+}
+
+// defects reports what the decoder found undecodable.
+func (v *verifier) defects(c *message.Columns) {
+	for i, m := range c.Full {
+		if len(m.Defects) == 0 || i >= c.N || (m.Version == 0 && c.Flags[i]&message.HasTimeTick == 0) {
+			continue
+		}
+		for k := range m.Defects {
+			o := v.place(c, i, "property "+m.Defects[k].Property+" is missing or undecodable")
+			o.detail = m.Defects[k].Cause
+			v.tell(badEnvelope, o)
+		}
+	}
+}
+
+// beforeStreaming takes a V0 message: its log order is judged, nothing else.
+func (v *verifier) beforeStreaming(c *message.Columns, i int) {
+	if c.Flags[i]&(message.HasTimeTick|message.HasTerm|lcFlags) != 0 {
+		v.tell(badEnvelope, v.place(c, i, "no version, though it carries a streaming envelope"))
+		return
+	}
+	v.old++
+	v.partial = true
+	v.replicate.role = roleUnknown
+}

@@ -1,0 +1,176 @@
+package diagnose
+
+import (
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
+)
+
+// segmentState is one segment of the log.
+type segmentState struct {
+	id                    int64
+	create, lastInsert    position
+	createTT, sealTT      uint64 // sealTT 0 = growing
+	seal                  position
+	collection, partition int64
+	vchannel              uint32
+	sealedBy              message.Type
+	truncatedTT           uint64
+	inherited             bool // its CreateSegment lies before the log
+}
+
+type segments struct {
+	slab       []segmentState
+	byID       table
+	flushAllTT uint64
+	flushAll   position
+	sweepAt    int
+}
+
+// minSweep is how many segments are remembered at least before sealed ones are
+// forgotten.
+const minSweep = 1 << 16
+
+func (v *verifier) segment(e *entry) {
+	switch e.typ {
+	case message.TypeInsert:
+		v.insert(e)
+	case message.TypeCreateSegment:
+		v.createSegment(e)
+	case message.TypeFlush:
+		v.seal(e, e.segment)
+	case message.TypeManualFlush:
+		v.sealListed(e, 3)
+	case message.TypeSchemaChange:
+		v.sealListed(e, 2)
+	case message.TypeAlterCollection:
+		v.sealListed(e, 5)
+	case message.TypeTruncateCollection:
+		v.sealListed(e, 3)
+	case message.TypeFlushAll, message.TypeAlterWAL:
+		if e.bits&bitPChannel != 0 {
+			v.segments.flushAllTT, v.segments.flushAll = e.tt, e.pos
+		}
+	}
+}
+
+func (v *verifier) createSegment(e *entry) {
+	s := &v.segments
+	if e.vchannel != 0 {
+		v.knownPartition(e)
+	}
+	if k := s.byID.get(e.segment); k >= 0 {
+		s.slab[k] = segmentState{id: e.segment, create: e.pos, createTT: e.tt, collection: e.collection, partition: e.partition, vchannel: e.vchannel}
+		return
+	}
+	if len(s.slab) >= max(minSweep, s.sweepAt) {
+		s.sweep()
+	}
+	s.byID.put(e.segment, int32(len(s.slab)))
+	s.slab = append(s.slab, segmentState{id: e.segment, create: e.pos, createTT: e.tt, collection: e.collection, partition: e.partition, vchannel: e.vchannel})
+}
+
+// sweep forgets sealed segments, so that memory follows the growing ones.
+func (s *segments) sweep() {
+	keep := s.slab[:0]
+	s.byID = table{}
+	for i := range s.slab {
+		if s.slab[i].sealTT == 0 && s.slab[i].createTT >= s.flushAllTT {
+			s.byID.put(s.slab[i].id, int32(len(keep)))
+			keep = append(keep, s.slab[i])
+		}
+	}
+	s.slab = keep
+	s.sweepAt = 2 * len(keep)
+}
+
+// insert holds an insert against its segment. docs/rules.md#invariants 10.
+func (v *verifier) insert(e *entry) {
+	if e.rows == 0 || e.bytes == 0 || e.segment == 0 {
+		v.tell(insertMalformed, v.at(e, "an insert without rows, bytes or a segment"))
+		return
+	}
+	s := &v.segments
+	k := s.byID.get(e.segment)
+	if k < 0 {
+		if v.partial {
+			k = int32(len(s.slab)) // born before the log: taken as it is met
+			s.byID.put(e.segment, k)
+			s.slab = append(s.slab, segmentState{id: e.segment, vchannel: e.vchannel, collection: e.collection, partition: e.partition, inherited: true})
+		} else {
+			v.tell(insertOutsideSegment, v.at(e, "an insert into a segment that was never created"))
+			return
+		}
+	}
+	g := &s.slab[k]
+	if g.lastInsert.less(e.pos) {
+		g.lastInsert = e.pos // the largest: what a Flush is compared with
+	}
+	o := v.at(e, "")
+	switch {
+	case g.vchannel != e.vchannel || g.partition != e.partition || g.collection != e.collection:
+		o.note, o.other, o.otherTT, o.hasOther = "an insert into a segment of another vchannel, collection or partition", g.create, g.createTT, true
+	case !g.inherited && !g.create.less(e.pos):
+		o.note, o.other, o.otherTT, o.hasOther = "an insert stands before its segment's creation in the log", g.create, g.createTT, true
+	case g.sealTT != 0:
+		o.note, o.other, o.otherTT, o.hasOther = "an insert behind the message that sealed its segment", g.seal, g.sealTT, true
+	case s.flushAllTT > g.createTT && !g.inherited:
+		o.note, o.other, o.otherTT, o.hasOther = "an insert behind the flush of every segment", s.flushAll, s.flushAllTT, true
+	case g.truncatedTT != 0:
+		o.note = "an insert into a segment a truncate had named: recovery drops its rows"
+		v.tell(insertAfterTruncate, o)
+		return
+	default:
+		if v.vchannels[e.vchannel].partitionDrop > g.createTT {
+			v.knownPartition(e)
+		}
+		return
+	}
+	v.tell(insertOutsideSegment, o)
+}
+
+// seal ends a segment: a Flush, or a message that lists it.
+func (v *verifier) seal(e *entry, id int64) {
+	s := &v.segments
+	k := s.byID.get(id)
+	if k < 0 {
+		return // legal for segments older than the log
+	}
+	g := &s.slab[k]
+	if e.typ == message.TypeTruncateCollection && e.bits&bitExclusive == 0 {
+		g.truncatedTT = e.tt
+		return
+	}
+	if e.pos.less(g.lastInsert) {
+		o := v.at(e, "an insert of this segment stands behind its sealing in the log")
+		o.other, o.hasOther = g.lastInsert, true
+		v.tell(insertOutsideSegment, o)
+	}
+	if g.sealTT == 0 {
+		g.sealTT, g.seal, g.sealedBy = e.tt, e.pos, e.typ
+	}
+}
+
+// sealListed seals the segments in field n of the header.
+func (v *verifier) sealListed(e *entry, n protowire.Number) {
+	if e.full == nil || e.vchannel == 0 || v.vchannels[e.vchannel].kind != kindData {
+		return
+	}
+	header(e.full, message.KeyHeader, func(num protowire.Number, x uint64, b []byte) {
+		if num != n {
+			return
+		}
+		if b == nil {
+			v.seal(e, int64(x))
+			return
+		}
+		for len(b) > 0 {
+			x, k := protowire.ConsumeVarint(b)
+			if k < 0 {
+				return
+			}
+			v.seal(e, int64(x))
+			b = b[k:]
+		}
+	})
+}

@@ -1,0 +1,261 @@
+package diagnose
+
+import (
+	"sort"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
+)
+
+// termState is what the terms and TimeTicks of the log came to so far.
+type termState struct {
+	max      int64 // largest term met
+	opened   bool  // an opening TimeTick stands behind the last message of max
+	openings int
+
+	tick     uint64 // the largest persisted TimeTick
+	tickPos  position
+	tickSum  uint64
+	tickTerm int64 // 0 for an opening
+
+	lc     []termLC // last confirmed id reached, by term; the newest last
+	lastLC position // the last one looked up, to look up each once
+	recent recentRing
+}
+
+type termLC struct {
+	term int64
+	lc   position
+}
+
+// recentRing remembers the newest delivered messages by TimeTick, so that a
+// retry that lands late is told from a message nobody has seen.
+type recentRing struct {
+	tt  [2048]uint64
+	sum [2048]uint64
+	pos [2048]position
+	n   int
+}
+
+func (r *recentRing) add(tt, sum uint64, p position) {
+	k := r.n % len(r.tt)
+	r.tt[k], r.sum[k], r.pos[k] = tt, sum, p
+	r.n++
+}
+
+// find returns the delivered message with this TimeTick and checksum.
+func (r *recentRing) find(tt, sum uint64) (position, bool) {
+	lo := max(0, r.n-len(r.tt))
+	i := lo + sort.Search(r.n-lo, func(i int) bool { return r.tt[(lo+i)%len(r.tt)] >= tt })
+	for ; i < r.n && r.tt[i%len(r.tt)] == tt; i++ {
+		if k := i % len(r.tt); r.sum[k] == sum && sum != 0 {
+			return r.pos[k], true
+		}
+	}
+	return position{}, false
+}
+
+// term judges a message's term and reports whether an older writer wrote it.
+// docs/rules.md#invariants 7.
+func (v *verifier) term(c *message.Columns, i int) (stale bool) {
+	t := &v.terms
+	if c.Flags[i]&message.HasTerm == 0 {
+		v.tell(termMissing, v.place(c, i, "no term on a message that is no opening TimeTick"))
+		return false
+	}
+	term := c.Term[i]
+	switch {
+	case term == t.max && !t.opened:
+		return false
+	case term <= t.max:
+		return true
+	}
+	if !t.opened && (!v.partial || t.max > 0) {
+		o := v.place(c, i, "a term begins without its opening TimeTick")
+		o.otherTT = 0
+		v.tell(termUnopened, o)
+	}
+	t.max, t.opened = term, false
+	return false
+}
+
+// behind takes a message whose TimeTick a persisted TimeTick has passed: a
+// reader drops it. docs/rules.md#invariants 2.
+func (v *verifier) behind(c *message.Columns, i int, stale bool) {
+	t := &v.terms
+	o := v.place(c, i, "")
+	if first, ok := t.recent.find(o.tt, c.Checksum[i]); ok {
+		o.note, o.other, o.hasOther, o.rows = "an append that was retried and had landed", first, true, 0
+		v.tell(retryDuplicate, o)
+		return
+	}
+	o.other, o.otherTT, o.hasOther = t.tickPos, t.tick, true
+	switch {
+	case stale:
+		o.note = "a message of an older term lies behind a newer term's TimeTick"
+		v.tell(staleWriter, o)
+	case t.tickTerm != 0 && t.tickTerm < o.term:
+		o.note = "a message lies behind the TimeTick an older term still wrote"
+		v.tell(staleWriter, o)
+	case o.tt == t.tick:
+		o.note = "a message carries the TimeTick that was written before it"
+		v.tell(behindTimeTick, o)
+	default:
+		o.note = "a message lies behind a TimeTick of its own term"
+		v.tell(behindTimeTick, o)
+	}
+	v.drop(c, i, o)
+}
+
+func (v *verifier) drop(c *message.Columns, i int, o occurrence) {
+	d := &v.dropped
+	name := v.names[o.vchannel]
+	d.Messages++
+	d.Rows += o.rows
+	d.MessagesBy[name]++
+	if o.rows > 0 {
+		d.ByVChannel[name] += o.rows
+	}
+	d.ByType[o.typ.String()]++
+	if v.opts.ListDropped {
+		id := c.ID(i)
+		d.List = append(d.List, Dropped{ID: id, IDText: id.String(), VChannel: name, Type: o.typ, TypeName: o.typ.String(),
+			Rows: o.rows, TimeTick: o.tt, Term: o.term, Behind: o.otherTT})
+	}
+}
+
+// timeTick takes a persisted TimeTick: it confirms everything up to it.
+// docs/rules.md#invariants 3.
+func (v *verifier) timeTick(c *message.Columns, i int) {
+	t := &v.terms
+	tt, pos := c.TimeTick[i], makePosition(c.A[i], c.B[i], c.Batch[i])
+	if c.Flags[i]&message.HasReplicate != 0 {
+		v.tell(replicateMismatch, v.place(c, i, "a TimeTick carries a replication header"))
+	}
+	opening := c.Flags[i]&message.HasTerm == 0
+	stale := false
+	if opening {
+		t.openings++
+	} else {
+		stale = v.term(c, i)
+	}
+	if tt <= t.tick && t.tick > 0 {
+		v.tickBack(c, i, stale)
+		return
+	}
+	if stale {
+		v.tell(staleWriter, v.place(c, i, "an older term still writes TimeTicks"))
+	}
+	lc := makePosition(c.LCA[i], c.LCB[i], c.LCBatch[i])
+	if !opening && !stale {
+		v.tickLastConfirmed(c, i, lc)
+	}
+	v.deliverUpTo(tt)
+	if w := &v.window; len(w.slab) > 0 && w.slab[0].pos.less(lc) && !v.waiveLC {
+		o := v.place(c, i, "a message above this TimeTick lies before its last confirmed id")
+		o.other, o.otherTT, o.hasOther = w.slab[0].pos, w.slab[0].tt, true
+		v.tell(lastConfirmedBroken, o)
+	}
+	if v.txns.next <= tt {
+		v.expire(tt)
+	}
+	t.tick, t.tickPos, t.tickSum, t.tickTerm = tt, pos, c.Checksum[i], c.Term[i]
+	if opening {
+		t.opened = true
+	}
+}
+
+func (v *verifier) tickBack(c *message.Columns, i int, stale bool) {
+	t := &v.terms
+	o := v.place(c, i, "")
+	o.other, o.otherTT, o.hasOther = t.tickPos, t.tick, true
+	if o.tt == t.tick && c.Checksum[i] == t.tickSum {
+		o.note = "an append that was retried and had landed"
+		v.tell(retryDuplicate, o)
+		return
+	}
+	o.note = "a TimeTick that does not lie above the one before it"
+	if stale {
+		o.note = "an older term's TimeTick lies behind a newer term's"
+	}
+	v.tell(timeTickRegress, o)
+}
+
+// tickLastConfirmed holds a TimeTick's last confirmed id between those of the
+// messages before and behind it in time: it is the smallest of its batch.
+func (v *verifier) tickLastConfirmed(c *message.Columns, i int, lc position) {
+	w := &v.window
+	if v.waiveLC || w.unsorted {
+		return
+	}
+	if last := v.terms.reached(c.Term[i]); last != nil && lc.less(last.lc) {
+		o := v.place(c, i, "a TimeTick's last confirmed id lies before those of messages it follows")
+		o.other, o.hasOther = last.lc, true
+		v.tell(lastConfirmedRegress, o)
+	}
+	if len(w.keys) == 0 || w.keys[0].tt > c.TimeTick[i] {
+		return
+	}
+	if e := &w.slab[w.keys[0].slot]; e.term == c.Term[i] && e.lc.less(lc) {
+		o := v.place(c, i, "a TimeTick's last confirmed id lies behind those of the messages it confirms")
+		o.other, o.otherTT, o.hasOther = e.pos, e.tt, true
+		v.tell(lastConfirmedRegress, o)
+	}
+}
+
+func (t *termState) reached(term int64) *termLC {
+	for k := len(t.lc) - 1; k >= 0; k-- {
+		if t.lc[k].term == term {
+			return &t.lc[k]
+		}
+	}
+	return nil
+}
+
+// lastConfirmed judges a row's own last confirmed id: below itself, and a
+// message of this log. docs/rules.md#invariants 5.
+func (v *verifier) lastConfirmed(c *message.Columns, i int) {
+	flags := c.Flags[i]
+	if flags&message.HasLastConfirmed == 0 {
+		return
+	}
+	t := &v.terms
+	lc := makePosition(c.LCA[i], c.LCB[i], c.LCBatch[i])
+	if !lc.less(makePosition(c.A[i], c.B[i], c.Batch[i])) {
+		o := v.place(c, i, "the last confirmed id is not before the message itself")
+		o.other, o.hasOther = lc, true
+		v.tell(lastConfirmedAhead, o)
+		return
+	}
+	if lc == t.lastLC {
+		return
+	}
+	t.lastLC = lc
+	if lc.a < 0 || v.waiveLC {
+		return // the backend's word for "the beginning"
+	}
+	if held, known := v.exists(lc); known && !held {
+		o := v.place(c, i, "the last confirmed id names a message the log does not hold")
+		o.other, o.hasOther = lc, true
+		v.tell(lastConfirmedMissing, o)
+	}
+}
+
+// confirmLC holds last confirmed ids of a term's messages in TimeTick order.
+func (v *verifier) confirmLC(e *entry) {
+	t := &v.terms
+	if n := len(t.lc); n == 0 || t.lc[n-1].term != e.term {
+		if l := t.reached(e.term); l == nil {
+			if n >= 16 {
+				t.lc = append(t.lc[:0], t.lc[1:]...)
+			}
+			t.lc = append(t.lc, termLC{e.term, e.lc})
+			return
+		}
+	}
+	l := t.reached(e.term)
+	if e.lc.less(l.lc) && !v.waiveLC {
+		v.tell(lastConfirmedRegress, occurrence{pos: e.pos, tt: e.tt, vchannel: e.vchannel, typ: e.typ, term: e.term,
+			note: "the last confirmed id decreases within a term", other: l.lc, hasOther: true})
+	}
+	l.lc = e.lc
+}

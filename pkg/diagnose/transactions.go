@@ -1,0 +1,307 @@
+package diagnose
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
+)
+
+// txnState is one transaction that began and has not ended.
+type txnState struct {
+	id          int64
+	begin, last position // last: the part furthest in the log
+	beginTT, tt uint64   // of the Begin and of the last part in time
+	keepalive   int64    // milliseconds; negative = never expires
+	vchannel    uint32
+	replicated  bool
+	failed      bool // an exclusive message in its scope ended it
+	failedBy    position
+	failedAt    uint64
+	suspect     bool // a last confirmed id passed its Begin; broken once another part comes
+	suspectType message.Type
+	suspectAt   position
+	suspectTT   uint64
+
+	nextOpen, prevOpen int32
+}
+
+// transactions are the open ones, linked in the order they began.
+type transactions struct {
+	slab     []txnState // 0 is the list's head
+	free     []int32
+	byID     table
+	open     int
+	minBegin position // smallest Begin of the live ones
+	next     uint64   // no transaction expires before this TimeTick
+	ended    endedRing
+	expired  int64
+	firstExp occurrence
+}
+
+// endedRing remembers the newest ended transactions, so that a part behind its
+// end is told from one whose Begin is missing.
+type endedRing struct {
+	ids  [1024]int64
+	how  [1024]endKind
+	byID table
+	n    int
+}
+
+type endKind uint8
+
+const (
+	endNone endKind = iota
+	endCommitted
+	endRolledBack
+	endExpired
+	endFailed
+)
+
+func (r *endedRing) add(id int64, how endKind) {
+	k := r.n % len(r.ids)
+	if r.n >= len(r.ids) && r.byID.get(r.ids[k]) == int32(k) {
+		r.byID.del(r.ids[k])
+	}
+	r.ids[k], r.how[k] = id, how
+	r.byID.put(id, int32(k))
+	r.n++
+}
+
+func (r *endedRing) get(id int64) endKind {
+	if k := r.byID.get(id); k >= 0 {
+		return r.how[k]
+	}
+	return endNone
+}
+
+// deadline is the TimeTick from which a transaction's next part comes too late.
+func (t *txnState) deadline() uint64 {
+	if t.keepalive < 0 || t.replicated || t.keepalive > math.MaxInt64>>20 {
+		return math.MaxUint64
+	}
+	d := t.tt + uint64(t.keepalive)<<18
+	if d < t.tt {
+		return math.MaxUint64
+	}
+	return d
+}
+
+// transaction takes a part in TimeTick order. docs/rules.md#invariants 9.
+func (v *verifier) transaction(e *entry) {
+	x := &v.txns
+	slot := x.byID.get(e.txn)
+	if e.typ == message.TypeBeginTxn {
+		v.begin(e, slot)
+		return
+	}
+	replicated := e.flags&message.HasReplicate != 0
+	if slot < 0 {
+		v.orphanPart(e, replicated)
+		return
+	}
+	t := &x.slab[slot]
+	switch {
+	case t.vchannel != e.vchannel:
+		o := v.at(e, "a transaction's part on another vchannel than its Begin")
+		o.other, o.otherTT, o.hasOther = t.begin, t.beginTT, true
+		v.tell(transactionOrder, o)
+	case !t.begin.less(e.pos):
+		o := v.at(e, "a transaction's part stands before its Begin in the log")
+		o.other, o.otherTT, o.hasOther = t.begin, t.beginTT, true
+		v.tell(transactionOrder, o)
+	case e.bits&bitTxn != 0 && !t.last.less(e.pos): // bodies may pass each other, not the end
+		o := v.at(e, "a transaction's end stands before one of its parts in the log")
+		o.other, o.otherTT, o.hasOther = t.last, t.tt, true
+		v.tell(transactionOrder, o)
+	case t.failed && !replicated:
+		o := v.at(e, "a transaction's part behind the exclusive message that ended it")
+		o.other, o.otherTT, o.hasOther = t.failedBy, t.failedAt, true
+		v.tell(transactionLatePart, o)
+	case e.tt >= t.deadline() && !replicated:
+		o := v.at(e, "a transaction's part behind its keepalive")
+		o.other, o.otherTT, o.hasOther = t.last, t.tt, true
+		v.tell(transactionLatePart, o)
+	}
+	if t.suspect && !t.failed {
+		v.tell(lastConfirmedBroken, occurrence{pos: t.suspectAt, tt: t.suspectTT, typ: t.suspectType,
+			note: "a transaction open at this time begins before the last confirmed id, and goes on", other: t.begin, otherTT: t.beginTT, hasOther: true})
+		t.suspect = false
+	}
+	if t.last.less(e.pos) {
+		t.last = e.pos
+	}
+	t.tt = e.tt
+	t.replicated = t.replicated || replicated
+	switch e.typ {
+	case message.TypeCommitTxn:
+		v.end(slot, endCommitted)
+	case message.TypeRollbackTxn:
+		v.end(slot, endRolledBack)
+	default:
+		x.next = min(x.next, t.deadline())
+	}
+}
+
+func (v *verifier) begin(e *entry, slot int32) {
+	x := &v.txns
+	replicated := e.flags&message.HasReplicate != 0
+	if slot >= 0 {
+		if t := &x.slab[slot]; !replicated {
+			o := v.at(e, "a transaction begins twice")
+			o.other, o.otherTT, o.hasOther = t.begin, t.beginTT, true
+			v.tell(transactionOrder, o)
+		}
+		v.end(slot, endNone)
+	} else if x.ended.get(e.txn) != endNone && !replicated {
+		v.tell(transactionOrder, v.at(e, "a transaction begins again behind its end"))
+	}
+	if len(x.slab) == 0 {
+		x.slab = append(x.slab, txnState{}) // the list's head
+		x.next = math.MaxUint64
+	}
+	var k int32
+	if n := len(x.free); n > 0 {
+		k, x.free = x.free[n-1], x.free[:n-1]
+	} else {
+		k = int32(len(x.slab))
+		x.slab = append(x.slab, txnState{})
+	}
+	tail := x.slab[0].prevOpen
+	x.slab[k] = txnState{id: e.txn, begin: e.pos, last: e.pos, beginTT: e.tt, tt: e.tt, keepalive: e.keepalive,
+		vchannel: e.vchannel, replicated: replicated, prevOpen: tail}
+	x.slab[tail].nextOpen, x.slab[0].prevOpen = k, k
+	x.byID.put(e.txn, k)
+	if x.open == 0 || e.pos.less(x.minBegin) {
+		x.minBegin = e.pos
+	}
+	x.open++
+	x.next = min(x.next, x.slab[k].deadline())
+}
+
+// orphanPart takes a part whose transaction is not open.
+func (v *verifier) orphanPart(e *entry, replicated bool) {
+	how := v.txns.ended.get(e.txn)
+	if replicated && how != endNone {
+		return // replication may send a whole transaction again
+	}
+	switch how {
+	case endNone:
+		if v.partial {
+			v.tell(partialStart, v.at(e, "a transaction's part whose Begin lies before the first record"))
+			return
+		}
+		v.tell(tornTransaction, v.at(e, "a transaction's part without its Begin"))
+	case endExpired:
+		v.tell(transactionLatePart, v.at(e, "a transaction's part behind its keepalive"))
+	case endFailed:
+		v.tell(transactionLatePart, v.at(e, "a transaction's part behind the exclusive message that ended it"))
+	default:
+		v.tell(transactionOrder, v.at(e, "a transaction's part behind its end"))
+	}
+}
+
+// end takes a transaction out of the open ones.
+func (v *verifier) end(slot int32, how endKind) {
+	x := &v.txns
+	t := &x.slab[slot]
+	x.slab[t.prevOpen].nextOpen = t.nextOpen
+	x.slab[t.nextOpen].prevOpen = t.prevOpen
+	x.byID.del(t.id)
+	if how != endNone {
+		x.ended.add(t.id, how)
+	}
+	begin := t.begin
+	x.open--
+	*t = txnState{}
+	x.free = append(x.free, slot)
+	if begin == x.minBegin {
+		x.refreshMin()
+	}
+}
+
+func (x *transactions) refreshMin() {
+	x.minBegin = position{math.MaxInt64, math.MaxInt64}
+	for k := x.slab[0].nextOpen; k != 0; k = x.slab[k].nextOpen {
+		if t := &x.slab[k]; !t.failed && !t.suspect && t.begin.less(x.minBegin) {
+			x.minBegin = t.begin
+		}
+	}
+}
+
+// expire ends what a TimeTick finds past its keepalive.
+func (v *verifier) expire(tick uint64) {
+	x := &v.txns
+	if len(x.slab) == 0 {
+		return
+	}
+	x.next = math.MaxUint64
+	for k := x.slab[0].nextOpen; k != 0; {
+		t := &x.slab[k]
+		next := t.nextOpen
+		if d := t.deadline(); d <= tick {
+			if x.expired == 0 {
+				x.firstExp = occurrence{pos: t.begin, tt: t.beginTT, vchannel: t.vchannel, typ: message.TypeBeginTxn}
+			}
+			x.expired++
+			if t.failed {
+				v.end(k, endFailed)
+			} else {
+				v.end(k, endExpired)
+			}
+		} else {
+			x.next = min(x.next, d)
+		}
+		k = next
+	}
+}
+
+// exclusive ends the open transactions in an exclusive message's scope: Milvus
+// fails them without writing a rollback.
+func (v *verifier) exclusive(e *entry) {
+	x := &v.txns
+	if x.open == 0 {
+		return
+	}
+	for k := x.slab[0].nextOpen; k != 0; k = x.slab[k].nextOpen {
+		t := &x.slab[k]
+		if !t.failed && (e.bits&bitPChannel != 0 || t.vchannel == e.vchannel) {
+			t.failed, t.failedBy, t.failedAt = true, e.pos, e.tt
+		}
+	}
+	x.refreshMin()
+}
+
+// promise looks closer at a message whose last confirmed id lies behind an open
+// transaction's Begin. Only a transaction that goes on was promised anything:
+// one that is abandoned, as across an opening, is never delivered.
+// docs/rules.md#invariants 6.
+func (v *verifier) promise(e *entry) {
+	x := &v.txns
+	for k := x.slab[0].nextOpen; k != 0; k = x.slab[k].nextOpen {
+		t := &x.slab[k]
+		if t.failed || t.suspect || !t.begin.less(e.lc) || t.deadline() <= e.tt {
+			continue
+		}
+		t.suspect, t.suspectAt, t.suspectTT, t.suspectType = true, e.pos, e.tt, e.typ
+	}
+	x.refreshMin()
+}
+
+// leftoverTransactions tells, as information, what never ended.
+func (v *verifier) leftoverTransactions() {
+	x := &v.txns
+	if x.expired > 0 {
+		o := x.firstExp
+		o.note = fmt.Sprintf("%d transactions ran out of their keepalive without an end; their parts are never delivered", x.expired)
+		v.tell(expiredTransaction, o)
+	}
+	if len(x.slab) == 0 {
+		return
+	}
+	for k := x.slab[0].nextOpen; k != 0; k = x.slab[k].nextOpen {
+		t := &x.slab[k]
+		v.tell(openTransaction, occurrence{pos: t.begin, tt: t.beginTT, vchannel: t.vchannel, typ: message.TypeBeginTxn,
+			note: "a transaction without an end at the end of the log"})
+	}
+}

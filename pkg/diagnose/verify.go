@@ -1,0 +1,283 @@
+package diagnose
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+// Checkpoint is what invariant 15 needs of a catalog's consume checkpoint.
+type Checkpoint struct {
+	ID       message.ID
+	TimeTick uint64
+	// Secondary says the checkpoint's replicate configuration makes this
+	// cluster a target; Source is then the source cluster, "" = unknown.
+	Secondary bool
+	Source    string
+}
+
+// VerifyOptions say what verify knows beside the log. The zero value is ready.
+type VerifyOptions struct {
+	WAL      string // as the user named it, for the next command; "" = none is given
+	PChannel string // "" = found from the vchannels' names
+	// Checkpoint is the catalog's, nil where there is none to compare with.
+	Checkpoint *Checkpoint
+	// Version is the Milvus that wrote the log ("2.6.4", "3.0"), "" = unknown:
+	// then the rules both lines share hold. Up to 2.6.6 the last confirmed ids
+	// are not judged (invariants 5 and 6).
+	Version string
+	// Partial says that the range was cut (a --from, a --limit), so that what
+	// stands before its first record is unknown.
+	Partial bool
+	// ListDropped keeps every message a reader would drop, not only counts.
+	ListDropped bool
+	Progress    source.Progress
+}
+
+// Dropped is one message in the log that no later reader delivers.
+type Dropped struct {
+	ID       message.ID   `json:"-"`
+	IDText   string       `json:"id"`
+	VChannel string       `json:"vchannel"`
+	Type     message.Type `json:"-"`
+	TypeName string       `json:"type"`
+	Rows     uint64       `json:"rows"`
+	TimeTick uint64       `json:"time_tick,string"`
+	Term     int64        `json:"term"`
+	Behind   uint64       `json:"behind_time_tick,string"` // the TimeTick it lies behind
+}
+
+// DroppedSummary counts what a later reader drops. Retry duplicates, whose
+// first copy is delivered, are not in it.
+type DroppedSummary struct {
+	Messages   int64             `json:"messages"`
+	Rows       uint64            `json:"rows"`
+	ByVChannel map[string]uint64 `json:"rows_by_vchannel"` // rows inserted or deleted
+	MessagesBy map[string]int64  `json:"messages_by_vchannel"`
+	ByType     map[string]int64  `json:"messages_by_type"`
+	List       []Dropped         `json:"list,omitempty"` // VerifyOptions.ListDropped
+}
+
+// InvariantResult is one line of the verdict.
+type InvariantResult struct {
+	Number int    `json:"number"`
+	Title  string `json:"title"`
+	Status string `json:"status"` // "hold", "broken", "not checked"
+	Why    string `json:"why,omitempty"`
+}
+
+// VerifyReport is what one pass over a log found.
+type VerifyReport struct {
+	Records    int64             `json:"records"`
+	First      string            `json:"first"`
+	Last       string            `json:"last"`
+	Terms      int               `json:"terms"` // openings seen
+	Hold       int               `json:"hold"`
+	Broken     int               `json:"broken"`
+	Unchecked  int               `json:"not_checked"`
+	Invariants []InvariantResult `json:"invariants"`
+	Dropped    DroppedSummary    `json:"dropped"`
+	Findings   []Finding         `json:"findings"`
+	Corrupt    int               `json:"corrupt_places"` // places that could not be read
+}
+
+// Verify reads columns to their end and holds every invariant of
+// docs/rules.md#invariants against them, in one pass. Memory is bounded by one
+// TimeTick window, the open transactions, and the live vchannels, partitions
+// and segments. A place that cannot be read becomes a finding and the pass goes
+// on behind it; any other read error ends it and comes with the report so far.
+func Verify(ctx context.Context, r source.ColumnReader, opts VerifyOptions) (*VerifyReport, error) {
+	v := newVerifier(opts)
+	for {
+		c, err := r.NextColumns(ctx)
+		var corrupt *source.CorruptError
+		switch {
+		case err == nil:
+			v.batch(c)
+			if opts.Progress != nil {
+				opts.Progress(v.records, 0, -1)
+			}
+		case errors.Is(err, io.EOF):
+			return v.report(), nil
+		case errors.Is(err, source.ErrTornTail):
+			v.tell(tornTail, occurrence{pos: v.last, note: "the log stops in the middle of a record, as after a crash", detail: err.Error()})
+			return v.report(), nil
+		case errors.As(err, &corrupt):
+			v.corrupt(corrupt)
+		default:
+			return v.report(), fmt.Errorf("verify the log behind %s: %w", v.id(v.last), err)
+		}
+	}
+}
+
+// verifier is the state of one pass.
+type verifier struct {
+	opts    VerifyOptions
+	backend message.Backend
+	names   []string
+	found   collector
+	dropped DroppedSummary
+
+	records     int64
+	corruptions int
+	haveLast    bool
+	first, last position
+	lastSize    int32 // batch size of the last entry, 0 = unknown
+	ledgers     []ledger
+	entries     batchRing
+
+	partial   bool // what stands before the first record is unknown
+	old       int64
+	waiveLC   bool // written before last confirmed ids were right
+	is30      bool
+	typeBits  [1024]uint16
+	window    window
+	terms     termState
+	txns      transactions
+	segments  segments
+	vchannels []vchannelState
+	replicate replication
+	check15   bool // the first message above the checkpoint was met
+}
+
+func newVerifier(opts VerifyOptions) *verifier {
+	v := &verifier{opts: opts, partial: opts.Partial}
+	v.waiveLC = versionBefore(opts.Version, 2, 6, 7)
+	v.is30 = opts.Version != "" && !versionBefore(opts.Version, 3, 0, 0)
+	for _, t := range message.Types() {
+		v.typeBits[min(int(t), len(v.typeBits)-1)] = bitsOf(t)
+	}
+	v.dropped = DroppedSummary{ByVChannel: map[string]uint64{}, MessagesBy: map[string]int64{}, ByType: map[string]int64{}}
+	if cp := opts.Checkpoint; cp != nil && cp.Secondary {
+		v.replicate = replication{role: roleSecondary, source: cp.Source}
+	}
+	v.window.budget = siftBudget
+	return v
+}
+
+// versionBefore compares the leading numbers of a version; "" is before nothing.
+func versionBefore(s string, want ...int) bool {
+	if s == "" {
+		return false
+	}
+	parts := strings.Split(strings.TrimPrefix(s, "v"), ".")
+	for i, w := range want {
+		n := 0
+		if i < len(parts) {
+			if _, err := fmt.Sscanf(parts[i], "%d", &n); err != nil {
+				return false
+			}
+		} else {
+			n = w // "2.6" says nothing of the patch
+		}
+		if n != w {
+			return n < w
+		}
+	}
+	return false
+}
+
+func (v *verifier) tell(id checkID, o occurrence) { v.found.add(id, &o) }
+
+func (v *verifier) corrupt(err *source.CorruptError) {
+	v.corruptions++
+	v.tell(unreadable, occurrence{pos: v.last, note: "a place that cannot be read", detail: err.Error()})
+	v.haveLast = false // what follows need not join on
+	v.partial = true
+	v.vchannels = v.vchannels[:0]
+	v.replicate = replication{}
+}
+
+// report closes the pass: the unconfirmed tail is judged too, as the next
+// opening TimeTick would confirm it.
+func (v *verifier) report() *VerifyReport {
+	v.finish()
+	r := &VerifyReport{Records: v.records, Terms: v.terms.openings, Dropped: v.dropped, Corrupt: v.corruptions}
+	if v.records > 0 {
+		r.First, r.Last = v.id(v.first), v.id(v.last)
+	}
+	r.Invariants = v.verdict()
+	for _, i := range r.Invariants {
+		switch i.Status {
+		case statusHold:
+			r.Hold++
+		case statusBroken:
+			r.Broken++
+		default:
+			r.Unchecked++
+		}
+		if i.Why != "" {
+			v.tell(notChecked, occurrence{pos: v.last, note: fmt.Sprintf("invariant %d (%s): %s", i.Number, i.Title, i.Why)})
+		}
+	}
+	r.Findings = v.findings()
+	return r
+}
+
+func (v *verifier) finish() {
+	if n := len(v.window.keys); n > 0 {
+		first := &v.window.slab[v.window.keys[0].slot]
+		v.tell(unconfirmedTail, occurrence{pos: first.pos, tt: first.tt, vchannel: first.vchannel, typ: first.typ,
+			note: fmt.Sprintf("%d messages stand behind the last TimeTick; the next opening confirms them", n)})
+	}
+	v.deliverUpTo(^uint64(0))
+	v.leftoverTransactions()
+	if v.partial && v.records > 0 {
+		v.tell(partialStart, occurrence{pos: v.first, note: "the log does not start at its first opening: what began before its first record is taken as it is found"})
+	}
+	if v.old > 0 {
+		v.tell(notChecked, occurrence{pos: v.first, note: fmt.Sprintf("%d messages written before streaming carry no envelope to judge", v.old)})
+	}
+	if v.window.unjudged > 0 {
+		v.tell(notChecked, occurrence{pos: v.last, note: fmt.Sprintf("order within a TimeTick of %d messages: too far out of order to compare each with each", v.window.unjudged)})
+	}
+}
+
+// The words of InvariantResult.Status.
+const (
+	statusHold      = "hold"
+	statusBroken    = "broken"
+	statusUnchecked = "not checked"
+)
+
+func (v *verifier) verdict() []InvariantResult {
+	out := make([]InvariantResult, 0, len(invariantTitles)-1)
+	for n := 1; n < len(invariantTitles); n++ {
+		r := InvariantResult{Number: n, Title: invariantTitles[n], Status: statusHold}
+		for id := range checkTable {
+			if checkTable[id].Invariant == n && checkTable[id].Severity >= SeverityWarning && v.found.counts[id] > 0 &&
+				checkTable[id].Severity != SeverityWarning {
+				r.Status = statusBroken
+			}
+		}
+		if r.Status == statusHold {
+			if r.Why = v.whyNot(n); r.Why != "" {
+				r.Status = statusUnchecked
+			}
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// whyNot tells why an invariant could not be judged at all; "" where it was.
+func (v *verifier) whyNot(n int) string {
+	switch {
+	case v.records == 0:
+		return "the log is empty"
+	case n == 15 && v.opts.Checkpoint == nil:
+		return "no catalog"
+	case (n == 5 || n == 6) && v.waiveLC:
+		return "the writer is older than 2.6.7, whose last confirmed ids can be wrong"
+	case n == 16 && v.backend != message.BackendPulsar && v.backend != message.BackendWoodpecker:
+		return "offsets of this log need not be contiguous"
+	case n == 14 && v.replicate.role == roleUnknown:
+		return "the log starts in the middle and no replicate configuration tells this cluster's role"
+	}
+	return ""
+}
