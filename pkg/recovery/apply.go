@@ -1,8 +1,9 @@
 package recovery
 
 import (
-	"encoding/base64"
+	"errors"
 
+	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/messagespb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
 	"google.golang.org/protobuf/proto"
@@ -31,14 +32,12 @@ func (s *State) apply(m *message.Message, tick uint64) {
 			s.flush(g, tick)
 		}
 	case message.TypeManualFlush:
-		var h messagespb.ManualFlushMessageHeader
-		if s.header(m, &h) {
-			s.flushListed(m, h.GetSegmentIds(), tick)
+		if _, ok := header[*messagespb.ManualFlushMessageHeader](s, m); ok {
+			s.flushListed(m, tick)
 		}
 	case message.TypeTruncateCollection:
-		var h messagespb.TruncateCollectionMessageHeader
-		if s.header(m, &h) {
-			s.flushListed(m, h.GetSegmentIds(), tick)
+		if _, ok := header[*messagespb.TruncateCollectionMessageHeader](s, m); ok {
+			s.flushListed(m, tick)
 		}
 	case message.TypeFlushAll:
 		s.flushWhere(tick, func(*streamingpb.SegmentAssignmentMeta) bool { return true })
@@ -61,9 +60,7 @@ func (s *State) apply(m *message.Message, tick uint64) {
 		i.Stops = Line26
 		s.issues.add(i)
 	case message.TypeTxn:
-		i := about(CodeNeverOnWire, m)
-		i.Stops = AllLines
-		s.issues.add(i)
+		s.stops(CodeNeverOnWire, m, errors.New("a whole transaction as one record"))
 	default:
 		if !m.Type.Known() {
 			i := about(CodeUnknownType, m)
@@ -78,13 +75,9 @@ func (s *State) defects(m *message.Message) {
 	for _, d := range m.Defects {
 		switch {
 		case d.Fatal:
-			i := about(CodeEnvelope, m)
-			i.Stops, i.Detail = AllLines, d.Error()
-			s.issues.add(i)
+			s.stops(CodeEnvelope, m, d)
 		case d.Property == message.KeyHeader && readsHeader(m.Type):
-			i := about(CodeHeader, m)
-			i.Stops, i.Detail = AllLines, d.Error()
-			s.issues.add(i)
+			s.stops(CodeHeader, m, d)
 		}
 	}
 	if m.Has(message.NotPersisted) {
@@ -102,39 +95,28 @@ func readsHeader(t message.Type) bool {
 	return false // the others are unmarshalled whole where they are applied
 }
 
-// header unmarshals a typed header. What is missing or broken would make a node
+// header decodes a typed header. What is missing or broken would make a node
 // panic: it is noted, and false returned.
-func (s *State) header(m *message.Message, h proto.Message) bool {
-	v, ok := m.Props.Get(message.KeyHeader)
-	cause := "property " + message.KeyHeader + " is missing"
-	if ok {
-		b, err := base64.StdEncoding.DecodeString(v)
-		if err == nil {
-			err = proto.Unmarshal(b, h)
-		}
-		if err == nil {
-			return true
-		}
-		cause = "property " + message.KeyHeader + " is no header of " + m.Type.String() + ": " + err.Error()
+func header[T proto.Message](s *State, m *message.Message) (T, bool) {
+	h, err := message.HeaderAs[T](m)
+	if err != nil {
+		s.stops(CodeHeader, m, err)
 	}
-	i := about(CodeHeader, m)
-	i.Stops, i.Detail = AllLines, cause
-	s.issues.add(i)
-	return false
+	return h, err == nil
 }
 
-// body unmarshals a payload, as header does.
-func (s *State) body(m *message.Message, b proto.Message) bool {
-	cause := "the payload was not read"
-	if int64(len(m.Payload)) == m.PayloadSize {
-		err := proto.Unmarshal(m.Payload, b)
-		if err == nil {
-			return true
-		}
-		cause = "the payload is no body of " + m.Type.String() + ": " + err.Error()
+// schema is header for the schema a message brings in its body.
+func (s *State) schema(m *message.Message) (*schemapb.CollectionSchema, bool) {
+	schema, err := m.Schema()
+	if err != nil {
+		s.stops(CodeBody, m, err)
 	}
-	i := about(CodeBody, m)
-	i.Stops, i.Detail = AllLines, cause
+	return schema, err == nil
+}
+
+// stops notes what no line gets past.
+func (s *State) stops(code Code, m *message.Message, cause error) {
+	i := about(code, m)
+	i.Stops, i.Detail = AllLines, cause.Error()
 	s.issues.add(i)
-	return false
 }

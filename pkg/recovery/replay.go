@@ -31,8 +31,6 @@ type ReplayOptions struct {
 	Progress source.Progress
 	// Account is told how much memory waiting messages hold: order.Options.
 	Account func(delta int64) error
-	// Adapt rebuilds messages older than streaming: order.Options.
-	Adapt func(*message.Message) *message.Message
 }
 
 // Result is what a replay reached and what it met.
@@ -102,7 +100,7 @@ func Replay(ctx context.Context, src source.Source, md catalog.Metadata, o Repla
 	}
 	defer func() { _ = rd.Close() }()
 	p.reader = rd
-	p.scan = order.NewScanner(p, order.Options{Observer: p, Account: o.Account, Adapt: o.Adapt})
+	p.scan = order.NewScanner(p, order.Options{Observer: p, Account: o.Account, Legacy: legacy(st)})
 	err = p.run(ctx)
 	p.finish()
 	if err == nil && o.Tail {
@@ -115,6 +113,15 @@ func Replay(ctx context.Context, src source.Source, md catalog.Metadata, o Repla
 		err = fmt.Errorf("replay %s: %w", src.Describe().Location, err)
 	}
 	return p.res, err
+}
+
+// legacy teaches messages from before streaming the vchannels of the catalog.
+func legacy(s *State) *message.Legacy {
+	l := &message.Legacy{}
+	for name, v := range s.vchannels {
+		l.Learn(v.meta.CollectionInfo.GetCollectionId(), name)
+	}
+	return l
 }
 
 // replay is one run. It stands between reader and scanner, to see what is read,

@@ -1,14 +1,12 @@
 package recovery
 
 import (
-	"encoding/base64"
 	"fmt"
 	"slices"
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/commonpb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/messagespb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 )
@@ -16,15 +14,13 @@ import (
 // alterReplicateConfig makes this cluster a primary or a secondary.
 // docs/rules.md#recovery-replicate
 func (s *State) alterReplicateConfig(m *message.Message) {
-	var h messagespb.AlterReplicateConfigMessageHeader
-	if !s.header(m, &h) || h.GetIgnore() {
+	h, ok := header[*messagespb.AlterReplicateConfigMessageHeader](s, m)
+	if !ok || h.GetIgnore() {
 		return
 	}
 	source, err := replicationSource(s.cluster, s.pchannel, h.GetReplicateConfiguration())
 	if err != nil {
-		i := about(CodeReplicateConfig, m)
-		i.Stops, i.Detail = AllLines, err.Error()
-		s.issues.add(i)
+		s.stops(CodeReplicateConfig, m, err)
 		return
 	}
 	s.base.ReplicateConfig = h.GetReplicateConfiguration()
@@ -93,11 +89,9 @@ func topology(clusters map[string]*commonpb.MilvusCluster, cfg *commonpb.Replica
 // advanceReplicate moves the replicate checkpoint on. It follows the source's
 // last confirmed id, from where a resume would read.
 func (s *State) advanceReplicate(m *message.Message) {
-	h, err := replicateHeader(m)
+	h, err := m.ReplicateHeader()
 	if err != nil {
-		i := about(CodeEnvelope, m)
-		i.Stops, i.Detail = AllLines, err.Error()
-		s.issues.add(i)
+		s.stops(CodeEnvelope, m, err)
 		return
 	}
 	cp := s.base.ReplicateCheckpoint
@@ -115,23 +109,10 @@ func (s *State) advanceReplicate(m *message.Message) {
 	}
 }
 
-func replicateHeader(m *message.Message) (*messagespb.ReplicateHeader, error) {
-	v, _ := m.Props.Get(message.KeyReplicate)
-	b, err := base64.StdEncoding.DecodeString(v)
-	h := &messagespb.ReplicateHeader{}
-	if err == nil {
-		err = proto.Unmarshal(b, h)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("property %s: not a ReplicateHeader: %w", message.KeyReplicate, err)
-	}
-	return h, nil
-}
-
 // alterWALTo seals everything and stages the switch to another WAL.
 func (s *State) alterWALTo(m *message.Message, tick uint64) {
-	var h messagespb.AlterWALMessageHeader
-	if !s.header(m, &h) {
+	h, ok := header[*messagespb.AlterWALMessageHeader](s, m)
+	if !ok {
 		return
 	}
 	s.alterWAL = true

@@ -31,8 +31,8 @@ func (s *State) insert(m *message.Message, tick uint64) {
 // insertMany goes partition by partition. No known writer puts more than one in
 // an Insert, but the format allows it.
 func (s *State) insertMany(m *message.Message, tick uint64) {
-	var h messagespb.InsertMessageHeader
-	if !s.header(m, &h) {
+	h, ok := header[*messagespb.InsertMessageHeader](s, m)
+	if !ok {
 		return
 	}
 	for _, p := range h.GetPartitions() {
@@ -78,8 +78,8 @@ func (s *State) quarantine(m *message.Message, g *segment) {
 
 // createSegment replaces whatever segment had the id.
 func (s *State) createSegment(m *message.Message, tick uint64) {
-	var h messagespb.CreateSegmentMessageHeader
-	if !s.header(m, &h) {
+	h, ok := header[*messagespb.CreateSegmentMessageHeader](s, m)
+	if !ok {
 		return
 	}
 	v := s.vchannels[m.VChannel]
@@ -132,8 +132,8 @@ func (s *State) flushWhere(tick uint64, match func(*streamingpb.SegmentAssignmen
 }
 
 // flushListed seals the segments the writer listed in a header.
-func (s *State) flushListed(m *message.Message, ids []int64, tick uint64) {
-	for _, id := range ids {
+func (s *State) flushListed(m *message.Message, tick uint64) {
+	for _, id := range m.FlushedSegments() {
 		if g := s.segments[id]; g != nil {
 			s.flush(g, tick)
 			continue

@@ -3,11 +3,9 @@ package recovery
 import (
 	"slices"
 
-	"github.com/milvus-io/milvus-proto/go-api/v3/msgpb"
 	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/messagespb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 )
@@ -28,12 +26,12 @@ func (v *vchannel) seen(tick uint64) {
 // createCollection registers a vchannel. One that is known stays as it is, even
 // a dropped one.
 func (s *State) createCollection(m *message.Message, tick uint64) {
-	var h messagespb.CreateCollectionMessageHeader
-	if !s.header(m, &h) || s.vchannels[m.VChannel] != nil {
+	h, ok := header[*messagespb.CreateCollectionMessageHeader](s, m)
+	if !ok || s.vchannels[m.VChannel] != nil {
 		return
 	}
-	schema := s.createdSchema(m)
-	if schema == nil {
+	schema, ok := s.schema(m)
+	if !ok {
 		return
 	}
 	info := &streamingpb.CollectionInfoOfVChannel{CollectionId: h.GetCollectionId()}
@@ -50,26 +48,6 @@ func (s *State) createCollection(m *message.Message, tick uint64) {
 	s.vchannels[m.VChannel] = v
 }
 
-// createdSchema is the schema in a CreateCollection: a field of its own, or, by
-// writers before 2.6.1, bytes inside the body. nil where it cannot be read.
-func (s *State) createdSchema(m *message.Message) *schemapb.CollectionSchema {
-	var b msgpb.CreateCollectionRequest
-	if !s.body(m, &b) {
-		return nil
-	}
-	if b.GetCollectionSchema() != nil {
-		return b.GetCollectionSchema()
-	}
-	schema := &schemapb.CollectionSchema{}
-	if err := proto.Unmarshal(b.GetSchema(), schema); err != nil {
-		i := about(CodeBody, m)
-		i.Stops, i.Detail = AllLines, "the schema inside the body cannot be decoded: "+err.Error()
-		s.issues.add(i)
-		return nil
-	}
-	return schema
-}
-
 func (v *vchannel) addSchema(schema *schemapb.CollectionSchema, tick uint64) {
 	v.meta.CollectionInfo.Schemas = append(v.meta.CollectionInfo.Schemas, &streamingpb.CollectionSchemaOfVChannel{
 		Schema:             schema,
@@ -79,8 +57,8 @@ func (v *vchannel) addSchema(schema *schemapb.CollectionSchema, tick uint64) {
 }
 
 func (s *State) dropCollection(m *message.Message, tick uint64) {
-	var h messagespb.DropCollectionMessageHeader
-	if !s.header(m, &h) {
+	h, ok := header[*messagespb.DropCollectionMessageHeader](s, m)
+	if !ok {
 		return
 	}
 	s.flushWhere(tick, func(g *streamingpb.SegmentAssignmentMeta) bool { return g.CollectionId == h.GetCollectionId() })
@@ -100,8 +78,8 @@ func (s *State) open(m *message.Message, tick uint64) *vchannel {
 }
 
 func (s *State) createPartition(m *message.Message, tick uint64) {
-	var h messagespb.CreatePartitionMessageHeader
-	if !s.header(m, &h) {
+	h, ok := header[*messagespb.CreatePartitionMessageHeader](s, m)
+	if !ok {
 		return
 	}
 	if v := s.open(m, tick); v != nil && v.partition(h.GetPartitionId()) < 0 {
@@ -113,8 +91,8 @@ func (s *State) createPartition(m *message.Message, tick uint64) {
 // dropPartition seals the partition's segments whether or not the vchannel still
 // has it.
 func (s *State) dropPartition(m *message.Message, tick uint64) {
-	var h messagespb.DropPartitionMessageHeader
-	if !s.header(m, &h) {
+	h, ok := header[*messagespb.DropPartitionMessageHeader](s, m)
+	if !ok {
 		return
 	}
 	s.flushWhere(tick, func(g *streamingpb.SegmentAssignmentMeta) bool { return g.PartitionId == h.GetPartitionId() })
@@ -129,38 +107,40 @@ func (s *State) dropPartition(m *message.Message, tick uint64) {
 }
 
 func (s *State) schemaChange(m *message.Message, tick uint64) {
-	var h messagespb.SchemaChangeMessageHeader
-	var b messagespb.SchemaChangeMessageBody
-	if !s.header(m, &h) {
+	if _, ok := header[*messagespb.SchemaChangeMessageHeader](s, m); !ok {
 		return
 	}
-	s.flushListed(m, h.GetFlushedSegmentIds(), tick)
+	s.flushListed(m, tick)
 	v := s.vchannels[m.VChannel]
-	if v == nil || tick < v.meta.CheckpointTimeTick || !s.body(m, &b) {
+	if v == nil || tick < v.meta.CheckpointTimeTick {
 		return
 	}
-	v.addSchema(b.GetSchema(), tick)
+	schema, ok := s.schema(m)
+	if !ok {
+		return
+	}
+	v.addSchema(schema, tick)
 	v.seen(tick)
 }
 
 // alterCollection moves the vchannel on; only a change of the schema itself adds
 // one.
 func (s *State) alterCollection(m *message.Message, tick uint64) {
-	var h messagespb.AlterCollectionMessageHeader
-	if !s.header(m, &h) {
+	h, ok := header[*messagespb.AlterCollectionMessageHeader](s, m)
+	if !ok {
 		return
 	}
-	s.flushListed(m, h.GetFlushedSegmentIds(), tick)
+	s.flushListed(m, tick)
 	v := s.vchannels[m.VChannel]
 	if v == nil || tick < v.meta.CheckpointTimeTick {
 		return
 	}
 	if slices.Contains(h.GetUpdateMask().GetPaths(), "schema") {
-		var b messagespb.AlterCollectionMessageBody
-		if !s.body(m, &b) {
+		schema, ok := s.schema(m)
+		if !ok {
 			return
 		}
-		v.addSchema(b.GetUpdates().GetSchema(), tick)
+		v.addSchema(schema, tick)
 	}
 	v.seen(tick)
 }

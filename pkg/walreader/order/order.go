@@ -46,8 +46,11 @@ const (
 	Superseded
 	// ForcePromoted: part of a transaction discarded by a force promote.
 	ForcePromoted
-	// Undecodable: its envelope has a fatal defect.
+	// Undecodable: it cannot be ordered; its envelope has a fatal defect.
 	Undecodable
+	// NoVChannel: from before streaming, of a collection nothing tells the
+	// vchannel of.
+	NoVChannel
 )
 
 // Observer is told of every message a scanner drops. tick is the TimeTick that
@@ -68,6 +71,7 @@ var reasonNames = [...]string{
 	Stale: "stale", DuplicateID: "duplicate id", BodyWithoutBegin: "body without begin",
 	CommitWithoutBegin: "end without begin", RolledBack: "rolled back", Expired: "expired",
 	Superseded: "superseded", ForcePromoted: "force promoted", Undecodable: "undecodable",
+	NoVChannel: "no vchannel",
 }
 
 // Reasons lists every reason, in order.

@@ -12,9 +12,9 @@ import (
 type Options struct {
 	// Observer is told of every message dropped; nil = nobody.
 	Observer Observer
-	// Adapt rebuilds a message written before streaming existed (Version 0) into
-	// a current one, or returns nil to skip it. nil = deliver as read.
-	Adapt func(*message.Message) *message.Message
+	// Legacy completes messages written before streaming existed; nil = a new one,
+	// which knows no vchannel but those the messages name.
+	Legacy *message.Legacy
 	// Account is told, now and then, by how many bytes what waits for a TimeTick
 	// or a commit has grown (+) or shrunk (−). Its error ends the scan.
 	Account func(delta int64) error
@@ -41,6 +41,9 @@ type Scanner struct {
 
 // NewScanner scans what r returns from here on.
 func NewScanner(r source.Reader, o Options) *Scanner {
+	if o.Legacy == nil {
+		o.Legacy = &message.Legacy{}
+	}
 	s := &Scanner{r: r, opts: o}
 	s.txns = txnBuffer{open: make(map[int64]*Txn), earliest: math.MaxUint64, drop: s.dropped}
 	return s
@@ -73,13 +76,16 @@ func (s *Scanner) Next(ctx context.Context) (Delivery, error) {
 // push takes the next message in log order. docs/rules.md#scanner
 func (s *Scanner) push(m *message.Message) error {
 	s.read++
-	if m.Version == 0 && s.opts.Adapt != nil {
-		if m = s.opts.Adapt(m); m == nil {
+	if m.Version == 0 {
+		adapted, ok := s.opts.Legacy.Adapt(m)
+		if !ok {
+			s.report(m, NoVChannel, 0)
 			return nil
 		}
+		m = adapted
 	}
 	switch {
-	case m.Version != 0 && !m.Has(message.HasTimeTick):
+	case !m.Has(message.HasTimeTick):
 		s.report(m, Undecodable, 0)
 	case m.Type == message.TypeTimeTick:
 		s.release(m.TimeTick, m)
