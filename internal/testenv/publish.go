@@ -65,7 +65,7 @@ func (b *Broker) publish(topic string, records []Record, from, to int, out *Publ
 		return err
 	}
 	defer client.Close()
-	producer, err := client.CreateProducer(pulsar.ProducerOptions{Topic: topic, DisableBatching: true, MaxPendingMessages: 2000})
+	producer, err := client.CreateProducer(pulsar.ProducerOptions{Topic: topic, BatchingMaxMessages: 1, MaxPendingMessages: 2000})
 	if err != nil {
 		return fmt.Errorf("publish to %s: %w", topic, err)
 	}

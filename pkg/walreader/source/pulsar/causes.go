@@ -1,0 +1,96 @@
+package pulsar
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/apache/pulsar-client-go/pulsar/backoff"
+	"github.com/apache/pulsar-client-go/pulsar/log"
+)
+
+// causes is the client's logger: it prints nothing and keeps the last error.
+// The client tells why it could not connect to its log alone.
+type causes struct {
+	mu   sync.Mutex
+	last error
+}
+
+func (c *causes) cause() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last
+}
+
+// explain adds to a client's error what its log knew, and what helps where a
+// broker behind a port-forward answered with a name only its cluster resolves.
+func (c *causes) explain(err error) error {
+	cause := c.cause()
+	if cause != nil && !errors.Is(err, cause) {
+		err = fmt.Errorf("%w: %w", err, cause)
+	}
+	var dns *net.DNSError
+	if errors.As(err, &dns) {
+		return fmt.Errorf("%w: the broker names itself %q, which does not resolve here, as behind a port-forward: "+
+			"forward the Pulsar proxy instead of the broker, run walctl as a pod in the cluster, or name an advertised listener that resolves here", err, dns.Name)
+	}
+	return err
+}
+
+func (c *causes) SubLogger(log.Fields) log.Logger { return c }
+func (c *causes) WithFields(log.Fields) log.Entry { return entry{c, nil} }
+func (c *causes) WithField(string, any) log.Entry { return entry{c, nil} }
+func (c *causes) WithError(err error) log.Entry   { return entry{c, err} }
+func (c *causes) Debug(...any)                    {}
+func (c *causes) Info(...any)                     {}
+func (c *causes) Warn(...any)                     {}
+func (c *causes) Error(...any)                    {}
+func (c *causes) Debugf(string, ...any)           {}
+func (c *causes) Infof(string, ...any)            {}
+func (c *causes) Warnf(string, ...any)            {}
+func (c *causes) Errorf(string, ...any)           {}
+
+type entry struct {
+	c   *causes
+	err error
+}
+
+func (e entry) keep() {
+	if e.err != nil {
+		e.c.mu.Lock()
+		e.c.last = e.err
+		e.c.mu.Unlock()
+	}
+}
+
+func (e entry) WithFields(log.Fields) log.Entry { return e }
+func (e entry) WithField(string, any) log.Entry { return e }
+func (e entry) Debug(...any)                    {}
+func (e entry) Info(...any)                     {}
+func (e entry) Warn(...any)                     { e.keep() }
+func (e entry) Error(...any)                    { e.keep() }
+func (e entry) Debugf(string, ...any)           {}
+func (e entry) Infof(string, ...any)            {}
+func (e entry) Warnf(string, ...any)            { e.keep() }
+func (e entry) Errorf(string, ...any)           { e.keep() }
+
+// losses is a back-off policy that counts how often the client asked for one:
+// it does when a connection was lost, before it connects again. The client may
+// drop the entry it had in hand then, so the pump reads on from a reader of its
+// own instead of trusting that.
+type losses struct{ n atomic.Int64 }
+
+func (l *losses) policy() backoff.Policy {
+	l.n.Add(1)
+	return steady{}
+}
+
+// steady retries twice a second: the pump replaces the reader anyway.
+type steady struct{}
+
+func (steady) Next() time.Duration       { return 500 * time.Millisecond }
+func (steady) IsMaxBackoffReached() bool { return false }
+func (steady) Reset()                    {}

@@ -1,0 +1,213 @@
+package pulsar
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	client "github.com/apache/pulsar-client-go/pulsar"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+const (
+	dialTimeout = 5 * time.Second
+	// operationTimeout bounds one request of the client; it retries within it.
+	operationTimeout = 15 * time.Second
+	// closeWithin is how long a close is waited for; a broker that hangs would
+	// hold it longer, and then it goes on behind the caller's back.
+	closeWithin = 800 * time.Millisecond
+)
+
+// connection is one client with one non-durable reader.
+type connection struct {
+	client       client.Client
+	reader       client.Reader
+	subscription string
+	losses       *losses
+	opened       int64 // losses when the reader was opened
+	bytes        *prometheus.GaugeVec
+	slot         context.Context // a wait's deadline, used for many messages
+	cancelSlot   context.CancelFunc
+	done         chan struct{} // closed when the client is closed
+}
+
+// newClient opens a client that shares nothing with the process: no logger, no
+// metrics, one connection.
+func (s *Source) newClient(why *causes, registry prometheus.Registerer) (client.Client, error) {
+	opts := client.ClientOptions{URL: s.cfg.ServiceURL, ConnectionTimeout: dialTimeout, OperationTimeout: operationTimeout,
+		Logger: why, MetricsRegisterer: registry, MaxConnectionsPerBroker: 1, ListenerName: s.cfg.ListenerName,
+		MemoryLimitBytes: s.cfg.Memory}
+	if strings.HasPrefix(s.cfg.ServiceURL, "pulsar+ssl://") {
+		cfg, err := s.cfg.tls()
+		if err != nil {
+			return nil, err
+		}
+		opts.TLSConfig = cfg
+	}
+	if s.cfg.TokenFile != "" || s.cfg.Token != "" {
+		opts.Authentication = client.NewAuthenticationTokenFromSupplier(s.cfg.token)
+	}
+	return client.NewClient(opts)
+}
+
+// connect opens a reader at an id (inclusive; zero = the first message). Opening
+// can't be cancelled in the client: it is left to a goroutine the source waits
+// for where the context ends first.
+func (s *Source) connect(ctx context.Context, from message.ID, queueSize int) (*connection, error) {
+	if err := s.dial(ctx); err != nil {
+		return nil, unavailable(s.cfg.name(), err)
+	}
+	why, gauges := &causes{}, &registry{Registry: prometheus.NewRegistry()}
+	c, err := s.newClient(why, gauges)
+	if err != nil {
+		return nil, unavailable(s.cfg.name(), err)
+	}
+	conn := &connection{client: c, losses: &losses{}, bytes: gauges.bytes, subscription: s.subscription(), done: make(chan struct{})}
+	var start client.MessageID = client.EarliestMessageID()
+	if from == message.LatestID() {
+		start = client.LatestMessageID()
+	} else if !from.IsZero() {
+		start = client.NewMessageID(from.A, from.B, from.Batch, 0)
+	}
+	type result struct {
+		r   client.Reader
+		err error
+	}
+	opened := make(chan result, 1)
+	s.spawn(func() {
+		r, err := c.CreateReader(client.ReaderOptions{Topic: s.cfg.name(), Name: conn.subscription,
+			SubscriptionName: conn.subscription, StartMessageID: start, StartMessageIDInclusive: true,
+			ReceiverQueueSize: queueSize, BackoffPolicyFunc: conn.losses.policy})
+		opened <- result{r, err}
+	})
+	select {
+	case got := <-opened:
+		if got.err != nil {
+			s.spawn(c.Close)
+			return nil, s.openError(why.explain(got.err))
+		}
+		conn.reader, conn.opened = got.r, conn.losses.n.Load()
+		return conn, nil
+	case <-ctx.Done():
+		s.spawn(func() {
+			<-opened
+			c.Close()
+		})
+		return nil, ctx.Err()
+	}
+}
+
+// openError tells what passes by itself from what does not.
+func (s *Source) openError(err error) error {
+	text := err.Error()
+	var known *client.Error
+	switch {
+	case strings.Contains(text, "TopicNotFound"), errors.As(err, &known) && known.Result() == client.TopicNotFound:
+		return fmt.Errorf("read %s: %w: %w", s.cfg.name(), source.ErrNotFound, err)
+	case strings.Contains(text, "AuthorizationError"), strings.Contains(text, "AuthenticationError"):
+		return fmt.Errorf("read %s: not allowed: %w; give a token that may consume, and where the broker checks names, a subscription prefix", s.cfg.name(), err)
+	}
+	return unavailable(s.cfg.name(), err)
+}
+
+// dial tries one connection, so that a broker that is not there is told at once
+// and with its reason; the client would retry in silence.
+func (s *Source) dial(ctx context.Context) error {
+	u, err := url.Parse(s.cfg.ServiceURL)
+	if err != nil {
+		return err
+	}
+	d := net.Dialer{Timeout: dialTimeout}
+	for _, host := range strings.Split(u.Host, ",") {
+		if _, _, split := net.SplitHostPort(host); split != nil {
+			host = net.JoinHostPort(host, map[string]string{"pulsar": "6650", "pulsar+ssl": "6651"}[u.Scheme])
+		}
+		var c net.Conn
+		if c, err = d.DialContext(ctx, "tcp", host); err == nil {
+			return c.Close()
+		}
+	}
+	return err
+}
+
+func (s *Source) subscription() string {
+	var b [6]byte
+	_, _ = rand.Read(b[:])
+	return s.cfg.SubscriptionPrefix + "-" + hex.EncodeToString(b[:])
+}
+
+// next waits for a message for at most about wait.
+func (c *connection) next(ctx context.Context, wait time.Duration) (client.Message, error) {
+	if c.slot == nil || c.slot.Err() != nil {
+		if c.cancelSlot != nil {
+			c.cancelSlot()
+		}
+		c.slot, c.cancelSlot = context.WithTimeout(ctx, wait)
+	}
+	return c.reader.Next(c.slot)
+}
+
+// lost reports whether the connection broke since the reader was opened.
+func (c *connection) lost() bool { return c.losses.n.Load() != c.opened }
+
+// prefetched is how many bytes of payload the client holds ahead.
+func (c *connection) prefetched() int64 {
+	if c.bytes == nil {
+		return 0
+	}
+	ch := make(chan prometheus.Metric, 16)
+	c.bytes.Collect(ch)
+	close(ch)
+	total := 0.0
+	for m := range ch {
+		var d dto.Metric
+		if m.Write(&d) == nil {
+			total += d.GetGauge().GetValue()
+		}
+	}
+	return int64(math.Max(total, 0))
+}
+
+// registry is a private registry that keeps hold of one gauge.
+type registry struct {
+	*prometheus.Registry
+	bytes *prometheus.GaugeVec
+}
+
+// Register implements prometheus.Registerer.
+func (r *registry) Register(c prometheus.Collector) error {
+	if g, ok := c.(*prometheus.GaugeVec); ok {
+		desc := make(chan *prometheus.Desc, 4)
+		g.Describe(desc)
+		close(desc)
+		for d := range desc {
+			if strings.Contains(d.String(), `"pulsar_client_consumer_prefetched_bytes"`) {
+				r.bytes = g
+			}
+		}
+	}
+	return r.Registry.Register(c)
+}
+
+// close ends the reader and its connection, waiting for less than a second.
+func (c *connection) close(s *Source) {
+	if c.cancelSlot != nil {
+		c.cancelSlot()
+	}
+	s.spawn(func() {
+		defer close(c.done)
+		c.client.Close() // closes the reader first
+	})
+	waitFor(c.done, closeWithin)
+}

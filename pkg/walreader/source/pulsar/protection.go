@@ -1,0 +1,226 @@
+package pulsar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+// loadGrace is how soon after loading a topic its last ledger may expire before
+// first contact refuses: loading closes that ledger and starts its retention.
+const loadGrace = 24 * time.Hour
+
+// Known says whether something was found out, and which way.
+type Known uint8
+
+// Unknown is the zero value: not asked, or no answer.
+const (
+	Unknown Known = iota
+	Yes
+	No
+)
+
+// Protection is what stands between a topic's log and its deletion. Milvus's own
+// subscription follows the end of the log, so retention is all there is.
+type Protection struct {
+	RetentionKnown bool
+	Retention      time.Duration // applied; −1 = for ever; meaningless unless RetentionKnown
+	RetentionBytes int64         // applied; −1 = no limit; meaningless unless RetentionKnown
+	TTLKnown       bool
+	TTL            time.Duration // applied message TTL; 0 = none
+
+	Loaded       Known // does a broker have the topic in memory; No is never proven
+	OldestLedger int64 // −1 = no ledger, or not known
+	OldestTime   time.Time
+	// LostAt is when the oldest ledger may go at the earliest; zero = never, or
+	// not known. It is in the past where a ledger outlived its retention.
+	LostAt  time.Time
+	Ledgers int
+	Bytes   int64 // of closed ledgers
+	// Expired counts the ledgers that live only because the topic is not loaded.
+	Expired int
+	// BacklogClear is the stored position of Milvus's backlog-clear subscription,
+	// "" where there is none. Retention does not hold back for what lies behind it.
+	BacklogClear string
+}
+
+// RefusedError is first contact's refusal: going on would load the topic, and
+// the broker would delete ledgers it has outlived. It wraps source.ErrRefused.
+type RefusedError struct {
+	Topic    string
+	Why      string
+	Raise    string // the command that makes the topic safe to look at
+	TakeBack string // the command that undoes Raise
+	Accept   string // what says that the loss is accepted: "--touch"
+}
+
+// Error implements error.
+func (e *RefusedError) Error() string {
+	s := fmt.Sprintf("read %s: %s: %s", e.Topic, source.ErrRefused, e.Why)
+	if e.Raise != "" {
+		s += "\n  first:      " + e.Raise + "\n  afterwards: " + e.TakeBack
+	}
+	return s + "\n  or accept it with " + e.Accept
+}
+
+// Unwrap returns source.ErrRefused.
+func (e *RefusedError) Unwrap() error { return source.ErrRefused }
+
+// firstContact looks at metadata only and decides whether the topic may be
+// loaded. It returns whether the admin port answers. docs/safety.md#first-contact
+func (s *Source) firstContact(ctx context.Context) (adminOpen bool, err error) {
+	p, exists, err := s.look(ctx)
+	switch {
+	case err != nil && !errors.Is(err, errAdminClosed):
+		return false, err
+	case exists == No:
+		return false, fmt.Errorf("topic %s: %w", s.cfg.name(), source.ErrNotFound)
+	case exists == Unknown && !(s.cfg.TopicExists && s.cfg.Touch):
+		return false, &RefusedError{Topic: s.cfg.name(), Accept: "--topic-exists --touch",
+			Why: fmt.Sprintf("neither the topic's existence nor its retention can be checked (%v): "+
+				"a reader would create a topic that is not there, and a loaded one may lose its expired ledgers; give --pulsar-admin", err)}
+	case exists == Unknown:
+		return false, nil
+	case !p.RetentionKnown && !s.cfg.Touch:
+		return false, &RefusedError{Topic: s.cfg.name(), Accept: "--touch",
+			Why: "its applied retention can't be read, so loading it may delete ledgers"}
+	}
+	s.seen = p
+	if p.Expired == 0 || s.cfg.Touch {
+		return true, nil
+	}
+	if s.admin.loaded(ctx) { // it trims by itself: looking changes nothing
+		s.seen.Loaded = Yes
+		return true, nil
+	}
+	return true, s.refusal(ctx, p)
+}
+
+// refusal names the two commands. A policy of the topic itself is put back, one
+// of the namespace or broker comes back when the topic's is removed.
+func (s *Source) refusal(ctx context.Context, p Protection) error {
+	tool := "pulsar-admin --admin-url " + s.cfg.AdminURL + " topicPolicies "
+	e := &RefusedError{Topic: s.cfg.name(), Accept: "--touch",
+		Raise:    tool + "set-retention --time -1 --size -1 " + s.cfg.name(),
+		TakeBack: tool + "remove-retention " + s.cfg.name(),
+		Why: fmt.Sprintf("%d of %d ledgers are past their retention of %s and live only while the topic is not loaded; reading loads it, and the broker deletes them",
+			p.Expired, p.Ledgers, p.retention())}
+	if own, err := s.admin.topicRetention(ctx); err == nil && own != nil {
+		e.TakeBack = fmt.Sprintf("%sset-retention --time %dm --size %s %s", tool, own.Minutes, sizeFlag(own.Megabytes), s.cfg.name())
+	}
+	return e
+}
+
+func sizeFlag(megabytes int64) string {
+	if megabytes < 0 {
+		return "-1"
+	}
+	return fmt.Sprintf("%dM", megabytes)
+}
+
+func (p Protection) retention() string {
+	size := "any size"
+	if p.RetentionBytes >= 0 {
+		size = fmt.Sprintf("%d MiB", p.RetentionBytes>>20)
+	}
+	if p.Retention < 0 {
+		return size
+	}
+	return p.Retention.String() + ", " + size
+}
+
+// look reads internal-info and the applied retention, and nothing that would
+// load the topic. exists is Unknown where the admin port does not tell.
+func (s *Source) look(ctx context.Context) (p Protection, exists Known, err error) {
+	p.OldestLedger, p.RetentionBytes = -1, -1
+	info, err := s.admin.internalInfo(ctx)
+	if errors.Is(err, errAdminClosed) || ctx.Err() != nil {
+		return p, Unknown, err
+	}
+	infoErr := err
+	policy, err := s.admin.appliedRetention(ctx)
+	var status *statusError
+	switch {
+	case errors.As(err, &status) && status.Code == http.StatusNotFound:
+		return p, No, nil
+	case infoErr != nil: // brokers answer 500 for a topic that is not there
+		return p, Unknown, fmt.Errorf("%w: %w", errAdminClosed, infoErr)
+	case err == nil && policy != nil:
+		p.RetentionKnown = true
+		p.Retention, p.RetentionBytes = time.Duration(policy.Minutes)*time.Minute, policy.Megabytes<<20
+		if policy.Minutes < 0 {
+			p.Retention = -1
+		}
+		if policy.Megabytes < 0 {
+			p.RetentionBytes = -1
+		}
+	}
+	p.ledgers(info, time.Now())
+	if c, ok := info.Cursors["backlog-clear"]; ok {
+		p.BacklogClear = "unknown"
+		if c.MarkDelete != nil {
+			p.BacklogClear = fmt.Sprintf("%d/%d", c.MarkDelete.LedgerID, c.MarkDelete.EntryID)
+		}
+	}
+	return p, Yes, nil
+}
+
+// ledgers fills in what a topic's metadata says at a moment. A ledger may go
+// once its age or the size of what follows it exceeds retention. The last one
+// is closed by loading: its time starts then.
+func (p *Protection) ledgers(info internalInfo, now time.Time) {
+	p.Ledgers = len(info.Ledgers)
+	for _, l := range info.Ledgers {
+		p.Bytes += l.Size
+	}
+	behind := p.Bytes
+	for i, l := range info.Ledgers {
+		closed := time.UnixMilli(l.Timestamp)
+		last := i == len(info.Ledgers)-1
+		behind -= l.Size
+		if i == 0 {
+			p.OldestLedger = l.ID
+			if l.Timestamp > 0 {
+				p.OldestTime = closed
+			}
+			if p.RetentionKnown && p.Retention >= 0 && l.Timestamp > 0 {
+				p.LostAt = closed.Add(p.Retention)
+			}
+		}
+		if !p.RetentionKnown {
+			continue
+		}
+		old := p.Retention >= 0 && now.Sub(closed) > p.Retention
+		if last && old {
+			old = p.Retention < loadGrace
+		}
+		big := p.RetentionBytes >= 0 && behind >= p.RetentionBytes && !last
+		if old || big {
+			p.Expired++
+		}
+		if big && (p.LostAt.IsZero() || p.LostAt.After(now)) {
+			p.LostAt = now
+		}
+	}
+}
+
+// Protection reports what keeps the log from being deleted. It asks the admin
+// port again; where that is closed everything in it is unknown, with an error
+// that wraps source.ErrUnavailable.
+func (s *Source) Protection(ctx context.Context) (Protection, error) {
+	p, _, err := s.look(ctx)
+	if err != nil {
+		return p, fmt.Errorf("protection of %s: %w: %w", s.cfg.name(), source.ErrUnavailable, err)
+	}
+	if ttl, err := s.admin.appliedTTL(ctx); err == nil {
+		p.TTLKnown, p.TTL = true, time.Duration(ttl)*time.Second
+	}
+	if s.admin.loaded(ctx) {
+		p.Loaded = Yes
+	}
+	return p, nil
+}

@@ -1,0 +1,279 @@
+package pulsar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	client "github.com/apache/pulsar-client-go/pulsar"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+// idleAfter is how long a pump waits for a message before it asks why none comes.
+const idleAfter = 2 * time.Second
+
+// Why a pump opens a new reader where it stands.
+var (
+	errLost   = errors.New("the connection was lost")
+	errHoard  = errors.New("the client holds more than its share")
+	errResize = errors.New("messages outgrew the receiver queue")
+)
+
+// pump reads one span over a connection of its own into a queue. It lives until
+// the span is read, its context ends, or the broker can't be reached for longer
+// than patience.
+type pump struct {
+	s       *Source
+	span    span
+	ledgers []ledger // at opening
+	keep    source.Payload
+	follow  bool
+	q       *queue
+	dec     message.Decoder
+
+	last      message.ID // of the last message handed on; zero = none yet
+	lastBatch int32      // messages in its entry
+	suspect   message.ID // a gap before this id was seen once: asked for again
+	prefetch  int        // receiver queue of the next reader
+	largest   int64      // decaying size of the largest message
+	connected bool       // a reader was open once
+	closing   atomic.Bool
+}
+
+// run fills the queue and ends it. It is the goroutine the reader waits for.
+func (p *pump) run(ctx context.Context) {
+	defer p.q.finish()
+	var away time.Time // since when the broker is not there
+	for {
+		before := p.last
+		err := p.readOnce(ctx)
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return
+		case errors.Is(err, errLost), errors.Is(err, errHoard), errors.Is(err, errResize):
+			err = nil
+		}
+		if p.last != before || err == nil {
+			away = time.Time{}
+		}
+		if err == nil {
+			continue
+		}
+		if away.IsZero() {
+			away = time.Now()
+		}
+		if !p.retry(err) || (!p.follow && time.Since(away) > p.s.cfg.Patience) {
+			p.q.push(item{err: err}, 0)
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+// retry reports whether an error may pass by itself: a broker that was there
+// and restarts. What fails at the first try is told at once.
+func (p *pump) retry(err error) bool {
+	return p.connected && errors.Is(err, source.ErrUnavailable)
+}
+
+// readOnce opens a reader at the next place and drains it. nil = the span's end.
+func (p *pump) readOnce(ctx context.Context) error {
+	conn, err := p.s.connect(ctx, p.start(), p.queueSize())
+	if err != nil {
+		return err
+	}
+	defer conn.close(p.s)
+	p.connected = true
+	for {
+		if err := p.q.waitRoom(ctx, func() error { return p.hoarding(conn) }); err != nil {
+			return err
+		}
+		m, err := p.next(ctx, conn)
+		if err != nil {
+			return err
+		}
+		if m == nil {
+			return nil
+		}
+		if done, err := p.accept(conn, m); done || err != nil {
+			return err
+		}
+	}
+}
+
+// hoarding tells when the client has queued more than the connection's memory.
+func (p *pump) hoarding(conn *connection) error {
+	if conn.prefetched() <= p.s.cfg.Memory {
+		return nil
+	}
+	p.prefetch = max(p.prefetch/8, 1)
+	return errHoard
+}
+
+// start is the id to begin at: behind the last one handed on.
+func (p *pump) start() message.ID {
+	switch {
+	case p.last.IsZero():
+		return p.span.from
+	case p.last.Batch+1 < p.lastBatch:
+		return message.ID{Backend: message.BackendPulsar, A: p.last.A, B: p.last.B, Batch: p.last.Batch + 1}
+	}
+	return message.ID{Backend: message.BackendPulsar, A: p.last.A, B: p.last.B + 1}
+}
+
+// queueSize is as many messages as fit into half the connection's memory, by
+// the largest seen lately or, before any, by the ledgers' averages.
+func (p *pump) queueSize() int {
+	if p.prefetch == 0 {
+		p.prefetch = p.s.cfg.ReceiverQueue
+		for _, l := range p.ledgers {
+			if l.Entries > 0 {
+				p.largest = max(p.largest, 2*l.Size/l.Entries)
+			}
+		}
+	}
+	if p.largest > 0 {
+		p.prefetch = min(p.prefetch, int(max(p.s.cfg.Memory/2/p.largest, 1)))
+	}
+	return p.prefetch
+}
+
+// next waits for a message. nil without an error is the end of the span.
+func (p *pump) next(ctx context.Context, conn *connection) (client.Message, error) {
+	for {
+		m, err := conn.next(ctx, idleAfter)
+		switch {
+		case conn.lost():
+			return nil, errLost
+		case err == nil:
+			return m, nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case !errors.Is(err, context.DeadlineExceeded):
+			return nil, errLost
+		}
+		if p.follow || p.span.to.IsZero() {
+			continue
+		}
+		if done := p.idle(ctx, conn); done {
+			return nil, nil
+		}
+	}
+}
+
+// idle looks into why nothing comes although the span has not ended: where the
+// broker has passed the span's end without delivering it, it will not come.
+func (p *pump) idle(ctx context.Context, conn *connection) bool {
+	stats, err := p.s.admin.internalStats(ctx)
+	if err != nil {
+		return false
+	}
+	read, ok := parsePosition(stats.Cursors[conn.subscription].Read)
+	at := message.ID{Backend: message.BackendPulsar, A: read.Ledger, B: read.Entry}
+	if !ok || !entryOf(p.span.to).Less(at) || conn.prefetched() > 0 {
+		return false
+	}
+	from := p.start()
+	p.q.push(item{err: p.gap(from.String()+" to the end "+entryOf(p.span.to).String(), -1)}, 0)
+	return true
+}
+
+// accept hands one message on. done is true behind the span's end.
+func (p *pump) accept(conn *connection, cm client.Message) (done bool, err error) {
+	mid := cm.ID()
+	id := message.ID{Backend: message.BackendPulsar, A: mid.LedgerID(), B: mid.EntryID(), Batch: max(mid.BatchIdx(), 0)}
+	if id.Less(p.span.from) || (!p.last.IsZero() && id.Compare(p.last) <= 0) {
+		return false, nil // the broker starts at an entry, and again after a reconnect
+	}
+	if p.skipped(id) {
+		if p.suspect != id {
+			p.suspect = id
+			return false, errLost // asked for once more before it is called missing
+		}
+		p.reportGap(id)
+	}
+	if p.span.past(id) {
+		return true, nil
+	}
+	m := p.convert(cm, id, message.Form{Partition: mid.PartitionIdx(), BatchSize: mid.BatchSize()})
+	size := m.PayloadSize + int64(m.Props.Size()) + 256
+	p.last, p.lastBatch = id, mid.BatchSize()
+	p.q.push(item{m: m}, size)
+	if entryOf(id) == entryOf(p.span.to) && id.Batch+1 >= mid.BatchSize() || id == p.span.to {
+		return true, nil
+	}
+	if p.largest = max(size, p.largest-p.largest/4096-1); p.largest*int64(p.prefetch) > p.s.cfg.Memory && p.prefetch > 1 {
+		return false, errResize
+	}
+	return false, nil
+}
+
+// skipped reports whether entries that were there at opening are passed over.
+func (p *pump) skipped(id message.ID) bool {
+	prev, batch := p.last, p.lastBatch
+	if prev.IsZero() {
+		if p.span.from.IsZero() {
+			return false
+		}
+		prev, batch = p.span.from, 0
+		prev.B--
+	}
+	if p.span.past(id) {
+		id = p.span.to // what lies behind is not ours to judge
+		return missing(prev, batch, message.ID{Backend: id.Backend, A: id.A, B: id.B + 1}, p.ledgers) > 0
+	}
+	return missing(prev, batch, id, p.ledgers) > 0
+}
+
+func (p *pump) reportGap(id message.ID) {
+	prev, batch := p.last, p.lastBatch
+	if prev.IsZero() {
+		prev = p.span.from
+		prev.B--
+	}
+	lost := missing(prev, batch, id, p.ledgers)
+	if batch > 1 {
+		lost = -1
+	}
+	p.q.push(item{err: p.gap(p.start().String()+" up to "+id.String(), lost)}, 0)
+}
+
+// gap is what a stretch of the log that the broker does not deliver looks like.
+func (p *pump) gap(place string, lost int64) error {
+	return &source.CorruptError{Source: p.s.cfg.name(), Place: place, Lost: lost,
+		Cause: errors.New("the broker passes over these entries: trimmed by retention or TTL, or their checksum is wrong")}
+}
+
+// convert makes a message of what the client decoded.
+func (p *pump) convert(cm client.Message, id message.ID, form message.Form) *message.Message {
+	m := &message.Message{PublishTime: cm.PublishTime().UnixMilli(), Payload: cm.Payload()}
+	m.SetRawID(id, form, "")
+	props := cm.Properties()
+	m.Props = make(message.Properties, 0, len(props))
+	for k, v := range props {
+		m.Props = append(m.Props, message.Property{Key: k, Value: v})
+	}
+	m.Props.Sort()
+	p.dec.Decode(m)
+	if p.keep == source.PayloadNone || p.keep == source.PayloadDDL && !ddl(m.Type) {
+		m.Payload = nil
+	}
+	return m
+}
+
+func ddl(t message.Type) bool {
+	return t != message.TypeInsert && t != message.TypeDelete && t != message.TypeTimeTick
+}
+
+// unavailable wraps a client's error so that callers can test for it.
+func unavailable(topic string, err error) error {
+	return fmt.Errorf("read %s: %w: %w", topic, source.ErrUnavailable, err)
+}

@@ -1,0 +1,188 @@
+package pulsar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+// Source is one topic on a running broker.
+type Source struct {
+	cfg   Config
+	admin *admin
+	open  bool // the admin port answers
+	seen  Protection
+	limit *rate.Limiter
+
+	mu      sync.Mutex
+	readers map[*reader]struct{}
+	wg      sync.WaitGroup // every goroutine of this source
+}
+
+var (
+	_ source.FollowSource = (*Source)(nil)
+)
+
+// Open makes first contact with a topic and refuses where reading it would
+// create or destroy something (a *RefusedError, source.ErrRefused). Errors wrap
+// source.ErrNotFound and source.ErrUnavailable. docs/rules.md#pulsar
+func Open(ctx context.Context, cfg Config) (*Source, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Topic == "" {
+		return nil, errors.New("open a Pulsar topic: no topic given")
+	}
+	a, err := newAdmin(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s := &Source{cfg: cfg, admin: a, readers: make(map[*reader]struct{})}
+	if cfg.RateBytes > 0 {
+		s.limit = rate.NewLimiter(rate.Limit(cfg.RateBytes), int(max(cfg.RateBytes/4, 8<<20)))
+	}
+	if s.open, err = s.firstContact(ctx); err != nil {
+		a.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Describe implements source.Source.
+func (s *Source) Describe() source.Description {
+	return source.Description{Kind: "pulsar", Location: s.cfg.name(), PChannel: s.cfg.Topic, Backend: message.BackendPulsar}
+}
+
+// FirstContact is what was seen of the topic before it was touched.
+func (s *Source) FirstContact() Protection { return s.seen }
+
+// AdminOpen reports whether the admin port answered when the source was opened.
+// Where it did not, retention and ledgers are not known.
+func (s *Source) AdminOpen() bool { return s.open }
+
+// Bounds implements source.Source. It loads the topic.
+func (s *Source) Bounds(ctx context.Context) (source.Bounds, error) {
+	last, err := s.lastID(ctx)
+	if err != nil {
+		return source.Bounds{}, err
+	}
+	b := source.Bounds{Last: last, Records: -1, Empty: last.IsZero()}
+	if b.Empty {
+		b.Records = 0
+		return b, nil
+	}
+	r, err := s.start(ctx, span{to: last}, source.Range{Payload: source.PayloadNone}, false)
+	if err != nil {
+		return source.Bounds{}, err
+	}
+	defer func() { _ = r.Close() }()
+	for {
+		m, err := r.Next(ctx)
+		var corrupt *source.CorruptError
+		if errors.As(err, &corrupt) {
+			continue
+		}
+		if err != nil {
+			return source.Bounds{}, fmt.Errorf("first message of %s: %w", s.cfg.name(), err)
+		}
+		b.First = m.ID
+		return b, nil
+	}
+}
+
+// lastID is the id of the topic's last message now, zero where it is empty. Its
+// batch index is the entry's last.
+func (s *Source) lastID(ctx context.Context) (message.ID, error) {
+	if s.open {
+		p, err := s.admin.lastMessage(ctx)
+		if err == nil {
+			if p.Entry < 0 {
+				return message.ID{}, nil
+			}
+			return message.ID{Backend: message.BackendPulsar, A: p.Ledger, B: p.Entry, Batch: max(p.Batch, 0)}, nil
+		}
+		if !errors.Is(err, errAdminClosed) {
+			return message.ID{}, fmt.Errorf("last message of %s: %w: %w", s.cfg.name(), source.ErrUnavailable, err)
+		}
+	}
+	return s.askLast(ctx)
+}
+
+// askLast asks the broker itself, over a reader that is closed again.
+func (s *Source) askLast(ctx context.Context) (message.ID, error) {
+	conn, err := s.connect(ctx, message.LatestID(), 1)
+	if err != nil {
+		return message.ID{}, err
+	}
+	defer conn.close(s)
+	type result struct {
+		id  message.ID
+		err error
+	}
+	got := make(chan result, 1)
+	s.spawn(func() {
+		mid, err := conn.reader.GetLastMessageID()
+		r := result{err: err}
+		if err == nil && mid.EntryID() >= 0 {
+			r.id = message.ID{Backend: message.BackendPulsar, A: mid.LedgerID(), B: mid.EntryID(), Batch: max(mid.BatchIdx(), 0)}
+		}
+		got <- r
+	})
+	select {
+	case r := <-got:
+		if r.err != nil {
+			return message.ID{}, unavailable(s.cfg.name(), r.err)
+		}
+		return r.id, nil
+	case <-ctx.Done():
+		return message.ID{}, ctx.Err()
+	}
+}
+
+// spawn runs fn in a goroutine Close waits for.
+func (s *Source) spawn(fn func()) {
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		fn()
+	}()
+}
+
+// Close closes the readers that are open and releases every connection. It
+// waits for less than a second: a broker that hangs is left to its timeouts.
+func (s *Source) Close() error {
+	s.mu.Lock()
+	open := make([]*reader, 0, len(s.readers))
+	for r := range s.readers {
+		open = append(open, r)
+	}
+	s.mu.Unlock()
+	for _, r := range open {
+		r.cancel()
+	}
+	done := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(done)
+	}()
+	waitFor(done, closeWithin)
+	s.admin.close()
+	return nil
+}
+
+func waitFor(done <-chan struct{}, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-t.C:
+	}
+}

@@ -1,0 +1,82 @@
+package pulsar
+
+import (
+	"math"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
+)
+
+// span is a stretch of a log, both ends included.
+type span struct {
+	from message.ID // zero = the topic's first message
+	to   message.ID // zero = no end
+}
+
+// entryOf is an id without its batch index.
+func entryOf(id message.ID) message.ID {
+	id.Batch = 0
+	return id
+}
+
+// before reports whether id lies in an entry behind the span's last.
+func (s span) past(id message.ID) bool {
+	return !s.to.IsZero() && s.to.Less(id)
+}
+
+// missing counts the entries that must lie between two ids and were not
+// delivered. prevOfBatch is how many messages prev's entry holds. −1 = some,
+// but how many is not known; 0 = none. A ledger the snapshot does not know is
+// taken as whole.
+func missing(prev message.ID, prevOfBatch int32, next message.ID, ledgers []ledger) int64 {
+	if prev.A == next.A {
+		switch {
+		case next.B == prev.B:
+			return 0
+		case next.B > prev.B+1:
+			return next.B - prev.B - 1
+		case prev.Batch+1 < prevOfBatch:
+			return 1
+		}
+		return 0
+	}
+	lost := next.B // entries before it in its ledger
+	for _, l := range ledgers {
+		switch {
+		case l.ID == prev.A && l.Entries > 0:
+			lost += max(l.Entries-1-prev.B, 0)
+		case l.ID > prev.A && l.ID < next.A:
+			lost += l.Entries
+		}
+	}
+	return lost
+}
+
+// split cuts a span into pieces of about pieceBytes by the ledgers' sizes, so
+// that several connections can read it at once. Without ledgers it stays whole.
+func split(s span, ledgers []ledger, pieceBytes int64) []span {
+	var out []span
+	from := s.from
+	for _, l := range ledgers {
+		if l.Entries <= 0 || l.ID < s.from.A || (!s.to.IsZero() && l.ID > s.to.A) {
+			continue
+		}
+		first, last := int64(0), l.Entries-1
+		if l.ID == s.from.A {
+			first = max(s.from.B, 0)
+		}
+		if l.ID == s.to.A {
+			last = min(last, s.to.B)
+		}
+		step := max(pieceBytes/max(l.Size/l.Entries, 1), 1)
+		for at := first; at <= last; at += step {
+			end := message.ID{Backend: message.BackendPulsar, A: l.ID, B: min(at+step-1, last), Batch: math.MaxInt32}
+			out = append(out, span{from: from, to: end})
+			from = message.ID{Backend: message.BackendPulsar, A: l.ID, B: end.B + 1}
+		}
+	}
+	if len(out) == 0 {
+		return []span{s}
+	}
+	out[len(out)-1].to = s.to
+	return out
+}
