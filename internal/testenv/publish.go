@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -26,6 +27,26 @@ type Published struct {
 	IDs   []message.ID              // by record
 	Raw   []string                  // as Milvus stores them in a checkpoint
 	ByOld map[message.ID]message.ID // the old id of each record → its new one
+}
+
+// Props are a record's properties as they were written, `_lc` moved.
+func (p Published) Props(r Record) map[string]string {
+	return p.moved(r)
+}
+
+// moved copies a record's properties with `_lc` rewritten where its place is known.
+func (p Published) moved(r Record) map[string]string {
+	props := maps.Clone(r.Props)
+	raw, ok := props[message.KeyLastConfirmed]
+	if !ok {
+		return props
+	}
+	if old, _, err := message.ParseRaw(r.ID.Backend, raw); err == nil {
+		if id, known := p.ByOld[old]; known {
+			props[message.KeyLastConfirmed] = id.Raw(message.Form{Partition: 0, BatchSize: 1})
+		}
+	}
+	return props
 }
 
 // NewID is the place an old id went to.
@@ -92,23 +113,15 @@ func (b *Broker) publish(topic string, records []Record, from, to int, out *Publ
 	}
 	for i := from; i < to; i++ {
 		r := records[i]
-		props := make(map[string]string, len(r.Props))
-		for k, v := range r.Props {
-			props[k] = v
-		}
-		if raw, ok := props[message.KeyLastConfirmed]; ok {
-			old, _, err := message.ParseRaw(r.ID.Backend, raw)
-			if err == nil {
-				for j, inFlight := index[old]; inFlight && out.IDs[j].IsZero(); {
-					if err := take(); err != nil {
-						return err
-					}
-				}
-				if moved, known := out.ByOld[old]; known {
-					props[message.KeyLastConfirmed] = moved.Raw(message.Form{Partition: 0, BatchSize: 1})
+		if raw, ok := r.Props[message.KeyLastConfirmed]; ok {
+			old, _, _ := message.ParseRaw(r.ID.Backend, raw)
+			for j, inFlight := index[old]; inFlight && out.IDs[j].IsZero(); {
+				if err := take(); err != nil {
+					return err
 				}
 			}
 		}
+		props := out.moved(r)
 		index[r.ID] = i
 		pending++
 		producer.SendAsync(context.Background(), &pulsar.ProducerMessage{Payload: r.Payload, Properties: props},

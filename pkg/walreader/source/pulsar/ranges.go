@@ -118,7 +118,10 @@ func (s *Source) resolveTo(ctx context.Context, b source.Bound, last message.ID)
 	if b.Offset == 0 || b.Offset > 0 && at == last {
 		return at, nil
 	}
-	return s.shift(ctx, at, b.Offset, last)
+	if at, err := s.shift(ctx, at, b.Offset, last); err != nil || at.Less(last) {
+		return at, err
+	}
+	return last, nil
 }
 
 // atOrBehind reports whether a TimeTick has reached a bound by time.
