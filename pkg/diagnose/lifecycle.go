@@ -130,11 +130,11 @@ func (v *verifier) knownPartition(e *entry) {
 		return
 	}
 	p, ok := s.partitions[e.partition]
-	o := v.at(e, "a partition that was never created")
-	switch {
-	case ok && p.droppedTT == 0:
+	if ok && p.droppedTT == 0 {
 		return
-	case ok:
+	}
+	o := v.at(e, "a partition that was never created")
+	if ok {
 		o.note, o.other, o.otherTT, o.hasOther = "a partition that was dropped before", p.dropped, p.droppedTT, true
 	}
 	v.tell(unknownPartition, o)

@@ -106,19 +106,18 @@ func (v *verifier) insert(e *entry) {
 	if g.lastInsert.less(e.pos) {
 		g.lastInsert = e.pos // the largest: what a Flush is compared with
 	}
-	o := v.at(e, "")
+	note, other, otherTT := "", g.create, g.createTT
 	switch {
 	case g.vchannel != e.vchannel || g.partition != e.partition || g.collection != e.collection:
-		o.note, o.other, o.otherTT, o.hasOther = "an insert into a segment of another vchannel, collection or partition", g.create, g.createTT, true
+		note = "an insert into a segment of another vchannel, collection or partition"
 	case !g.inherited && !g.create.less(e.pos):
-		o.note, o.other, o.otherTT, o.hasOther = "an insert stands before its segment's creation in the log", g.create, g.createTT, true
+		note = "an insert stands before its segment's creation in the log"
 	case g.sealTT != 0:
-		o.note, o.other, o.otherTT, o.hasOther = "an insert behind the message that sealed its segment", g.seal, g.sealTT, true
+		note, other, otherTT = "an insert behind the message that sealed its segment", g.seal, g.sealTT
 	case s.flushAllTT > g.createTT && !g.inherited:
-		o.note, o.other, o.otherTT, o.hasOther = "an insert behind the flush of every segment", s.flushAll, s.flushAllTT, true
+		note, other, otherTT = "an insert behind the flush of every segment", s.flushAll, s.flushAllTT
 	case g.truncatedTT != 0:
-		o.note = "an insert into a segment a truncate had named: recovery drops its rows"
-		v.tell(insertAfterTruncate, o)
+		v.tell(insertAfterTruncate, v.at(e, "an insert into a segment a truncate had named: recovery drops its rows"))
 		return
 	default:
 		if v.vchannels[e.vchannel].partitionDrop > g.createTT {
@@ -126,6 +125,8 @@ func (v *verifier) insert(e *entry) {
 		}
 		return
 	}
+	o := v.at(e, note)
+	o.other, o.otherTT, o.hasOther = other, otherTT, true
 	v.tell(insertOutsideSegment, o)
 }
 

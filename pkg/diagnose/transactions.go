@@ -15,9 +15,6 @@ type txnState struct {
 	keepalive   int64    // milliseconds; negative = never expires
 	vchannel    uint32
 	replicated  bool
-	failed      bool // an exclusive message in its scope ended it
-	failedBy    position
-	failedAt    uint64
 	suspect     bool // a last confirmed id passed its Begin; broken once another part comes
 	suspectType message.Type
 	suspectAt   position
@@ -114,16 +111,12 @@ func (v *verifier) transaction(e *entry) {
 		o := v.at(e, "a transaction's end stands before one of its parts in the log")
 		o.other, o.otherTT, o.hasOther = t.last, t.tt, true
 		v.tell(transactionOrder, o)
-	case t.failed && !replicated:
-		o := v.at(e, "a transaction's part behind the exclusive message that ended it")
-		o.other, o.otherTT, o.hasOther = t.failedBy, t.failedAt, true
-		v.tell(transactionLatePart, o)
 	case e.tt >= t.deadline() && !replicated:
 		o := v.at(e, "a transaction's part behind its keepalive")
 		o.other, o.otherTT, o.hasOther = t.last, t.tt, true
 		v.tell(transactionLatePart, o)
 	}
-	if t.suspect && !t.failed {
+	if t.suspect {
 		v.tell(lastConfirmedBroken, occurrence{pos: t.suspectAt, tt: t.suspectTT, typ: t.suspectType,
 			note: "a transaction open at this time begins before the last confirmed id, and goes on", other: t.begin, otherTT: t.beginTT, hasOther: true})
 		t.suspect = false
@@ -223,7 +216,7 @@ func (v *verifier) end(slot int32, how endKind) {
 func (x *transactions) refreshMin() {
 	x.minBegin = position{math.MaxInt64, math.MaxInt64}
 	for k := x.slab[0].nextOpen; k != 0; k = x.slab[k].nextOpen {
-		if t := &x.slab[k]; !t.failed && !t.suspect && t.begin.less(x.minBegin) {
+		if t := &x.slab[k]; !t.suspect && t.begin.less(x.minBegin) {
 			x.minBegin = t.begin
 		}
 	}
@@ -240,20 +233,21 @@ func (v *verifier) expire(tick uint64) {
 		t := &x.slab[k]
 		next := t.nextOpen
 		if d := t.deadline(); d <= tick {
-			if x.expired == 0 {
-				x.firstExp = occurrence{pos: t.begin, tt: t.beginTT, vchannel: t.vchannel, typ: message.TypeBeginTxn}
-			}
-			x.expired++
-			if t.failed {
-				v.end(k, endFailed)
-			} else {
-				v.end(k, endExpired)
-			}
+			v.expireOne(k)
 		} else {
 			x.next = min(x.next, d)
 		}
 		k = next
 	}
+}
+
+func (v *verifier) expireOne(k int32) {
+	x := &v.txns
+	if t := &x.slab[k]; x.expired == 0 {
+		x.firstExp = occurrence{pos: t.begin, tt: t.beginTT, vchannel: t.vchannel, typ: message.TypeBeginTxn}
+	}
+	x.expired++
+	v.end(k, endExpired)
 }
 
 // exclusive ends the open transactions in an exclusive message's scope: Milvus
@@ -263,13 +257,13 @@ func (v *verifier) exclusive(e *entry) {
 	if x.open == 0 {
 		return
 	}
-	for k := x.slab[0].nextOpen; k != 0; k = x.slab[k].nextOpen {
-		t := &x.slab[k]
-		if !t.failed && (e.bits&bitPChannel != 0 || t.vchannel == e.vchannel) {
-			t.failed, t.failedBy, t.failedAt = true, e.pos, e.tt
+	for k := x.slab[0].nextOpen; k != 0; {
+		next := x.slab[k].nextOpen
+		if e.bits&bitPChannel != 0 || x.slab[k].vchannel == e.vchannel {
+			v.end(k, endFailed)
 		}
+		k = next
 	}
-	x.refreshMin()
 }
 
 // promise looks closer at a message whose last confirmed id lies behind an open
@@ -278,12 +272,17 @@ func (v *verifier) exclusive(e *entry) {
 // docs/rules.md#invariants 6.
 func (v *verifier) promise(e *entry) {
 	x := &v.txns
-	for k := x.slab[0].nextOpen; k != 0; k = x.slab[k].nextOpen {
+	for k := x.slab[0].nextOpen; k != 0; {
 		t := &x.slab[k]
-		if t.failed || t.suspect || !t.begin.less(e.lc) || t.deadline() <= e.tt {
-			continue
+		next := t.nextOpen
+		switch {
+		case t.suspect || !t.begin.less(e.lc):
+		case t.deadline() <= e.tt:
+			v.expireOne(k)
+		default:
+			t.suspect, t.suspectAt, t.suspectTT, t.suspectType = true, e.pos, e.tt, e.typ
 		}
-		t.suspect, t.suspectAt, t.suspectTT, t.suspectType = true, e.pos, e.tt, e.typ
+		k = next
 	}
 	x.refreshMin()
 }

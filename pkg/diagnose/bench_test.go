@@ -1,0 +1,92 @@
+package diagnose
+
+import (
+	"context"
+	"io"
+	"testing"
+
+	"github.com/walctl/walctl/internal/golden"
+	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
+)
+
+// memory is a log as columns in memory.
+type memory struct {
+	batches []*message.Columns
+	i       int
+}
+
+func (m *memory) Close() error { return nil }
+
+func (m *memory) NextColumns(context.Context) (*message.Columns, error) {
+	if m.i == len(m.batches) {
+		return nil, io.EOF
+	}
+	m.i++
+	return m.batches[m.i-1], nil
+}
+
+// columnsOf gathers messages into columns of their own.
+func columnsOf(ms []*message.Message) *memory {
+	out := &memory{}
+	index := map[string]uint32{"": 0}
+	names := []string{""}
+	var c *message.Columns
+	for _, m := range ms {
+		if c == nil || c.N == 1024 {
+			c = &message.Columns{}
+			out.batches = append(out.batches, c)
+		}
+		k, ok := index[m.VChannel]
+		if !ok {
+			k = uint32(len(names))
+			index[m.VChannel], names = k, append(names, m.VChannel)
+		}
+		c.Append(m, k)
+	}
+	for _, c := range out.batches {
+		c.VChannels = names
+	}
+	return out
+}
+
+// goldenMessages reads a golden log whole, checksums computed.
+func goldenMessages(t testing.TB, name string) []*message.Message {
+	t.Helper()
+	rd, err := jsonl.Open(golden.WAL(t, name)).Open(context.Background(), source.Range{Props: true, Payload: source.PayloadAll})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rd.Close()
+	var out []*message.Message
+	if err := source.Each(context.Background(), rd, func(m *message.Message) error {
+		m.Checksum = message.ComputeChecksum(m.Props, m.Payload)
+		out = append(out, m)
+		return nil
+	}, nil); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func BenchmarkVerify(b *testing.B) {
+	for _, name := range []string{"200k", "v3-5k-mix"} {
+		b.Run(name, func(b *testing.B) {
+			m := columnsOf(goldenMessages(b, name))
+			n := int64(0)
+			for _, c := range m.batches {
+				n += int64(c.N)
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range b.N {
+				m.i = 0
+				if _, err := Verify(context.Background(), m, VerifyOptions{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds()/1e6, "Mrecords/s")
+		})
+	}
+}
