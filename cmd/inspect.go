@@ -18,6 +18,7 @@ type inspectOptions struct {
 	source  cli.WALFlags
 	place   cli.RangeFlags
 	filter  cli.FilterFlags
+	catalog cli.CatalogFlags
 	output  cli.Output
 	stats   string // "", or what to count by
 	records bool
@@ -71,6 +72,7 @@ walctl inspect dml_3 -f --records`,
 	opts.place.Add(cmd)
 	opts.filter.Add(cmd)
 	opts.source.Add(cmd)
+	opts.catalog.Add(cmd)
 	return cli.Finish(f, cmd, cli.CodeCorrupt, cli.CodeRefused, cli.CodePartial)
 }
 

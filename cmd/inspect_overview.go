@@ -58,7 +58,7 @@ type tickReport struct {
 }
 
 func inspectOverview(ctx context.Context, f *cli.Factory, o *inspectOptions, s source.Source, filter *cli.Filter) error {
-	rng, err := o.place.Range(ctx, f.EnvOf(s))
+	rng, err := o.place.Range(ctx, f.EnvWithCatalog(s, o.catalog))
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ type recordSink interface {
 }
 
 func inspectRecords(ctx context.Context, f *cli.Factory, o *inspectOptions, s source.Source, filter *cli.Filter) error {
-	rng, err := o.place.Range(ctx, f.EnvOf(s))
+	rng, err := o.place.Range(ctx, f.EnvWithCatalog(s, o.catalog))
 	if err != nil {
 		return err
 	}
@@ -248,7 +248,7 @@ func recordNote(m *message.Message) string {
 }
 
 func inspectID(ctx context.Context, f *cli.Factory, o *inspectOptions, s source.Source) error {
-	bound, err := cli.ParsePlace(ctx, o.id, false, f.EnvOf(s))
+	bound, err := cli.ParsePlace(ctx, o.id, false, f.EnvWithCatalog(s, o.catalog))
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/walctl/walctl/pkg/diagnose"
+	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
@@ -111,9 +112,11 @@ var exitTable = [...]exitRow{
 	{CodeInterrupted, "interrupted", isAny(ErrInterrupted, context.Canceled)},
 	{CodeUsage, "wrong usage, or a confirmation that could not be asked for", as[*UsageError]},
 	{CodeDeclined, "you said no", isAny(ErrDeclined)},
-	{CodeRefused, "refused: a live owner, a changed catalog, or looking would destroy", isAny(ErrPrecondition, source.ErrRefused)},
+	{CodeRefused, "refused: a live owner, a changed catalog, or looking would destroy", func(err error) bool {
+		return isAny(ErrPrecondition, source.ErrRefused, catalog.ErrDenied, catalog.ErrReadOnly)(err) || as[*catalog.ConflictError](err)
+	}},
 	{CodeCorrupt, "corrupt or undecodable data; everything else was read", func(err error) bool {
-		return isAny(ErrCorrupt, source.ErrTornTail)(err) || as[*source.CorruptError](err)
+		return isAny(ErrCorrupt, catalog.ErrCorrupt, source.ErrTornTail)(err) || as[*source.CorruptError](err)
 	}},
 	{CodeFindings, "findings at or above --fail-on", as[*FindingsError]},
 	{CodePartial, "partial result", isAny(ErrPartial)},

@@ -1,0 +1,199 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/milvus-io/milvus-proto/go-api/v3/msgpb"
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+// CatalogFlags say which catalog a command reads.
+type CatalogFlags struct {
+	Spec string
+}
+
+// Add adds --catalog.
+func (c *CatalogFlags) Add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&c.Spec, "catalog", "", "metadata: etcd://HOST:2379/ROOT, file:PATH, kvjson:PATH, snapshot:PATH (default: the archive's own, or the context's)")
+}
+
+// ErrNoCatalog says that no catalog was named and none is configured.
+var ErrNoCatalog = errors.New("no catalog is known; give --catalog, --etcd, or a context with an etcd")
+
+// OpenCatalog opens the catalog for a log: what --catalog names, what an archive
+// brings with it, or the context's etcd. wal may be nil. Where there is none the
+// error is ErrNoCatalog. The caller closes it.
+func (f *Factory) OpenCatalog(ctx context.Context, c CatalogFlags, wal source.Source, write bool) (catalog.Catalog, error) {
+	if c.Spec == "" && wal != nil {
+		c.Spec = catalogOfArchive(wal)
+	}
+	settings, err := f.Config()
+	if err != nil {
+		return nil, err
+	}
+	spec := c.Spec
+	if spec == "" {
+		if len(settings.Etcd) == 0 {
+			return nil, ErrNoCatalog
+		}
+		spec = etcdSpec(settings.Etcd, settings.EtcdRoot)
+	}
+	parsed, err := catalog.ParseSpec(spec)
+	if err != nil {
+		return nil, &UsageError{err}
+	}
+	o := catalog.Options{Write: write}
+	if parsed.Kind == "etcd" {
+		o.Root = settings.EtcdRoot
+		e, err := EtcdConfig(settings, write)
+		if err != nil {
+			return nil, err
+		}
+		o.TLS, o.Username, o.Password = e.TLS, e.Username, e.Password
+	}
+	return catalog.Open(ctx, spec, o)
+}
+
+// etcdSpec spells a context's etcd as --catalog does.
+func etcdSpec(endpoints []string, root string) string {
+	scheme, hosts := "etcd://", make([]string, len(endpoints))
+	for i, e := range endpoints {
+		if rest, ok := strings.CutPrefix(e, "https://"); ok {
+			scheme, e = "etcds://", rest
+		}
+		hosts[i] = strings.TrimPrefix(e, "http://")
+	}
+	return scheme + strings.Join(hosts, ",") + "/" + root
+}
+
+// EnvWithCatalog is EnvOf plus the places that need a catalog. It is opened only
+// when such a place is asked for.
+func (f *Factory) EnvWithCatalog(s source.Source, c CatalogFlags) PlaceEnv {
+	env := f.EnvOf(s)
+	env.Checkpoint = func(ctx context.Context, vchannel string) (source.Bound, error) {
+		return f.checkpoint(ctx, s, c, vchannel)
+	}
+	return env
+}
+
+func (f *Factory) checkpoint(ctx context.Context, s source.Source, c CatalogFlags, vchannel string) (source.Bound, error) {
+	cat, err := f.OpenCatalog(ctx, c, s, false)
+	if errors.Is(err, ErrNoCatalog) {
+		return source.Bound{}, Usagef("checkpoint: %w", err)
+	}
+	if err != nil {
+		return source.Bound{}, err
+	}
+	defer cat.Close()
+	backend, err := backendOf(ctx, s)
+	if err != nil {
+		return source.Bound{}, err
+	}
+	if vchannel != "" {
+		return vchannelCheckpoint(ctx, cat, vchannel, backend)
+	}
+	pchannel, err := PChannelOf(ctx, s)
+	if err != nil {
+		return source.Bound{}, err
+	}
+	md, _, err := cat.Load(ctx, pchannel)
+	if err != nil {
+		return source.Bound{}, err
+	}
+	if md.Checkpoint == nil || md.Checkpoint.MessageId == nil {
+		return source.Bound{}, fmt.Errorf("%w: the catalog has no checkpoint of %s", source.ErrNotFound, pchannel)
+	}
+	id := md.Checkpoint.MessageId
+	at, _, err := message.ParseRaw(backendFor(message.Backend(id.WALName), backend), id.Id)
+	if err != nil {
+		return source.Bound{}, fmt.Errorf("checkpoint of %s: %w", pchannel, err)
+	}
+	return source.Bound{Kind: source.AtID, ID: at}, nil
+}
+
+func vchannelCheckpoint(ctx context.Context, cat catalog.Catalog, vchannel string, backend message.Backend) (source.Bound, error) {
+	key := catalog.ChannelCheckpointKey(vchannel)
+	kvs, _, err := cat.Range(ctx, key)
+	if err != nil {
+		return source.Bound{}, err
+	}
+	for _, kv := range kvs {
+		if kv.Key != key {
+			continue
+		}
+		var p msgpb.MsgPosition
+		if err := proto.Unmarshal(kv.Value, &p); err != nil {
+			return source.Bound{}, fmt.Errorf("%w: channel checkpoint %s: %w", ErrCorrupt, key, err)
+		}
+		if len(p.MsgID) == 0 {
+			return source.Bound{}, fmt.Errorf("%w: %s is dropped: its checkpoint has no position", source.ErrNotFound, vchannel)
+		}
+		at, _, err := message.ParseBytes(backendFor(message.Backend(p.WALName), backend), p.MsgID)
+		if err != nil {
+			return source.Bound{}, fmt.Errorf("channel checkpoint %s: %w", key, err)
+		}
+		return source.Bound{Kind: source.AtID, ID: at}, nil
+	}
+	return source.Bound{}, fmt.Errorf("%w: the catalog has no channel checkpoint of %s", source.ErrNotFound, vchannel)
+}
+
+// backendFor reads a stored WAL name; 0 means the backend of the log itself.
+func backendFor(stored, log message.Backend) message.Backend {
+	if stored == message.BackendUnknown || log == message.BackendOffset && (stored == message.BackendKafka || stored == message.BackendRocksMQ) {
+		return log
+	}
+	return stored
+}
+
+// pchannelSearch is how many records are looked at for a log's name.
+const pchannelSearch = 20000
+
+// PChannelOf tells a log's pchannel: the source's own word, or the vchannels of
+// its first records.
+func PChannelOf(ctx context.Context, s source.Source) (string, error) {
+	d := s.Describe()
+	if d.PChannel != "" {
+		return d.PChannel, nil
+	}
+	if d.Location == StdinName {
+		return "", Usagef("a log on standard input does not tell its pchannel before it is read; save it to a file")
+	}
+	r, err := s.Open(ctx, source.Range{Limit: pchannelSearch})
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	for {
+		m, err := r.Next(ctx)
+		if err != nil {
+			var corrupt *source.CorruptError
+			if errors.As(err, &corrupt) {
+				continue
+			}
+			return "", fmt.Errorf("%w: no record of %s names its pchannel", source.ErrNotFound, d.Location)
+		}
+		if m.VChannel != "" {
+			return PChannelOfVChannel(m.VChannel), nil
+		}
+	}
+}
+
+// PChannelOfVChannel follows Milvus's rule: what stands behind the last "_" is cut
+// off if it holds the letter v anywhere, else the name is a pchannel itself.
+func PChannelOfVChannel(v string) string {
+	if i := strings.LastIndexByte(v, '_'); i >= 0 && strings.ContainsRune(v[i:], 'v') {
+		return v[:i]
+	}
+	return v
+}
+
+// catalogOfArchive is the --catalog of the dump an archive carries, or "".
+func catalogOfArchive(source.Source) string { return "" }
