@@ -1,0 +1,162 @@
+package catalog
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
+	"github.com/milvus-io/milvus/pkg/v3/proto/etcdpb"
+	"google.golang.org/protobuf/proto"
+)
+
+// Where RootCoord keeps what a collection is (wire format, docs/rules.md#catalog).
+const (
+	collectionOfDB    = rootCoordPrefix + "database/collection-info/" // <db>/<collection>: CollectionInfo
+	collectionOld     = rootCoordPrefix + "collection/"               // <collection>: CollectionInfo, before databases
+	databasePrefix    = rootCoordPrefix + "database/db-info/"         // <db>: DatabaseInfo
+	partitionPrefix   = rootCoordPrefix + "partitions/"               // <collection>/<partition>: PartitionInfo
+	fieldPrefix       = rootCoordPrefix + "fields/"                   // <collection>/<field>: FieldSchema
+	structFieldPrefix = rootCoordPrefix + "struct-array-fields/"      // <collection>/<field>: StructArrayFieldSchema
+	functionPrefix    = rootCoordPrefix + "functions/"                // <collection>/<function>: FunctionSchema
+)
+
+// tombstone is what a deleted root-coord key held in 2.x, until it is swept.
+var tombstone = []byte{0xE2, 0x9B, 0xBC}
+
+// Collection is what RootCoord knows of a collection. walctl only reads it.
+type Collection struct {
+	Info       *etcdpb.CollectionInfo // as stored
+	Database   string
+	Partitions []*etcdpb.PartitionInfo // by id
+	// Schema is put together from the collection's own value and its fields',
+	// functions' and struct fields' keys, by id. Unlike a WAL's schema it may
+	// carry the system fields (ids 0 and 1).
+	Schema *schemapb.CollectionSchema
+}
+
+// Name returns the collection's name.
+func (c *Collection) Name() string { return c.Info.GetSchema().GetName() }
+
+// Collections reads every collection RootCoord knows, by id.
+func Collections(ctx context.Context, c Catalog) (map[int64]*Collection, []Problem, error) {
+	l := collectionLoader{out: map[int64]*Collection{}, databases: map[int64]string{}}
+	for _, p := range []struct {
+		prefix string
+		add    func(key string, ids []int64, value []byte)
+	}{
+		{databasePrefix, l.database},
+		{collectionOld, l.collection},
+		{collectionOfDB, l.collection},
+		{partitionPrefix, l.partition},
+		{fieldPrefix, l.field},
+		{structFieldPrefix, l.structField},
+		{functionPrefix, l.function},
+	} {
+		kvs, _, err := c.Range(ctx, p.prefix)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read collections: %w", err)
+		}
+		for _, kv := range kvs {
+			if bytes.Equal(kv.Value, tombstone) {
+				continue
+			}
+			if ids, ok := pathIDs(strings.TrimPrefix(kv.Key, p.prefix)); ok {
+				p.add(kv.Key, ids, kv.Value)
+			}
+		}
+	}
+	l.finish()
+	return l.out, l.problems, nil
+}
+
+// pathIDs reads the numbers of which a key's rest consists.
+func pathIDs(rest string) ([]int64, bool) {
+	var ids []int64
+	for part := range strings.SplitSeq(rest, "/") {
+		n, err := strconv.ParseInt(part, 10, 64)
+		if err != nil {
+			return nil, false
+		}
+		ids = append(ids, n)
+	}
+	return ids, true
+}
+
+type collectionLoader struct {
+	out       map[int64]*Collection
+	databases map[int64]string
+	problems  []Problem
+}
+
+func (l *collectionLoader) decode(key string, value []byte, m proto.Message) bool {
+	p := decodeValue(key, value, m)
+	if p == nil || p.Code == CodeNotRoundTrip { // never written, so its bytes do not matter
+		return true
+	}
+	p.Fatal = false // of RootCoord, not of the WAL
+	l.problems = append(l.problems, *p)
+	return false
+}
+
+func (l *collectionLoader) database(key string, ids []int64, value []byte) {
+	m := &etcdpb.DatabaseInfo{}
+	if len(ids) == 1 && l.decode(key, value, m) {
+		l.databases[ids[0]] = m.GetName()
+	}
+}
+
+func (l *collectionLoader) collection(key string, ids []int64, value []byte) {
+	m := &etcdpb.CollectionInfo{}
+	if !l.decode(key, value, m) {
+		return
+	}
+	c := &Collection{Info: m, Schema: &schemapb.CollectionSchema{}}
+	if m.GetSchema() != nil {
+		c.Schema = proto.Clone(m.GetSchema()).(*schemapb.CollectionSchema)
+	}
+	l.out[ids[len(ids)-1]] = c
+}
+
+func (l *collectionLoader) partition(key string, ids []int64, value []byte) {
+	m := &etcdpb.PartitionInfo{}
+	if c := l.out[ids[0]]; c != nil && l.decode(key, value, m) {
+		c.Partitions = append(c.Partitions, m)
+	}
+}
+
+func (l *collectionLoader) field(key string, ids []int64, value []byte) {
+	m := &schemapb.FieldSchema{}
+	if c := l.out[ids[0]]; c != nil && l.decode(key, value, m) {
+		c.Schema.Fields = append(c.Schema.Fields, m)
+	}
+}
+
+func (l *collectionLoader) structField(key string, ids []int64, value []byte) {
+	m := &schemapb.StructArrayFieldSchema{}
+	if c := l.out[ids[0]]; c != nil && l.decode(key, value, m) {
+		c.Schema.StructArrayFields = append(c.Schema.StructArrayFields, m)
+	}
+}
+
+func (l *collectionLoader) function(key string, ids []int64, value []byte) {
+	m := &schemapb.FunctionSchema{}
+	if c := l.out[ids[0]]; c != nil && l.decode(key, value, m) {
+		c.Schema.Functions = append(c.Schema.Functions, m)
+	}
+}
+
+// finish puts what came in key order ("10" before "9") in id order.
+func (l *collectionLoader) finish() {
+	for _, c := range l.out {
+		c.Database = l.databases[c.Info.GetDbId()]
+		slices.SortStableFunc(c.Partitions, func(a, b *etcdpb.PartitionInfo) int { return cmp.Compare(a.GetPartitionID(), b.GetPartitionID()) })
+		slices.SortStableFunc(c.Schema.Fields, func(a, b *schemapb.FieldSchema) int { return cmp.Compare(a.GetFieldID(), b.GetFieldID()) })
+		slices.SortStableFunc(c.Schema.StructArrayFields, func(a, b *schemapb.StructArrayFieldSchema) int { return cmp.Compare(a.GetFieldID(), b.GetFieldID()) })
+		slices.SortStableFunc(c.Schema.Functions, func(a, b *schemapb.FunctionSchema) int { return cmp.Compare(a.GetId(), b.GetId()) })
+	}
+}
