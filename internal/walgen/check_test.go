@@ -119,7 +119,7 @@ func promise(ms []*message.Message, index map[message.ID]int, fail func(*message
 		}
 		if m.Type == message.TypeBeginTxn {
 			spans[m.TxnID] = &span{begin: i, tt: m.TimeTick}
-		} else if m.Type == message.TypeCommitTxn {
+		} else if m.Type == message.TypeCommitTxn && spans[m.TxnID] != nil {
 			spans[m.TxnID].end = m.TimeTick
 		}
 	}

@@ -102,3 +102,12 @@ func (g *Generator) alloc(n int) []byte {
 	g.arena = g.arena[:at+n]
 	return g.arena[at : at : at+n]
 }
+
+// unb64 decodes what b64 made; anything else comes back empty.
+func unb64(s string) []byte {
+	b, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		return nil
+	}
+	return b
+}
