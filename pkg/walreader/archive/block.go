@@ -1,0 +1,222 @@
+package archive
+
+import (
+	"fmt"
+
+	"github.com/walctl/walctl/pkg/walreader/archive/internal/columnfile"
+	"github.com/walctl/walctl/pkg/walreader/message"
+)
+
+// block is one block's columns, decoded. Its memory is used again.
+type block struct {
+	message.Columns
+	p       part
+	backend message.Backend
+	interns map[string]uint32
+
+	ordinal                      []int64
+	partition, lcPart, lcSize    []int32
+	canonical                    []int32
+	header, properties, extra    texts
+	table                        []uint32
+	haveForms, haveTexts, sparse bool
+	j                            joiner
+}
+
+// texts is a byte-array column: row i is data[ends[i−1]:ends[i]].
+type texts struct {
+	ends []int32
+	data []byte
+}
+
+func (t *texts) at(i int) []byte {
+	from := int32(0)
+	if i > 0 {
+		from = t.ends[i-1]
+	}
+	return t.data[from:t.ends[i]:t.ends[i]]
+}
+
+func newBlock(backend message.Backend) *block {
+	b := &block{backend: backend, interns: map[string]uint32{"": 0}}
+	b.VChannels = []string{""}
+	return b
+}
+
+func (b *block) intern(s string) uint32 {
+	k, ok := b.interns[s]
+	if !ok {
+		k = uint32(len(b.VChannels))
+		b.interns[s] = k
+		b.VChannels = append(b.VChannels, s)
+	}
+	return k
+}
+
+// ints decodes one column into *dst.
+func ints[T columnfile.Integer](b *block, err *error, col int, dst *[]T) {
+	if *err == nil {
+		var out []T
+		if out, *err = columnfile.Ints(b.p.f, b.p.b, col, *dst); *err == nil {
+			*dst = out
+		}
+	}
+}
+
+// load decodes the fields asked for of a block.
+func (b *block) load(p part, set ColumnSet) error {
+	if set&ColumnFull != 0 {
+		set = AllColumns
+	}
+	b.p, b.N, b.Backend, b.haveForms, b.haveTexts = p, p.hi-p.lo, b.backend, false, false
+	b.Full = nil
+	var err error
+	want := func(c ColumnSet) bool { return set&c != 0 && err == nil }
+	if want(ColumnID) {
+		ints(b, &err, colA, &b.A)
+		ints(b, &err, colB, &b.B)
+		ints(b, &err, colBatch, &b.Batch)
+	}
+	if want(ColumnBatchSize) {
+		ints(b, &err, colBatchSize, &b.BatchSize)
+	}
+	if want(ColumnVersion) {
+		ints(b, &err, colVersion, &b.Version)
+	}
+	if want(ColumnType) {
+		ints(b, &err, colType, &b.Type)
+	}
+	if want(ColumnFlags) {
+		ints(b, &err, colFlags, &b.Flags)
+	}
+	if want(ColumnTimeTick) {
+		ints(b, &err, colTimeTick, &b.TimeTick)
+	}
+	if want(ColumnBarrier) {
+		ints(b, &err, colBarrier, &b.Barrier)
+	}
+	if want(ColumnTerm) {
+		ints(b, &err, colTerm, &b.Term)
+	}
+	if want(ColumnVChannel) {
+		var v []uint32
+		if v, err = p.f.Texts(p.b, colVChannel, b.VChannel, b.intern); err == nil {
+			b.VChannel = v
+		}
+	}
+	b.loadCounts(&err, want)
+	if err == nil {
+		ints(b, &err, colOrdinal, &b.ordinal)
+	}
+	if err == nil {
+		b.Ordinal = b.ordinal[p.lo]
+	}
+	if want(ColumnFull) {
+		ints(b, &err, colCanonical, &b.canonical)
+	}
+	return err
+}
+
+func (b *block) loadCounts(err *error, want func(ColumnSet) bool) {
+	if want(ColumnCollection) {
+		ints(b, err, colCollection, &b.Collection)
+	}
+	if want(ColumnPartition) {
+		ints(b, err, colPartition, &b.Partition)
+	}
+	if want(ColumnSegment) {
+		ints(b, err, colSegment, &b.Segment)
+	}
+	if want(ColumnRows) {
+		ints(b, err, colRows, &b.Rows)
+	}
+	if want(ColumnBinarySize) {
+		ints(b, err, colBinarySize, &b.BinarySize)
+	}
+	if want(ColumnLastConfirmed) {
+		ints(b, err, colLCA, &b.LCA)
+		ints(b, err, colLCB, &b.LCB)
+		ints(b, err, colLCBatch, &b.LCBatch)
+	}
+	if want(ColumnTxn) {
+		ints(b, err, colTxnID, &b.TxnID)
+		ints(b, err, colKeepalive, &b.Keepalive)
+	}
+	if want(ColumnBroadcastID) {
+		ints(b, err, colBroadcastID, &b.BroadcastID)
+	}
+	if want(ColumnPayloadSize) {
+		ints(b, err, colPayloadSize, &b.PayloadSize)
+	}
+	if want(ColumnPublishTime) {
+		ints(b, err, colPublishTime, &b.PublishTime)
+	}
+	if want(ColumnChecksum) {
+		ints(b, err, colChecksum, &b.Checksum)
+	}
+}
+
+// loadForms brings what ids are spelled with.
+func (b *block) loadForms() error {
+	if b.haveForms {
+		return nil
+	}
+	var err error
+	ints(b, &err, colPartitionIndex, &b.partition)
+	ints(b, &err, colLCPartitionIndex, &b.lcPart)
+	ints(b, &err, colLCBatchSize, &b.lcSize)
+	b.haveForms = err == nil
+	return err
+}
+
+// loadTexts brings what properties are put together from.
+func (b *block) loadTexts() error {
+	if b.haveTexts {
+		return nil
+	}
+	for _, t := range []struct {
+		col int
+		dst *texts
+	}{{colHeader, &b.header}, {colProperties, &b.properties}, {colExtra, &b.extra}} {
+		var err error
+		if t.dst.ends, t.dst.data, err = b.p.f.Bytes(b.p.b, t.col, t.dst.ends); err != nil {
+			return err
+		}
+	}
+	b.haveTexts = true
+	return nil
+}
+
+// needsFull is message.NeedsFull for a row.
+func (b *block) needsFull(i int) bool {
+	return !b.Type[i].Hot() ||
+		b.Flags[i]&(message.HasBroadcast|message.HasReplicate|message.HasCipher|message.HasOtherProps) != 0 ||
+		b.canonical[i]&bitDefect != 0
+}
+
+// fill sets a message's fields but for properties and payload. All columns and
+// the forms must be loaded.
+func (b *block) fill(m *message.Message, i int) {
+	m.Ordinal = b.ordinal[i]
+	m.SetID(message.ID{Backend: b.backend, A: b.A[i], B: b.B[i], Batch: b.Batch[i]},
+		message.Form{Partition: b.partition[i], BatchSize: b.BatchSize[i]})
+	m.Version, m.Type, m.Flags = b.Version[i], b.Type[i], b.Flags[i]
+	m.TimeTick, m.Barrier, m.Term = b.TimeTick[i], b.Barrier[i], b.Term[i]
+	m.VChannel = b.VChannels[b.VChannel[i]]
+	if m.Flags&(message.HasLastConfirmed|message.LastConfirmedSelf) != 0 {
+		m.SetLastConfirmed(message.ID{Backend: b.backend, A: b.LCA[i], B: b.LCB[i], Batch: b.LCBatch[i]},
+			message.Form{Partition: b.lcPart[i], BatchSize: b.lcSize[i]})
+	}
+	m.TxnID, m.Keepalive, m.BroadcastID = b.TxnID[i], b.Keepalive[i], b.BroadcastID[i]
+	m.Collection, m.Partition, m.Segment = b.Collection[i], b.Columns.Partition[i], b.Segment[i]
+	m.Rows, m.BinarySize = b.Rows[i], b.BinarySize[i]
+	m.PayloadSize, m.PublishTime, m.Checksum = b.PayloadSize[i], b.PublishTime[i], b.Checksum[i]
+}
+
+// join sets a message's properties.
+func (b *block) join(m *message.Message, i int) error {
+	if err := b.j.join(m, int64(b.canonical[i]), b.header.at(i), b.properties.at(i), b.extra.at(i)); err != nil {
+		return fmt.Errorf("%w: row %d: %w", ErrDamaged, b.p.row+int64(i), err)
+	}
+	return nil
+}
