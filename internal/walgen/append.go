@@ -184,7 +184,7 @@ func (g *Generator) emitTimeTick(tt uint64, lc string) {
 func (g *Generator) build(op *appendOp, id message.ID) *message.Message {
 	m := &message.Message{Ordinal: g.ordinal, PublishTime: g.nowMS()}
 	g.ordinal++
-	m.SetRawID(id, g.pos.form, "")
+	m.SetID(id, g.pos.form)
 	p := make(message.Properties, 0, 9)
 	add := func(k, v string) { p = append(p, message.Property{Key: k, Value: v}) }
 	if op.bh != "" {

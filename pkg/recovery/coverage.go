@@ -43,6 +43,7 @@ type coverage struct {
 	corrupt   []*source.CorruptError
 	unread    int
 	backwards *message.Message
+	entrySize int32 // messages in the last record's entry; 0 = unknown
 }
 
 // Next implements source.Reader for the scanner: it passes records on and goes
@@ -82,10 +83,10 @@ func (p *replay) saw(m *message.Message) {
 	c := &p.cover
 	if c.Records++; c.Records == 1 {
 		c.first(m, p.start)
-	} else if !follows(c.Last, m.ID) || c.broken != nil {
+	} else if !follows(c.Last, c.entrySize, m.ID) || c.broken != nil {
 		c.gap(c.Last, m)
 	}
-	c.Last = m.ID
+	c.Last, c.entrySize = m.ID, m.Form().BatchSize
 	if p.behind {
 		p.tailed(m)
 	}
@@ -115,18 +116,20 @@ func (c *coverage) gap(after message.ID, m *message.Message) {
 }
 
 // follows reports whether id may stand right behind prev: the next message of
-// the same entry, the first of the next entry, or the first of a later ledger or
-// segment. Offsets need not be dense.
-func follows(prev, id message.ID) bool {
+// the same entry, or, where size (0 = unknown) says that prev was its last, the
+// first of the next entry or of a later ledger or segment. Offsets need not be
+// dense.
+func follows(prev message.ID, size int32, id message.ID) bool {
+	lastOfEntry := size <= 0 || prev.Batch+1 >= size
 	switch {
 	case id.Backend != message.BackendPulsar && id.Backend != message.BackendWoodpecker:
 		return prev.Less(id)
 	case id.A != prev.A:
-		return id.A > prev.A && id.B == 0 && id.Batch <= 0
+		return id.A > prev.A && id.B == 0 && id.Batch <= 0 && lastOfEntry
 	case id.B == prev.B:
 		return id.Batch == prev.Batch+1
 	}
-	return id.B == prev.B+1 && id.Batch <= 0
+	return id.B == prev.B+1 && id.Batch <= 0 && lastOfEntry
 }
 
 // coverageIssues says what the reading itself met. They belong in front of what

@@ -100,6 +100,7 @@ func Replay(ctx context.Context, src source.Source, md catalog.Metadata, o Repla
 	}
 	defer func() { _ = rd.Close() }()
 	p.reader = rd
+	p.startTick = st.tick
 	p.scan = order.NewScanner(p, order.Options{Observer: p, Account: o.Account, Legacy: legacy(st)})
 	err = p.run(ctx)
 	p.finish()
@@ -135,6 +136,7 @@ type replay struct {
 	progress source.Progress
 
 	start     message.ID // the checkpoint's; zero = the log's first record
+	startTick uint64     // the checkpoint's
 	elsewhere bool       // the checkpoint is of another WAL
 	cover     coverage
 	types     *[1 << 10]int64
@@ -346,8 +348,11 @@ func (p *replay) finish() {
 		r.Until.Reached = true
 	case source.AtTimeTick:
 		if !r.Until.Reached {
-			p.state.issues.add(Issue{Code: CodeOpeningUnreadable, Stops: AllLines, TimeTick: p.opts.Until.TimeTick,
-				Detail: "no message with exactly this TimeTick is delivered from the checkpoint on"})
+			detail := "no message with exactly this TimeTick is delivered from the checkpoint on"
+			if p.opts.Until.TimeTick <= p.startTick {
+				detail = fmt.Sprintf("it lies at or before the checkpoint, whose TimeTick is %d", p.startTick)
+			}
+			p.state.issues.add(Issue{Code: CodeOpeningUnreadable, Stops: AllLines, TimeTick: p.opts.Until.TimeTick, Detail: detail})
 		}
 	case source.AtTime:
 		r.Until.Reached = true // the log may end before the time asked for
