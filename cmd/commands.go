@@ -20,6 +20,8 @@ import (
 func commands(f *cli.Factory) []*cobra.Command {
 	return []*cobra.Command{
 		newInspectCmd(f, nil),
+		newVerifyCmd(f, nil),
+		newExplainCmd(f, nil),
 		newContextCmd(f),
 		newVersionCmd(f, nil),
 		newManCmd(f),

@@ -1,6 +1,9 @@
 package diagnose
 
-import "sort"
+import (
+	"sort"
+	"strings"
+)
 
 // Explanation is what `walctl explain CODE` prints.
 type Explanation struct {
@@ -167,4 +170,13 @@ var explanations = [...]Explanation{
 	{"not-checked", "something could not be judged",
 		"A rule needs what was not given or what the log does not hold.",
 		"Named in the finding.", "Give what is missing and run again.", nil},
+}
+
+// ThreadURL spells out an upstream thread: milvus#N or birdwatcher#N.
+func ThreadURL(thread string) string {
+	repo, n, _ := strings.Cut(thread, "#")
+	if repo == "birdwatcher" {
+		return "https://github.com/milvus-io/birdwatcher/issues/" + n
+	}
+	return "https://github.com/milvus-io/milvus/issues/" + n
 }

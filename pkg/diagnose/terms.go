@@ -107,15 +107,8 @@ func (v *verifier) behind(c *message.Columns, i int, stale bool) {
 }
 
 func (v *verifier) drop(c *message.Columns, i int, o occurrence) {
-	d := &v.dropped
-	name := v.names[o.vchannel]
-	d.Messages++
-	d.Rows += o.rows
-	d.MessagesBy[name]++
-	if o.rows > 0 {
-		d.ByVChannel[name] += o.rows
-	}
-	d.ByType[o.typ.String()]++
+	d, name := &v.dropped, v.names[o.vchannel]
+	d.add(name, o.typ, o.rows)
 	if v.opts.ListDropped {
 		id := c.ID(i)
 		d.List = append(d.List, Dropped{ID: id, IDText: id.String(), VChannel: name, Type: o.typ, TypeName: o.typ.String(),

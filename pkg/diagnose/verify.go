@@ -55,12 +55,44 @@ type Dropped struct {
 // DroppedSummary counts what a later reader drops. Retry duplicates, whose
 // first copy is delivered, are not in it.
 type DroppedSummary struct {
-	Messages   int64             `json:"messages"`
-	Rows       uint64            `json:"rows"`
-	ByVChannel map[string]uint64 `json:"rows_by_vchannel"` // rows inserted or deleted
-	MessagesBy map[string]int64  `json:"messages_by_vchannel"`
-	ByType     map[string]int64  `json:"messages_by_type"`
-	List       []Dropped         `json:"list,omitempty"` // VerifyOptions.ListDropped
+	Messages  int64          `json:"messages"`
+	Rows      uint64         `json:"rows"`    // inserted
+	Deletes   uint64         `json:"deletes"` // deleted
+	VChannels []DroppedCount `json:"vchannels"`
+	Types     []DroppedCount `json:"types"`
+	List      []Dropped      `json:"list,omitempty"` // VerifyOptions.ListDropped
+}
+
+// DroppedCount is one vchannel's or one type's share.
+type DroppedCount struct {
+	Name     string `json:"name"`
+	Messages int64  `json:"messages"`
+	Rows     uint64 `json:"rows"`
+	Deletes  uint64 `json:"deletes"`
+}
+
+func (d *DroppedSummary) add(name string, typ message.Type, rows uint64) {
+	one := DroppedCount{Messages: 1}
+	switch typ {
+	case message.TypeInsert:
+		one.Rows = rows
+	case message.TypeDelete:
+		one.Deletes = rows
+	}
+	d.Messages, d.Rows, d.Deletes = d.Messages+1, d.Rows+one.Rows, d.Deletes+one.Deletes
+	d.VChannels = countUnder(d.VChannels, name, one)
+	d.Types = countUnder(d.Types, typ.String(), one)
+}
+
+func countUnder(counts []DroppedCount, name string, one DroppedCount) []DroppedCount {
+	for i := range counts {
+		if c := &counts[i]; c.Name == name {
+			c.Messages, c.Rows, c.Deletes = c.Messages+1, c.Rows+one.Rows, c.Deletes+one.Deletes
+			return counts
+		}
+	}
+	one.Name = name
+	return append(counts, one)
 }
 
 // InvariantResult is one line of the verdict.
@@ -82,7 +114,7 @@ type VerifyReport struct {
 	Unchecked  int               `json:"not_checked"`
 	Invariants []InvariantResult `json:"invariants"`
 	Dropped    DroppedSummary    `json:"dropped"`
-	Findings   []Finding         `json:"findings"`
+	Findings   []Finding         `json:"-"`              // stands in the header of an answer
 	Corrupt    int               `json:"corrupt_places"` // places that could not be read
 }
 
@@ -152,7 +184,7 @@ func newVerifier(opts VerifyOptions) *verifier {
 	for _, t := range message.Types() {
 		v.typeBits[min(int(t), len(v.typeBits)-1)] = bitsOf(t)
 	}
-	v.dropped = DroppedSummary{ByVChannel: map[string]uint64{}, MessagesBy: map[string]int64{}, ByType: map[string]int64{}}
+	v.dropped = DroppedSummary{VChannels: []DroppedCount{}, Types: []DroppedCount{}}
 	if cp := opts.Checkpoint; cp != nil && cp.Secondary {
 		v.replicate = replication{role: roleSecondary, source: cp.Source}
 	}

@@ -1,0 +1,285 @@
+package cmd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/milvus-io/milvus-proto/go-api/v3/commonpb"
+	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
+	"github.com/spf13/cobra"
+
+	"github.com/walctl/walctl/internal/cli"
+	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/diagnose"
+	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+type verifyOptions struct {
+	wal     string
+	source  cli.WALFlags
+	catalog cli.CatalogFlags
+	place   cli.RangeFlags
+	output  cli.Output
+	failOn  cli.FailOn
+	dropped bool
+	exists  func(string) bool
+}
+
+// verifyReport is the JSON answer.
+type verifyReport struct {
+	render.Header
+	*diagnose.VerifyReport
+	Torn   string     `json:"torn_tail,omitempty"`
+	Damage []badPlace `json:"damage,omitempty"`
+}
+
+func newVerifyCmd(f *cli.Factory, runF func(context.Context, *verifyOptions) error) *cobra.Command {
+	opts := &verifyOptions{}
+	if runF == nil {
+		runF = func(ctx context.Context, o *verifyOptions) error { return runVerify(ctx, f, o) }
+	}
+	cmd := &cobra.Command{
+		Use:   "verify WAL",
+		Short: "Judge whether a log is sound",
+		Long: `Judge whether a log is sound: every invariant a healthy log keeps, in one pass.
+What a later reader would drop is counted, and listed with --dropped.
+
+Retry duplicates are warnings; what loses or hides data is an error or critical;
+what could not be checked is said. With a catalog the checkpoint is judged too.
+
+` + cli.RangeHelp,
+		Example: `walctl verify dml_3
+walctl verify ./evidence -o json
+walctl verify dml_3 --dropped
+walctl verify wal.jsonl.zst --catalog kvjson:catalog.json --fail-on warning`,
+		Args: cli.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.wal, opts.exists = args[0], exists(cmd.Root())
+			return runF(cmd.Context(), opts)
+		},
+	}
+	cmd.Flags().BoolVar(&opts.dropped, "dropped", false, "list every message a later reader would drop")
+	cli.AddOutput(cmd, &opts.output)
+	opts.failOn.Add(cmd)
+	opts.place.Add(cmd)
+	opts.catalog.Add(cmd)
+	opts.source.Add(cmd)
+	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused)
+}
+
+func runVerify(ctx context.Context, f *cli.Factory, o *verifyOptions) error {
+	s, err := f.OpenWAL(ctx, o.wal, o.source)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	rng, err := o.place.Range(ctx, f.EnvWithCatalog(s, o.catalog))
+	if err != nil {
+		return err
+	}
+	want := diagnose.VerifyOptions{
+		WAL: o.wal, PChannel: s.Describe().PChannel, ListDropped: o.dropped || o.output == cli.JSON,
+		Partial: rng.From.Kind != source.Unbounded || rng.From.Offset != 0,
+	}
+	if c, err := f.Config(); err == nil {
+		want.Version = c.MilvusVersion
+	}
+	if want.Checkpoint, err = verifyCheckpoint(ctx, f, o, s); err != nil {
+		return err
+	}
+	show, done := f.Progress("verify")
+	defer done()
+	want.Progress = show
+	r, err := source.OpenColumns(ctx, s, rng)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	bad := &damage{f: f}
+	report, err := diagnose.Verify(ctx, &watched{r, bad}, want)
+	if err != nil {
+		return err
+	}
+	out := verifyReport{render.NewHeader("verify", cli.DescribeWAL(s), report.Findings), report, bad.torn, bad.places}
+	return errors.Join(writeVerify(f, o, &out), bad.err(), o.failOn.Check(report.Findings))
+}
+
+// watched lets damage see what a pass reads over.
+type watched struct {
+	source.ColumnReader
+	bad *damage
+}
+
+func (w *watched) NextColumns(ctx context.Context) (*message.Columns, error) {
+	c, err := w.ColumnReader.NextColumns(ctx)
+	if err != nil {
+		_, _ = w.bad.see(err)
+	}
+	return c, err
+}
+
+// verifyCheckpoint brings the catalog's checkpoint, nil where there is none. A
+// catalog that was not asked for by name and does not answer is only noted.
+func verifyCheckpoint(ctx context.Context, f *cli.Factory, o *verifyOptions, s source.Source) (*diagnose.Checkpoint, error) {
+	pass := func(err error) (*diagnose.Checkpoint, error) {
+		if o.catalog.Spec == "" && ctx.Err() == nil {
+			f.Notef("note: the checkpoint is not checked: %v", err)
+			return nil, nil
+		}
+		return nil, err
+	}
+	cat, err := f.OpenCatalog(ctx, o.catalog, s, false)
+	if errors.Is(err, cli.ErrNoCatalog) {
+		return nil, nil
+	}
+	if err != nil {
+		return pass(err)
+	}
+	defer cat.Close()
+	pchannel, err := cli.PChannelOf(ctx, s)
+	if err != nil {
+		return pass(err)
+	}
+	md, _, err := cat.Load(ctx, pchannel)
+	if err != nil {
+		return pass(err)
+	}
+	cp := md.Checkpoint
+	if cp == nil || cp.MessageId == nil {
+		return nil, nil
+	}
+	b, err := f.EnvWithCatalog(s, o.catalog).Checkpoint(ctx, "")
+	if err != nil {
+		return pass(err)
+	}
+	out := &diagnose.Checkpoint{ID: b.ID, TimeTick: cp.TimeTick}
+	out.Source, out.Secondary = replicatedFrom(cp, pchannel)
+	return out, nil
+}
+
+// replicatedFrom tells the source cluster where the checkpoint's configuration
+// makes the pchannel's cluster a target.
+func replicatedFrom(cp *streamingpb.WALCheckpoint, pchannel string) (string, bool) {
+	var config *commonpb.ReplicateConfiguration = cp.ReplicateConfig
+	own := ""
+	for _, c := range config.GetClusters() {
+		if slices.Contains(c.GetPchannels(), pchannel) || own == "" && strings.HasPrefix(pchannel, c.GetClusterId()+"-") {
+			own = c.GetClusterId()
+		}
+	}
+	for _, t := range config.GetCrossClusterTopology() {
+		if own != "" && t.GetTargetClusterId() == own {
+			return t.GetSourceClusterId(), true
+		}
+	}
+	return "", false
+}
+
+func writeVerify(f *cli.Factory, o *verifyOptions, r *verifyReport) error {
+	switch o.output {
+	case cli.JSON:
+		return render.JSON(f.Out(), r)
+	case cli.NDJSON:
+		for _, x := range r.Header.Findings {
+			if err := render.NDJSON(f.Out(), x); err != nil {
+				return err
+			}
+		}
+		return nil
+	case cli.CSV:
+		return findingTable(r.Header.Findings).CSV(f.Out())
+	}
+	if _, err := fmt.Fprintln(f.Out(), verdictLine(r.VerifyReport)); err != nil {
+		return err
+	}
+	if err := render.Findings(f.Out(), f.Style(o.output), shown(r.Header.Findings, o.output)); err != nil {
+		return err
+	}
+	if err := writeDropped(f, o, &r.Dropped); err != nil {
+		return err
+	}
+	next := []string{}
+	for _, x := range r.Header.Findings {
+		if x.Severity >= diagnose.SeverityError && len(next) < 2 {
+			next = append(next, x.Next)
+		}
+	}
+	return render.Next(f.Out(), next, o.exists)
+}
+
+// verdictLine is the first line: how much was read and what came of it.
+func verdictLine(r *diagnose.VerifyReport) string {
+	line := fmt.Sprintf("%s records · %d invariants: %d hold", render.Thousands(r.Records), len(r.Invariants), r.Hold)
+	if r.Broken > 0 {
+		line += fmt.Sprintf(", %d broken", r.Broken)
+	}
+	if r.Unchecked > 0 {
+		why := []string{}
+		for _, i := range r.Invariants {
+			if i.Why != "" && !slices.Contains(why, i.Why) {
+				why = append(why, i.Why)
+			}
+		}
+		line += fmt.Sprintf(", %d not checked (%s)", r.Unchecked, strings.Join(why, "; "))
+	}
+	return line
+}
+
+// shown leaves information and examples to wide output.
+func shown(all []diagnose.Finding, out cli.Output) []diagnose.Finding {
+	if out == cli.Wide {
+		return all
+	}
+	keep := []diagnose.Finding{}
+	for _, x := range all {
+		if x.Severity == diagnose.SeverityInfo {
+			continue
+		}
+		x.Evidence = slices.DeleteFunc(slices.Clone(x.Evidence), func(e diagnose.Evidence) bool {
+			return e.Name == "example" || e.Name == "last" || e.Name == "messages"
+		})
+		keep = append(keep, x)
+	}
+	return keep
+}
+
+func writeDropped(f *cli.Factory, o *verifyOptions, d *diagnose.DroppedSummary) error {
+	if d.Messages == 0 {
+		return nil
+	}
+	slices.SortFunc(d.VChannels, func(a, b diagnose.DroppedCount) int {
+		return cmp.Or(cmp.Compare(b.Rows, a.Rows), cmp.Compare(b.Messages, a.Messages), cmp.Compare(a.Name, b.Name))
+	})
+	if _, err := fmt.Fprintf(f.Out(), "%s messages never reach a reader: %s rows, %s deletes\n",
+		render.Thousands(d.Messages), render.Thousands(int64(d.Rows)), render.Thousands(int64(d.Deletes))); err != nil {
+		return err
+	}
+	t := render.Table{Columns: []render.Column{{Name: "vchannel"}, {Name: "messages", Right: true}, {Name: "rows", Right: true}, {Name: "deletes", Right: true}}}
+	for _, c := range d.VChannels {
+		t.Add(render.Text(cmp.Or(c.Name, "(all)")), render.Count(c.Messages), render.Count(int64(c.Rows)), render.Count(int64(c.Deletes)))
+	}
+	if !o.dropped {
+		return t.Write(f.Out(), f.Style(o.output))
+	}
+	t = render.Table{Columns: []render.Column{{Name: "id"}, {Name: "type"}, {Name: "vchannel"}, {Name: "rows", Right: true}, {Name: "term", Right: true},
+		{Name: "time"}, {Name: "behind"}, {Name: "tt", Wide: true, Right: true}, {Name: "behind tt", Wide: true, Right: true}}}
+	for _, x := range d.List {
+		t.Add(render.Text(x.IDText), render.Text(x.TypeName), render.Text(x.VChannel), render.Count(int64(x.Rows)), render.Number(x.Term),
+			render.Tick(x.TimeTick), render.Tick(x.Behind), render.Number(x.TimeTick), render.Number(x.Behind))
+	}
+	return t.Write(f.Out(), f.Style(o.output))
+}
+
+func findingTable(all []diagnose.Finding) *render.Table {
+	t := &render.Table{Columns: []render.Column{{Name: "severity"}, {Name: "code"}, {Name: "count", Right: true}, {Name: "id"}, {Name: "to"}, {Name: "vchannel"}, {Name: "meaning"}}}
+	for _, x := range all {
+		t.Add(render.Text(x.Severity.String()), render.Text(x.Code), render.Count(x.Count), render.Text(x.Where.ID), render.Text(x.Where.To),
+			render.Text(x.Where.VChannel), render.Text(x.Meaning))
+	}
+	return t
+}
