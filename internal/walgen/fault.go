@@ -194,6 +194,7 @@ func (e *edit) put(i int, m *message.Message) {
 	for i < len(e.ms) && i > 0 && sameEntry(e.ms[i].ID, e.ms[i-1].ID) {
 		i++
 	}
+	m.SetRawID(e.ms[i-1].ID, m.Form(), "") // a place in the log's order; renumber gives it its own
 	e.ms = append(e.ms, nil)
 	copy(e.ms[i+1:], e.ms[i:])
 	e.ms[i] = m

@@ -22,10 +22,24 @@ func (e *edit) nextTick(i int) int {
 // staleWriter lets the owner of an old term go on behind the new term's opening
 // TimeTick: its appends carry TimeTicks below it.
 func (e *edit) staleWriter() bool {
-	at := e.pick(func(i int, m *message.Message) bool { return i > 0 && m.OpensTerm() && e.ms[i-1].TimeTick < m.TimeTick })
-	if at < 0 {
-		return false
+	var openings []int
+	for i, m := range e.ms {
+		if i > 0 && m.OpensTerm() {
+			openings = append(openings, i)
+		}
 	}
+	e.rng.Shuffle(len(openings), func(i, j int) { openings[i], openings[j] = openings[j], openings[i] })
+	for _, at := range openings {
+		if e.goesOn(at) {
+			return true
+		}
+	}
+	return false
+}
+
+// goesOn writes copies of the old term's last inserts and deletes, with
+// TimeTicks of their own, behind the opening TimeTick at index at.
+func (e *edit) goesOn(at int) bool {
 	opening, top := e.ms[at], uint64(0)
 	var models []*message.Message
 	for i := at - 1; i >= 0 && !e.ms[i].OpensTerm(); i-- {
@@ -34,7 +48,7 @@ func (e *edit) staleWriter() bool {
 			models = append(models, e.ms[i])
 		}
 	}
-	if len(models) == 0 || opening.TimeTick-top < uint64(len(models))+1 {
+	if len(models) == 0 || opening.TimeTick < top+uint64(len(models))+1 {
 		return false
 	}
 	to := at + 1
@@ -108,13 +122,19 @@ func (e *edit) missingTimeTick() bool {
 // earlyTimeTick moves a TimeTick before appends it had waited for.
 func (e *edit) earlyTimeTick() bool {
 	at := e.pick(func(i int, m *message.Message) bool {
-		return m.Type == message.TypeTimeTick && !m.OpensTerm() && i > 3 && isPlainData(e.ms[i-1]) && isPlainData(e.ms[i-2]) && e.ms[i-1].TimeTick < m.TimeTick && e.ms[i-2].TimeTick < m.TimeTick
+		return m.Type == message.TypeTimeTick && !m.OpensTerm() && i > 3 && isPlainData(e.ms[i-1]) && e.ms[i-1].TimeTick < m.TimeTick
 	})
 	if at < 0 {
 		return false
 	}
-	e.ms[at-2], e.ms[at-1], e.ms[at] = e.ms[at], e.ms[at-2], e.ms[at-1]
-	for _, m := range e.ms[at-1 : at+1] {
+	from := at - 1
+	if isPlainData(e.ms[at-2]) && e.ms[at-2].TimeTick < e.ms[at].TimeTick {
+		from--
+	}
+	tick := e.ms[at]
+	copy(e.ms[from+1:at+1], e.ms[from:at])
+	e.ms[from] = tick
+	for _, m := range e.ms[from+1 : at+1] {
 		e.touched = append(e.touched, m)
 		e.truth.Rows += zombieRows(m)
 	}
