@@ -220,16 +220,17 @@ func parseRawBytes(backend Backend, b []byte) (ID, Form, error) {
 			return ID{}, Form{}, fmt.Errorf("%w: broken %s id", ErrBadID, backend)
 		}
 		b = b[n:]
-		switch num {
-		case 1:
+		switch {
+		case num == 1:
 			id.A, seen = int64(v), seen|1
-		case 2:
+		case num == 2:
 			id.B, seen = int64(v), seen|2
-		case 3:
+		case backend != BackendPulsar:
+		case num == 3:
 			f.Partition = int32(v)
-		case 4:
+		case num == 4:
 			id.Batch = int32(v)
-		case 6:
+		case num == 6:
 			f.BatchSize = int32(v)
 		}
 	}
