@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// ErrBudget: what must be held does not fit the budget, even with everything
-// else spilled. The caller can raise the budget or replay less at once.
+// ErrBudget means that what must be held does not fit the budget, even with
+// everything else spilled. The caller can raise the budget or replay less at once.
 var ErrBudget = errors.New("memory budget exceeded")
 
 // Spiller is a holder of memory that can move it to disk.

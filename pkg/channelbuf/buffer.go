@@ -11,7 +11,7 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/order"
 )
 
-// ErrReleased: the buffer was superseded or released; register again.
+// ErrReleased means that the buffer was superseded or released; register again.
 var ErrReleased = errors.New("channel buffer was released")
 
 // Buffer is the write buffer of one vchannel in one incarnation: the rows of
@@ -279,7 +279,7 @@ func (b *Buffer) Spill() (freed int64, err error) {
 	})
 	b.held -= freed
 	b.inMemory.Add(-freed)
-	return freed, err
+	return freed, errors.Join(err, b.spill.flush())
 }
 
 // eachChunk visits every chunk; the segment is nil for deletes.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strings"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/order"
@@ -59,7 +58,7 @@ func (f *Feeder) Observe(ctx context.Context, d order.Delivery) error {
 			}
 		}
 		return nil
-	case strings.HasSuffix(m.VChannel, "vcchan"):
+	case message.IsControlChannel(m.VChannel):
 		return nil
 	}
 	b := f.buffers[m.VChannel]

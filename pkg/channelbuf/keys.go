@@ -7,7 +7,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// ErrNoKeys: a payload carries no primary keys in the place they belong.
+// ErrNoKeys means that a payload carries no primary keys in the place they belong.
 var ErrNoKeys = errors.New("no primary keys")
 
 // Key is one primary key: Text for VarChar keys, Int for Int64 ones.

@@ -1,14 +1,19 @@
 package channelbuf
 
 import (
+	"bufio"
 	"fmt"
 	"hash/crc32"
 	"os"
 )
 
+// spillBlock is how much is written at once, bytes.
+const spillBlock = 256 << 10
+
 // spillFile is one buffer's temporary file. Chunks are only ever appended.
 type spillFile struct {
 	f    *os.File
+	w    *bufio.Writer
 	size int64
 }
 
@@ -17,16 +22,23 @@ func openSpill(dir string) (*spillFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("spill a channel buffer: %w", err)
 	}
-	return &spillFile{f: f}, nil
+	return &spillFile{f: f, w: bufio.NewWriterSize(f, spillBlock)}, nil
 }
 
-// put moves a chunk's data to the file.
+// put moves a chunk's data towards the file; flush must follow before a get.
 func (s *spillFile) put(c *chunk) error {
-	if _, err := s.f.WriteAt(c.data, s.size); err != nil {
+	if _, err := s.w.Write(c.data); err != nil {
 		return fmt.Errorf("spill %d bytes of a channel buffer to %s: %w", len(c.data), s.f.Name(), err)
 	}
 	c.off, c.crc, c.data = s.size, checksum(c.data), nil
 	s.size += c.size
+	return nil
+}
+
+func (s *spillFile) flush() error {
+	if err := s.w.Flush(); err != nil {
+		return fmt.Errorf("spill a channel buffer to %s: %w", s.f.Name(), err)
+	}
 	return nil
 }
 
