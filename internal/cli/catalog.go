@@ -181,18 +181,9 @@ func PChannelOf(ctx context.Context, s source.Source) (string, error) {
 			return "", fmt.Errorf("%w: no record of %s names its pchannel", source.ErrNotFound, d.Location)
 		}
 		if m.VChannel != "" {
-			return PChannelOfVChannel(m.VChannel), nil
+			return message.PChannelOf(m.VChannel), nil
 		}
 	}
-}
-
-// PChannelOfVChannel follows Milvus's rule: what stands behind the last "_" is cut
-// off if it holds the letter v anywhere, else the name is a pchannel itself.
-func PChannelOfVChannel(v string) string {
-	if i := strings.LastIndexByte(v, '_'); i >= 0 && strings.ContainsRune(v[i:], 'v') {
-		return v[:i]
-	}
-	return v
 }
 
 // catalogOfArchive is the --catalog of the dump an archive carries, or "".

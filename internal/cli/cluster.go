@@ -2,31 +2,201 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/walctl/walctl/internal/config"
+	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/pulsar"
 )
 
 // cluster is the live side of the door, over a context's settings.
 type cluster struct {
+	f *Factory
 	c *config.Config
 	w WALFlags
 }
 
-func newCluster(c *config.Config, w WALFlags) *cluster { return &cluster{c, w} }
+func newCluster(f *Factory, c *config.Config, w WALFlags) *cluster { return &cluster{f, c, w} }
 
-// PChannels implements walreader.Cluster.
-func (k *cluster) PChannels(context.Context) ([]string, error) {
-	return nil, fmt.Errorf("list pchannels: %w: live logs are not read in this version", source.ErrUnavailable)
+// pulsarConfig is a context's broker, read as gently as the flags say.
+func (k *cluster) pulsarConfig(c *config.Config) (pulsar.Config, error) {
+	token, err := "", error(nil)
+	if c.PulsarToken.File == "" {
+		token, err = c.PulsarToken.Read()
+	}
+	return pulsar.Config{
+		ServiceURL: c.Pulsar, AdminURL: c.PulsarAdmin, Tenant: c.Tenant, Namespace: c.Namespace,
+		TLSTrustCerts: c.PulsarTLSCA, TLSCert: c.PulsarTLSCert, TLSKey: c.PulsarTLSKey,
+		TokenFile: c.PulsarToken.File, Token: token,
+		SubscriptionPrefix: k.w.Subscription, ListenerName: c.PulsarListener,
+		Parallel: k.w.Parallel, RateBytes: k.w.Rate << 20,
+		Touch: k.w.Touch, TopicExists: k.w.TopicExists,
+	}, err
+}
+
+// PChannels implements walreader.Cluster: the pchannels that the metadata knows,
+// or else the topics that are called like one.
+func (k *cluster) PChannels(ctx context.Context) ([]string, error) {
+	var etcdErr error
+	if len(k.c.Etcd) > 0 {
+		names, err := k.fromCatalog(ctx)
+		if err == nil && len(names) > 0 {
+			return names, nil
+		}
+		etcdErr = err
+	}
+	if k.c.Pulsar == "" {
+		if etcdErr == nil {
+			etcdErr = fmt.Errorf("%w: no pchannel below %s; `walctl context discover` lists the roots there are", source.ErrNotFound, k.c.EtcdRoot)
+		}
+		return nil, etcdErr
+	}
+	names, err := k.fromTopics(ctx)
+	return names, errors.Join(err, whenBoth(err, etcdErr))
+}
+
+// whenBoth tells of etcd's failure only where the broker failed too.
+func whenBoth(broker, etcd error) error {
+	if broker == nil {
+		return nil
+	}
+	return etcd
+}
+
+func (k *cluster) fromCatalog(ctx context.Context) ([]string, error) {
+	cat, err := k.f.OpenCatalog(ctx, CatalogFlags{}, nil, false)
+	if err != nil {
+		return nil, err
+	}
+	defer cat.Close()
+	prefix := catalog.PChannelKey("")
+	kvs, _, err := cat.Range(ctx, prefix)
+	if err != nil {
+		return nil, err
+	}
+	names := []string{}
+	for _, kv := range kvs {
+		if n := strings.TrimPrefix(kv.Key, prefix); n != "" {
+			names = append(names, n)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// pchannelLike is how pchannels end unless their names were given one by one.
+var pchannelLike = regexp.MustCompile(`-dml_\d+$|_\d+$`)
+
+func (k *cluster) fromTopics(ctx context.Context) ([]string, error) {
+	cfg, err := k.pulsarConfig(k.c)
+	if err != nil {
+		return nil, err
+	}
+	topics, err := pulsar.ListTopics(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	names := []string{}
+	for _, t := range topics {
+		n := t[strings.LastIndexByte(t, '/')+1:]
+		if pchannelLike.MatchString(n) && !strings.Contains(n, "-partition-") {
+			names = append(names, n)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
 }
 
 // OpenPChannel implements walreader.Cluster.
-func (k *cluster) OpenPChannel(context.Context, string) (source.Source, error) {
-	return nil, Usagef("live logs are not read in this version")
+func (k *cluster) OpenPChannel(ctx context.Context, pchannel string) (source.Source, error) {
+	if k.c.Pulsar == "" {
+		return nil, Usagef("%s is a pchannel, and no broker is configured to read it from; give --pulsar", pchannel)
+	}
+	return k.open(ctx, k.c, pchannel)
 }
 
-// OpenURL implements walreader.Cluster.
-func (k *cluster) OpenURL(context.Context, string) (source.Source, error) {
-	return nil, Usagef("live logs are not read in this version")
+// OpenURL implements walreader.Cluster. A broker that is not the context's gets
+// none of the context's credentials.
+func (k *cluster) OpenURL(ctx context.Context, raw string) (source.Source, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, Usagef("WAL %q is no URL; write pulsar://HOST:6650/TENANT/NAMESPACE/TOPIC", raw)
+	}
+	parts := strings.Split(strings.Trim(u.Path, "/"), "/")
+	if u.Host == "" || u.User != nil || len(parts) != 3 || slices.Contains(parts, "") {
+		return nil, Usagef("write a topic as pulsar://HOST:6650/TENANT/NAMESPACE/TOPIC, without credentials")
+	}
+	service := u.Scheme + "://" + u.Host
+	c := *k.c
+	if c.Pulsar != "" && c.Pulsar != service {
+		bare, err := config.LoadBare(k.f.flags, k.f.Getenv)
+		if err != nil {
+			return nil, &UsageError{err}
+		}
+		c = *bare
+	}
+	c.Pulsar, c.Tenant, c.Namespace = service, parts[0], parts[1]
+	return k.open(ctx, &c, parts[2])
+}
+
+func (k *cluster) open(ctx context.Context, c *config.Config, topic string) (source.Source, error) {
+	if !strings.HasPrefix(c.Pulsar, "pulsar://") && !strings.HasPrefix(c.Pulsar, "pulsar+ssl://") {
+		return nil, Usagef("--pulsar %q: write pulsar://HOST:6650 or pulsar+ssl://HOST:6651", c.Pulsar)
+	}
+	cfg, err := k.pulsarConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Topic = topic
+	s, err := pulsar.Open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	k.f.Notef("%s", Protected(s, k.f.Now()))
+	return s, nil
+}
+
+// Protected says what keeps a live log from being deleted, before it is read.
+func Protected(s *pulsar.Source, now time.Time) string {
+	name := s.Describe().PChannel
+	if !s.AdminOpen() {
+		return name + ": the admin port is closed: retention and ledgers are not known"
+	}
+	p := s.FirstContact()
+	parts := []string{retention(p)}
+	if p.TTLKnown && p.TTL > 0 {
+		parts = append(parts, "TTL "+render.HumanDuration(p.TTL))
+	}
+	if p.OldestLedger >= 0 {
+		parts = append(parts, fmt.Sprintf("oldest ledger %d", p.OldestLedger))
+	}
+	switch {
+	case p.Expired > 0:
+		parts = append(parts, fmt.Sprintf("%d ledgers outlived it and go when the broker next trims", p.Expired))
+	case !p.LostAt.IsZero():
+		parts = append(parts, "lost in "+render.HumanDuration(p.LostAt.Sub(now)))
+	}
+	return name + ": " + strings.Join(parts, " · ")
+}
+
+func retention(p pulsar.Protection) string {
+	switch {
+	case !p.RetentionKnown:
+		return "retention unknown"
+	case p.Retention < 0 && p.RetentionBytes < 0:
+		return "retention without end"
+	case p.Retention < 0:
+		return "retention " + render.HumanBytes(p.RetentionBytes)
+	case p.RetentionBytes < 0:
+		return "retention " + render.HumanDuration(p.Retention)
+	}
+	return "retention " + render.HumanDuration(p.Retention) + ", " + render.HumanBytes(p.RetentionBytes)
 }

@@ -109,14 +109,3 @@ func TestVChannelFilterIsNoPrefix(t *testing.T) {
 	require.False(t, f.MatchesVChannel("by-dev-rootcoord-xdml_1_7v0"))
 	require.False(t, f.MatchesVChannel("by-dev-rootcoord-dml_10_7v0"))
 }
-
-func TestPChannelOfVChannel(t *testing.T) {
-	for v, want := range map[string]string{
-		"by-dev-rootcoord-dml_3_459v0":  "by-dev-rootcoord-dml_3",
-		"by-dev-rootcoord-dml_3_vcchan": "by-dev-rootcoord-dml_3",
-		"by-dev-rootcoord-dml_3":        "by-dev-rootcoord-dml_3",
-		"my_vchan":                      "my", // Milvus's own misreading
-	} {
-		require.Equal(t, want, PChannelOfVChannel(v), v)
-	}
-}

@@ -41,7 +41,7 @@ func (f *Factory) OpenWAL(ctx context.Context, spec string, w WALFlags) (source.
 			return nil, err
 		}
 		if c.Pulsar != "" || len(c.Etcd) > 0 || kind == walreader.KindPulsar {
-			o.Cluster = newCluster(c, w)
+			o.Cluster = newCluster(f, c, w)
 		}
 	}
 	s, err := walreader.Open(ctx, spec, o)
@@ -61,7 +61,7 @@ func (f *Factory) PChannels(ctx context.Context, w WALFlags) ([]string, error) {
 	if c.Pulsar == "" && len(c.Etcd) == 0 {
 		return nil, Usagef("name a WAL: no cluster is configured whose pchannels could be listed; give --pulsar or --etcd, or `walctl context add`")
 	}
-	return newCluster(c, w).PChannels(ctx)
+	return newCluster(f, c, w).PChannels(ctx)
 }
 
 // DescribeWAL is a source as an answer names it.

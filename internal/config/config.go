@@ -25,6 +25,8 @@ type Config struct {
 	PulsarTLSCA   string
 	PulsarTLSCert string
 	PulsarTLSKey  string
+	// PulsarListener is the broker's advertised listener to ask for.
+	PulsarListener string
 
 	Etcd              []string
 	EtcdRoot          string
@@ -98,6 +100,7 @@ var fields = [...]field{
 	{name: "pulsar-tls-ca", usage: "`FILE` of CA certificates for Pulsar"},
 	{name: "pulsar-tls-cert", usage: "client certificate `FILE` for Pulsar"},
 	{name: "pulsar-tls-key", usage: "client key `FILE` for Pulsar"},
+	{name: "pulsar-listener", usage: "advertised listener `NAME` of the brokers to ask for"},
 	{name: "etcd", usage: "etcd endpoints `HOST:PORT`, comma-separated", list: true},
 	{name: "etcd-root", usage: "metadata root in etcd: <rootPath>/<metaSubPath>", fallback: "by-dev/meta"},
 	{name: "etcd-user", usage: "etcd user for reading"},
@@ -144,14 +147,22 @@ func Load(flags *pflag.FlagSet, getenv func(string) string) (*Config, error) {
 		return nil, err
 	}
 	name := flagOrEnv(flags, getenv, "context")
-	explicit := name != ""
-	if !explicit {
+	if name == "" {
 		name = file.Current
 	}
 	chosen, ok := file.Contexts[name]
 	if !ok && name != "" {
 		return nil, fmt.Errorf("no context %q in %s; `walctl context list` shows those there are", name, path)
 	}
+	return resolve(name, chosen, flags, getenv)
+}
+
+// LoadBare is Load without any context: what flags and variables alone say.
+func LoadBare(flags *pflag.FlagSet, getenv func(string) string) (*Config, error) {
+	return resolve("", nil, flags, getenv)
+}
+
+func resolve(name string, chosen Context, flags *pflag.FlagSet, getenv func(string) string) (*Config, error) {
 	v := viper.New()
 	for _, f := range fields {
 		v.SetDefault(f.name, f.fallback)
@@ -182,7 +193,8 @@ func build(name string, v *viper.Viper, getenv func(string) string) (*Config, er
 		Tenant: v.GetString("tenant"), Namespace: v.GetString("namespace"),
 		PulsarToken: secret("pulsar-token"), PulsarTLSCA: v.GetString("pulsar-tls-ca"),
 		PulsarTLSCert: v.GetString("pulsar-tls-cert"), PulsarTLSKey: v.GetString("pulsar-tls-key"),
-		Etcd: list(v.GetString("etcd")), EtcdRoot: strings.Trim(v.GetString("etcd-root"), "/"),
+		PulsarListener: v.GetString("pulsar-listener"),
+		Etcd:           list(v.GetString("etcd")), EtcdRoot: strings.Trim(v.GetString("etcd-root"), "/"),
 		EtcdUser: v.GetString("etcd-user"), EtcdPassword: secret("etcd-password"),
 		EtcdWriteUser: v.GetString("etcd-write-user"), EtcdWritePassword: secret("etcd-write-password"),
 		EtcdTLSCA: v.GetString("etcd-tls-ca"), EtcdTLSCert: v.GetString("etcd-tls-cert"), EtcdTLSKey: v.GetString("etcd-tls-key"),
