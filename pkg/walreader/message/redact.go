@@ -1,6 +1,7 @@
 package message
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 
@@ -40,7 +41,12 @@ func RedactedJSON(p proto.Message) (json.RawMessage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("print %s: %w", p.ProtoReflect().Descriptor().Name(), err)
 	}
-	return b, nil
+	// protojson varies its spaces from build to build on purpose.
+	var out bytes.Buffer
+	if err := json.Compact(&out, b); err != nil {
+		return nil, fmt.Errorf("print %s: %w", p.ProtoReflect().Descriptor().Name(), err)
+	}
+	return out.Bytes(), nil
 }
 
 func redact(m protoreflect.Message) {
