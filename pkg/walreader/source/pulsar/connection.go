@@ -22,10 +22,11 @@ import (
 
 const (
 	dialTimeout = 5 * time.Second
-	// operationTimeout bounds one request of the client; it retries within it.
-	operationTimeout = 15 * time.Second
+	// operationTimeout bounds one request of the client. It can't be cancelled, so
+	// it is also how long a client outlives its reader where the broker is away.
+	operationTimeout = 5 * time.Second
 	// closeWithin is how long a close is waited for; a broker that hangs would
-	// hold it longer, and then it goes on behind the caller's back.
+	// hold it longer, and then it ends behind the caller's back.
 	closeWithin = 800 * time.Millisecond
 )
 
@@ -121,6 +122,13 @@ func (s *Source) openError(err error) error {
 	return unavailable(s.cfg.name(), err)
 }
 
+// slow reports whether a broker that is there had not answered in time: it may
+// still be loading the topic, so asking again helps.
+func slow(err error) bool {
+	var known *client.Error
+	return errors.As(err, &known) && known.Result() == client.TimeoutError || strings.Contains(err.Error(), "request timed out")
+}
+
 // dial tries one connection, so that a broker that is not there is told at once
 // and with its reason; the client would retry in silence.
 func (s *Source) dial(ctx context.Context) error {
@@ -200,7 +208,8 @@ func (r *registry) Register(c prometheus.Collector) error {
 	return r.Registry.Register(c)
 }
 
-// close ends the reader and its connection, waiting for less than a second.
+// close ends the reader and its connection, waiting for less than a second, and
+// not at all where the connection is gone: the client is then busy reconnecting.
 func (c *connection) close(s *Source) {
 	if c.cancelSlot != nil {
 		c.cancelSlot()
@@ -209,5 +218,7 @@ func (c *connection) close(s *Source) {
 		defer close(c.done)
 		c.client.Close() // closes the reader first
 	})
-	waitFor(c.done, closeWithin)
+	if !c.lost() {
+		waitFor(c.done, closeWithin)
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	client "github.com/apache/pulsar-client-go/pulsar"
@@ -41,7 +40,6 @@ type pump struct {
 	prefetch  int        // receiver queue of the next reader
 	largest   int64      // decaying size of the largest message
 	connected bool       // a reader was open once
-	closing   atomic.Bool
 }
 
 // run fills the queue and ends it. It is the goroutine the reader waits for.
@@ -79,9 +77,9 @@ func (p *pump) run(ctx context.Context) {
 }
 
 // retry reports whether an error may pass by itself: a broker that was there
-// and restarts. What fails at the first try is told at once.
+// and restarts, or one that is slow. What else fails at the first try is told at once.
 func (p *pump) retry(err error) bool {
-	return p.connected && errors.Is(err, source.ErrUnavailable)
+	return errors.Is(err, source.ErrUnavailable) && (p.connected || slow(err))
 }
 
 // readOnce opens a reader at the next place and drains it. nil = the span's end.

@@ -37,7 +37,7 @@ func (s *Source) Follow(ctx context.Context, r source.Range) (source.Reader, err
 	r.To = source.Bound{}
 	sp := span{}
 	switch {
-	case r.From.Kind == source.AtID && r.From.Offset == 0:
+	case r.From.Kind == source.AtID && r.From.Offset == 0 && r.From.ID != message.LatestID():
 		sp.from = r.From.ID
 	case r.From != (source.Bound{}):
 		last, err := s.lastID(ctx)
