@@ -49,7 +49,15 @@ func Execute() int {
 // Run runs one command line and returns the exit code. What went wrong is told
 // on stderr, once.
 func Run(ctx context.Context, f *cli.Factory, args []string) int {
+	return runRoot(ctx, f, args, nil)
+}
+
+// runRoot is Run with commands that extend adds.
+func runRoot(ctx context.Context, f *cli.Factory, args []string, extend func(*cobra.Command)) int {
 	root := newRootCmd(f)
+	if extend != nil {
+		extend(root)
+	}
 	root.SetArgs(args)
 	root.SetIn(f.IO.In)
 	root.SetOut(f.IO.Out)

@@ -11,16 +11,23 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/walctl/walctl/internal/testenv"
 )
 
 // update rewrites what the scripts expect: go test ./cmd -run Script -update
 var update = flag.Bool("update", false, "rewrite the expected output of the scripts")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(withBroker{m}, map[string]func(){
 		"walctl": func() { os.Exit(Execute()) },
 	})
 }
+
+// withBroker stops what the live tests started.
+type withBroker struct{ m *testing.M }
+
+func (w withBroker) Run() int { return testenv.Main(w.m) }
 
 // TestScript runs every txtar script over the real command line.
 func TestScript(t *testing.T) {
@@ -129,4 +136,3 @@ func TestEveryCommandSaysItsExitCodes(t *testing.T) {
 		t.Fatalf("only %d commands looked at", n)
 	}
 }
-

@@ -37,7 +37,7 @@ func wanted(records []testenv.Record, p testenv.Published) []*message.Message {
 	out := make([]*message.Message, len(records))
 	for i, r := range records {
 		m := &message.Message{Ordinal: int64(i), Payload: r.Payload}
-		m.SetRawID(p.IDs[i], message.Form{BatchSize: 1}, "")
+		m.SetID(p.IDs[i], message.Form{BatchSize: 1})
 		for k, v := range p.Props(r) {
 			m.Props = append(m.Props, message.Property{Key: k, Value: v})
 		}

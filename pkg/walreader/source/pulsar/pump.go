@@ -253,7 +253,7 @@ func (p *pump) gap(place string, lost int64) error {
 // convert makes a message of what the client decoded.
 func (p *pump) convert(cm client.Message, id message.ID, form message.Form) *message.Message {
 	m := &message.Message{PublishTime: cm.PublishTime().UnixMilli(), Payload: cm.Payload()}
-	m.SetRawID(id, form, "")
+	m.SetID(id, form)
 	props := cm.Properties()
 	m.Props = make(message.Properties, 0, len(props))
 	for k, v := range props {
