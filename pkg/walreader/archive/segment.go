@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -234,7 +235,7 @@ func (s *segmentWriter) freeName(m *Manifest) string {
 // verifyWritten reads a file back from disk and compares it with what was
 // meant to be written.
 func verifyWritten(fsys FS, want FileEntry) error {
-	got, err := hashFile(fsys, want.Path, want.Bytes)
+	got, err := hashFile(context.Background(), fsys, want.Path, want.Bytes)
 	if err != nil {
 		return err
 	}
@@ -245,7 +246,7 @@ func verifyWritten(fsys FS, want FileEntry) error {
 }
 
 // hashFile returns the xxhash64 of a file that must have size bytes.
-func hashFile(fsys FS, name string, size int64) (string, error) {
+func hashFile(ctx context.Context, fsys FS, name string, size int64) (string, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
 		return "", err
@@ -262,6 +263,9 @@ func hashFile(fsys FS, name string, size int64) (string, error) {
 	h.Reset()
 	buf := make([]byte, 1<<20)
 	for at := int64(0); at < size; {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
 		n, err := f.ReadAt(buf[:min(int64(len(buf)), size-at)], at)
 		if n == 0 && err != nil {
 			return "", err

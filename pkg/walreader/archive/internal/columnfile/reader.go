@@ -232,6 +232,9 @@ func (f *File) index(at int64, n int32, v any) error {
 // Blocks returns the file's blocks in row order.
 func (f *File) Blocks() []Block { return f.blocks }
 
+// Width returns the number of columns of the file.
+func (f *File) Width() int { return len(f.meta.Schema) - 1 }
+
 // Bounds returns an integer column's smallest and largest value by block.
 func (f *File) Bounds(col int) (lo, hi []int64, err error) {
 	defer func() {

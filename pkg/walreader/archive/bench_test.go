@@ -1,0 +1,139 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+// benchLog is the golden log the bars are stated over, repeated. Its records
+// are small: 200 bytes of payload on average.
+func benchLog(b *testing.B) []*message.Message { return goldenMessages(b, "200k") }
+
+func benchArchive(b *testing.B, times int) (*Source, int64) {
+	all := benchLog(b)
+	dir := b.TempDir()
+	w, err := NewWriter(dir, WriterOptions{PChannel: "p", Backend: all[0].ID.Backend})
+	require.NoError(b, err)
+	n := int64(0)
+	for range times {
+		for _, m := range all {
+			require.NoError(b, w.Add(m, n))
+			n++
+		}
+	}
+	require.NoError(b, w.Close())
+	s, err := Open(context.Background(), dir, Options{})
+	require.NoError(b, err)
+	return s, n
+}
+
+// perSecond reports records a second of wall time and of processor time.
+func perSecond(b *testing.B, n int64, since time.Duration) {
+	if cpu := (cpuTime() - since).Seconds(); cpu > 0 {
+		b.ReportMetric(float64(n)*float64(b.N)/cpu/1e6, "Mrecords/cpu-s")
+	}
+	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds()/1e6, "Mrecords/s")
+}
+
+func benchColumns(b *testing.B, set ColumnSet) {
+	s, n := benchArchive(b, 10)
+	b.ReportAllocs()
+	cpu := cpuTime()
+	for b.Loop() {
+		r, err := s.OpenColumnSet(context.Background(), source.Range{}, set)
+		require.NoError(b, err)
+		got := int64(0)
+		for {
+			c, err := r.NextColumns(context.Background())
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			require.NoError(b, err)
+			got += int64(c.N)
+		}
+		require.Equal(b, n, got)
+		require.NoError(b, r.Close())
+	}
+	perSecond(b, n, cpu)
+}
+
+func BenchmarkColumnsForStats(b *testing.B) {
+	benchColumns(b, ColumnType|ColumnVChannel|ColumnPayloadSize|ColumnTimeTick)
+}
+
+func BenchmarkColumnsForVerify(b *testing.B) { benchColumns(b, AllColumns) }
+
+func benchMessages(b *testing.B, r source.Range) {
+	s, n := benchArchive(b, 5)
+	b.ReportAllocs()
+	cpu := cpuTime()
+	for b.Loop() {
+		rd, err := s.Open(context.Background(), r)
+		require.NoError(b, err)
+		got := int64(0)
+		require.NoError(b, source.Each(context.Background(), rd, func(*message.Message) error { got++; return nil }, nil))
+		require.Equal(b, n, got)
+		require.NoError(b, rd.Close())
+	}
+	perSecond(b, n, cpu)
+}
+
+func BenchmarkMessagesForReplay(b *testing.B) {
+	benchMessages(b, source.Range{Payload: source.PayloadDDL})
+}
+
+func BenchmarkMessagesWithAll(b *testing.B) {
+	benchMessages(b, source.Range{Payload: source.PayloadAll, Props: true})
+}
+
+func BenchmarkVerifyBytes(b *testing.B) {
+	s, n := benchArchive(b, 10)
+	bytes := int64(0)
+	for _, g := range s.m.Segments {
+		bytes += g.Index.Bytes + g.Payload.Bytes
+	}
+	b.SetBytes(bytes)
+	cpu := cpuTime()
+	for b.Loop() {
+		damage, err := s.VerifyBytes(context.Background(), nil)
+		require.NoError(b, err)
+		require.Empty(b, damage)
+	}
+	perSecond(b, n, cpu)
+}
+
+// BenchmarkWrite gives small records to a writer, files synced and read back.
+func BenchmarkWrite(b *testing.B) {
+	var all []*message.Message
+	bytes := int64(0)
+	for _, m := range benchLog(b) {
+		if m.PayloadSize <= 128 { // "small"
+			all = append(all, m)
+			bytes += m.PayloadSize
+		}
+	}
+	b.Logf("%d records, %.0f bytes of payload each", len(all), float64(bytes)/float64(len(all)))
+	b.ReportAllocs()
+	cpu := cpuTime()
+	for b.Loop() {
+		w, err := NewWriter(b.TempDir(), WriterOptions{PChannel: "p", Backend: all[0].ID.Backend})
+		require.NoError(b, err)
+		for range 5 {
+			for i, m := range all {
+				if err := w.Add(m, int64(i)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		require.NoError(b, w.Close())
+	}
+	perSecond(b, 5*int64(len(all)), cpu)
+}
