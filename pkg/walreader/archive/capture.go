@@ -1,0 +1,303 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+// CaptureOptions say what Capture takes and how it cuts it.
+type CaptureOptions struct {
+	// PChannel names the log; "" = what the source says, else what the
+	// vchannels of its first messages say.
+	PChannel     string
+	From, To     source.Bound // From counts for an archive that is still empty only
+	Limit        int64        // records of this run; 0 = all
+	SegmentRows  int64        // 0 = DefaultSegmentRows
+	SegmentBytes int64        // of payload; 0 = DefaultSegmentBytes
+	// SegmentAge ends an open segment this long after its first row, so that a
+	// followed log that trickles is safe soon; 0 = DefaultSegmentAge.
+	SegmentAge time.Duration
+	Follow     bool // wait for more at the end; the source must be a FollowSource
+	Progress   source.Progress
+	// Prepared is called once the archive is open and before anything is read,
+	// to put evidence beside the log. nil = nothing.
+	Prepared func(*Writer) error
+	Clock    func() time.Time // nil = time.Now
+	FS       FS               // replaces the directory's own, in tests
+}
+
+// DefaultSegmentAge is the age at which a followed log's segment is ended.
+const DefaultSegmentAge = 30 * time.Second
+
+// keepOnCancel is how large an open segment may be for a cancelled capture to
+// still complete it; a larger one is left for the next run to read again.
+const keepOnCancel = 32 << 20
+
+// Captured says what a capture did.
+type Captured struct {
+	PChannel string
+	Resumed  bool       // the archive had rows already
+	Behind   message.ID // the last row it had
+	Records  int64      // taken by this run and named in the manifest
+	Segments int
+	Gaps     []Gap // met by this run
+	TornTail bool  // the source ends in the middle of a record
+	Last     message.ID
+}
+
+// Capture copies a log into the archive in dir, or goes on exactly behind the
+// last row the archive names. Places the source cannot give are recorded as
+// gaps and passed over. It ends at the source's end; following, when ctx ends,
+// which is then no error. What the result counts is durable and was read back,
+// also where an error is returned beside it.
+func Capture(ctx context.Context, src source.Source, dir string, opt CaptureOptions) (Captured, error) {
+	c := &capture{opt: opt, src: src}
+	if c.opt.Clock == nil {
+		c.opt.Clock = time.Now
+	}
+	if c.opt.SegmentAge <= 0 {
+		c.opt.SegmentAge = DefaultSegmentAge
+	}
+	err := c.run(ctx, dir)
+	if c.w != nil {
+		err = errors.Join(err, c.w.Abandon())
+	}
+	return c.done, err
+}
+
+type capture struct {
+	opt   CaptureOptions
+	src   source.Source
+	w     *Writer
+	in    *feed
+	done  Captured
+	had   int64 // rows before this run
+	shift int64 // from the source's ordinals to the archive's
+	first bool  // no row was taken yet
+	taken int64
+	bytes int64
+	begun time.Time // of the open segment
+}
+
+func (c *capture) run(ctx context.Context, dir string) error {
+	d := c.src.Describe()
+	if err := c.nameLog(ctx, &d); err != nil {
+		return err
+	}
+	var err error
+	c.w, err = NewWriter(dir, WriterOptions{PChannel: d.PChannel, Backend: d.Backend, Source: d.Location,
+		SegmentRows: c.opt.SegmentRows, SegmentBytes: c.opt.SegmentBytes, FS: c.opt.FS})
+	if err != nil {
+		return err
+	}
+	c.done.PChannel, c.had, c.first = d.PChannel, c.w.Manifest().Records(), true
+	before := len(c.w.Manifest().Segments)
+	if c.opt.Prepared != nil {
+		if err := c.opt.Prepared(c.w); err != nil {
+			return err
+		}
+	}
+	if err := c.open(ctx); err != nil {
+		return err
+	}
+	err = c.loop(ctx)
+	err = errors.Join(err, c.in.close())
+	c.done.Records, c.done.Segments = c.w.Manifest().Records()-c.had, len(c.w.Manifest().Segments)-before
+	if last, ok := c.w.Last(); ok {
+		c.done.Last = last.ID(d.Backend)
+	}
+	return err
+}
+
+// peekRecords is how far into a log that does not say its name or backend
+// Capture looks for them.
+const peekRecords = 4096
+
+// nameLog finds out the log's name and backend where the source does not know.
+func (c *capture) nameLog(ctx context.Context, d *source.Description) error {
+	if c.opt.PChannel != "" {
+		d.PChannel = c.opt.PChannel
+	}
+	if d.PChannel != "" && d.Backend != message.BackendUnknown {
+		return nil
+	}
+	r, err := c.src.Open(ctx, source.Range{Limit: peekRecords})
+	if err != nil {
+		return fmt.Errorf("looking for the log's name: %w", err)
+	}
+	defer func() { _ = r.Close() }() // only read
+	for range peekRecords {
+		m, err := r.Next(ctx)
+		var corrupt *source.CorruptError
+		if errors.As(err, &corrupt) {
+			continue
+		}
+		if errors.Is(err, io.EOF) || errors.Is(err, source.ErrTornTail) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("looking for the log's name: %w", err)
+		}
+		if d.Backend == message.BackendUnknown {
+			d.Backend = m.ID.Backend
+		}
+		if d.PChannel == "" && m.VChannel != "" {
+			d.PChannel = PChannelOf(m.VChannel)
+		}
+		if d.PChannel != "" && d.Backend != message.BackendUnknown {
+			return nil
+		}
+	}
+	if d.PChannel == "" {
+		return fmt.Errorf("%s does not say which pchannel it is: name it", d.Location)
+	}
+	return nil
+}
+
+// open opens the source behind the last row that is named.
+func (c *capture) open(ctx context.Context) error {
+	r := source.Range{From: c.opt.From, To: c.opt.To, Limit: c.opt.Limit, Payload: source.PayloadAll, Props: true}
+	if last, ok := c.w.Last(); ok {
+		c.done.Resumed, c.done.Behind = true, last.ID(c.w.Manifest().Backend)
+		r.From = source.Bound{Kind: source.AtID, ID: c.done.Behind}
+		if r.Limit > 0 {
+			r.Limit++ // the row it begins with is there already
+		}
+	}
+	if !c.opt.Follow {
+		rd, err := c.src.Open(ctx, r)
+		if err != nil {
+			return fmt.Errorf("opening the log: %w", err)
+		}
+		c.in = newFeed(rd)
+		return nil
+	}
+	fs, ok := c.src.(source.FollowSource)
+	if !ok {
+		return fmt.Errorf("%s: %s logs cannot be followed", c.src.Describe().Location, c.src.Describe().Kind)
+	}
+	rd, err := fs.Follow(ctx, r)
+	if err != nil {
+		return fmt.Errorf("following the log: %w", err)
+	}
+	c.in = newFollowing(rd)
+	return nil
+}
+
+func (c *capture) loop(ctx context.Context) error {
+	for {
+		m, err := c.in.next(ctx, c.due())
+		switch {
+		case err == nil && m == nil: // the open segment is old enough
+			err = c.w.Cut()
+		case err == nil:
+			err = c.take(m)
+		case ctx.Err() != nil:
+			return c.cancelled(ctx)
+		default:
+			var end bool
+			if end, err = c.other(err); end {
+				c.report()
+				return errors.Join(err, c.w.Cut())
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// due returns when the open segment is to be ended; zero where none is open.
+func (c *capture) due() time.Time {
+	if rows, _ := c.w.Open(); rows == 0 || !c.opt.Follow {
+		return time.Time{}
+	}
+	return c.begun.Add(c.opt.SegmentAge)
+}
+
+func (c *capture) take(m *message.Message) error {
+	if c.first {
+		c.first = false
+		if last, ok := c.w.Last(); ok {
+			if m.ID == last.ID(m.ID.Backend) {
+				c.shift = last.Ordinal - m.Ordinal
+				return nil // it is there already
+			}
+			c.shift = last.Ordinal + 1 - m.Ordinal
+			if err := c.lost(last, m); err != nil {
+				return err
+			}
+		}
+	}
+	if rows, _ := c.w.Open(); rows == 0 {
+		c.begun = c.opt.Clock()
+	}
+	if err := c.w.Add(m, m.Ordinal+c.shift); err != nil {
+		return err
+	}
+	c.taken++
+	c.bytes += m.PayloadSize
+	if c.taken%8192 == 0 {
+		c.report()
+	}
+	if due := c.due(); !due.IsZero() && !c.opt.Clock().Before(due) {
+		return c.w.Cut()
+	}
+	return nil
+}
+
+func (c *capture) report() {
+	if c.opt.Progress != nil {
+		c.opt.Progress(c.taken, c.bytes, -1)
+	}
+}
+
+// lost records that the source no longer has the row the archive ends with.
+func (c *capture) lost(last Position, m *message.Message) error {
+	return c.gap(Gap{Place: fmt.Sprintf("%s … %s", last.ID(m.ID.Backend), m.ID), Lost: -1,
+		Cause: "the log no longer has the record the archive ends with: what lay between may be lost"})
+}
+
+func (c *capture) gap(g Gap) error {
+	g.At, g.Source = c.opt.Clock().UTC(), c.src.Describe().Location
+	n := len(c.w.Manifest().Gaps)
+	if err := c.w.NoteGap(g); err != nil {
+		return err
+	}
+	c.done.Gaps = append(c.done.Gaps, c.w.Manifest().Gaps[n:]...)
+	return nil
+}
+
+// other deals with what is no message: end says that nothing follows.
+func (c *capture) other(err error) (end bool, _ error) {
+	var corrupt *source.CorruptError
+	switch {
+	case errors.Is(err, io.EOF):
+		return true, nil
+	case errors.Is(err, source.ErrTornTail):
+		c.done.TornTail = true
+		return true, nil
+	case errors.As(err, &corrupt):
+		return false, c.gap(Gap{Place: corrupt.Place, Lost: corrupt.Lost, Cause: corrupt.Cause.Error()})
+	}
+	return true, fmt.Errorf("reading the log: %w", err)
+}
+
+// cancelled completes what is open where that takes no time to speak of.
+func (c *capture) cancelled(ctx context.Context) error {
+	c.report()
+	var err error
+	if _, bytes := c.w.Open(); bytes <= keepOnCancel {
+		err = c.w.Cut()
+	}
+	if c.opt.Follow {
+		return err
+	}
+	return errors.Join(ctx.Err(), err)
+}
