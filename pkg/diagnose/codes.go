@@ -100,7 +100,7 @@ var explanations = [...]Explanation{
 	{"transaction-late-part", "a transaction's part came after its end was decided",
 		"The transaction had expired or had been ended by a definition change; readers drop what comes behind.",
 		"A clock or a lock that did not hold, or an altered log.", "List the transaction's messages with inspect --records.", nil},
-	{"insert-malformed", "an insert without rows, bytes or a segment",
+	{"insert-malformed", "an insert or delete without rows, bytes or a segment",
 		"Recovery can't assign it to a segment; its rows are not counted and may never be flushed.",
 		"A foreign producer or damage.", "Look at the message with inspect --id.", nil},
 	{"insert-outside-segment", "an insert outside its segment's life",

@@ -21,6 +21,7 @@ const (
 // vchannelState is what a vchannel came to so far.
 type vchannelState struct {
 	kind          vchannelKind
+	foreign       bool // of another pchannel than the log's
 	seen, born    bool
 	partitionDrop uint64 // the newest DropPartition
 	droppedTT     uint64
@@ -37,19 +38,25 @@ type partitionState struct {
 // newVChannel reads what a vchannel's name tells. docs/rules.md#names
 func (v *verifier) newVChannel(name string) vchannelState {
 	s := vchannelState{kind: kindPChannel}
-	if strings.HasSuffix(name, "vcchan") {
-		s.kind = kindControl
+	if name == "" {
 		return s
 	}
+	pchannel := name
 	i := strings.LastIndexByte(name, '_')
 	tail := name[i+1:]
-	if j := strings.IndexByte(tail, 'v'); i > 0 && j > 0 {
+	if i > 0 && tail == "vcchan" {
+		s.kind, pchannel = kindControl, name[:i]
+	} else if j := strings.IndexByte(tail, 'v'); i > 0 && j > 0 {
 		coll, err := strconv.ParseInt(tail[:j], 10, 64)
 		_, err2 := strconv.ParseUint(tail[j+1:], 10, 32)
 		if err == nil && err2 == nil {
-			s.kind, s.collection = kindData, coll
+			s.kind, s.collection, pchannel = kindData, coll, name[:i]
 		}
 	}
+	if v.opts.PChannel == "" && s.kind != kindPChannel {
+		v.opts.PChannel = pchannel
+	}
+	s.foreign = v.opts.PChannel != "" && pchannel != v.opts.PChannel
 	return s
 }
 

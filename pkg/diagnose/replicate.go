@@ -30,6 +30,9 @@ func (v *verifier) headers(e *entry) {
 	if e.flags&message.HasBroadcast != 0 && e.full != nil {
 		v.broadcast(e)
 	}
+	if e.bits&bitDDL != 0 {
+		v.broadcastOrNot(e)
+	}
 	v.replicated(e)
 	if e.typ == message.TypeAlterReplicateConfig && e.full != nil {
 		v.alterReplication(e)
@@ -49,6 +52,19 @@ func (v *verifier) broadcast(e *entry) {
 	})
 	if ok && (id == 0 || !listed) {
 		v.tell(broadcastMismatch, v.at(e, "a broadcast that does not name its own vchannel, or has no id"))
+	}
+}
+
+// broadcastOrNot holds a definition change against those of its type before it:
+// once a writer broadcasts them (since 2.6.5), all of them are.
+func (v *verifier) broadcastOrNot(e *entry) {
+	t := min(int(e.typ), len(v.broadcastTypes)-1)
+	if e.flags&message.HasBroadcast != 0 {
+		v.broadcastTypes[t] |= e.flags & (message.HasBroadcast | message.PChannelLevel)
+		return
+	}
+	if v.broadcastTypes[t] != 0 {
+		v.tell(broadcastMismatch, v.at(e, "no broadcast header, though this type is broadcast"))
 	}
 }
 

@@ -17,6 +17,8 @@ const (
 	bitPChannel  // of the message: pchannel-level
 	bit30        // only 3.0 writes it
 	bitReplayDDL // may follow a DropCollection
+	bitRows      // only on a vchannel of a collection
+	bitDDL       // broadcast by writers since 2.6.5
 )
 
 func bitsOf(t message.Type) uint16 {
@@ -40,12 +42,18 @@ func bitsOf(t message.Type) uint16 {
 	}
 	switch t {
 	case message.TypeBeginTxn, message.TypeCommitTxn, message.TypeRollbackTxn:
-		b |= bitTxn | bitData | bitReplayDDL
+		b |= bitTxn | bitData | bitReplayDDL | bitRows
+	case message.TypeInsert, message.TypeDelete, message.TypeCreateSegment, message.TypeFlush:
+		b |= bitRows
 	case message.TypeCommitImport, message.TypeRollbackImport, message.TypeTruncateCollection:
 		b |= bitData
 	}
 	if t >= message.TypeInsert && t <= message.TypeAlterCollection {
 		b |= bitData
+	}
+	if t >= message.TypeCreateCollection && t <= message.TypeDropPartition || t >= message.TypeSchemaChange && t <= message.TypeRollbackImport ||
+		t == message.TypeAlterWAL || t == message.TypeAlterReplicateConfig {
+		b |= bitDDL
 	}
 	if t >= message.TypeRestoreSnapshot && t <= message.TypeRollbackImport {
 		b |= bit30
@@ -116,6 +124,9 @@ func (v *verifier) row(c *message.Columns, i int) {
 	tt := c.TimeTick[i]
 	if flags&message.HasBarrier != 0 && c.Barrier[i] >= tt {
 		v.tell(barrierAhead, v.place(c, i, "the barrier TimeTick is not below the message's own"))
+	}
+	if vs := &v.vchannels[c.VChannel[i]]; vs.foreign || (bits&bitRows != 0 && vs.kind != kindData && c.VChannel[i] != 0) {
+		v.tell(badEnvelope, v.place(c, i, "a vchannel of another log, or one that holds no rows"))
 	}
 	v.lastConfirmed(c, i)
 	if cp := v.opts.Checkpoint; cp != nil && !v.check15 && tt > cp.TimeTick {

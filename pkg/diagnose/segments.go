@@ -35,6 +35,10 @@ func (v *verifier) segment(e *entry) {
 	switch e.typ {
 	case message.TypeInsert:
 		v.insert(e)
+	case message.TypeDelete:
+		if e.rows == 0 {
+			v.tell(insertMalformed, v.at(e, "a delete without rows"))
+		}
 	case message.TypeCreateSegment:
 		v.createSegment(e)
 	case message.TypeFlush:
@@ -86,8 +90,8 @@ func (s *segments) sweep() {
 
 // insert holds an insert against its segment. docs/rules.md#invariants 10.
 func (v *verifier) insert(e *entry) {
-	if e.rows == 0 || e.bytes == 0 || e.segment == 0 {
-		v.tell(insertMalformed, v.at(e, "an insert without rows, bytes or a segment"))
+	if e.rows == 0 || e.bytes == 0 || e.segment == 0 || e.flags&message.ManyPartitions != 0 {
+		v.tell(insertMalformed, v.at(e, "an insert without rows, bytes or a segment, or of several partitions"))
 		return
 	}
 	s := &v.segments

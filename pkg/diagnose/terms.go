@@ -148,6 +148,11 @@ func (v *verifier) timeTick(c *message.Columns, i int) {
 		o.other, o.otherTT, o.hasOther = w.slab[0].pos, w.slab[0].tt, true
 		v.tell(lastConfirmedBroken, o)
 	}
+	if w := &v.window; opening && len(w.slab) > 0 {
+		o := v.place(c, i, "an opening TimeTick lies below a message written before it")
+		o.other, o.otherTT, o.hasOther = w.slab[0].pos, w.slab[0].tt, true
+		v.tell(timeTickRegress, o)
+	}
 	if v.txns.next <= tt {
 		v.expire(tt)
 	}
@@ -209,6 +214,9 @@ func (t *termState) reached(term int64) *termLC {
 func (v *verifier) lastConfirmed(c *message.Columns, i int) {
 	flags := c.Flags[i]
 	if flags&message.HasLastConfirmed == 0 {
+		if flags&(message.LastConfirmedSelf|message.HasTerm) == message.LastConfirmedSelf|message.HasTerm {
+			v.tell(lastConfirmedAhead, v.place(c, i, "only an opening TimeTick can confirm itself"))
+		}
 		return
 	}
 	t := &v.terms

@@ -174,7 +174,9 @@ type verifier struct {
 	segments  segments
 	vchannels []vchannelState
 	replicate replication
-	check15   bool // the first message above the checkpoint was met
+	// broadcastTypes keeps, by type, that it was met broadcast.
+	broadcastTypes [1024]message.Flags
+	check15        bool // the first message above the checkpoint was met
 }
 
 func newVerifier(opts VerifyOptions) *verifier {
