@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -186,9 +185,7 @@ func (f *feeder) skip() {
 func (f *feeder) take() []byte {
 	select {
 	case b := <-f.r.free:
-		if cap(b) <= math.MaxInt32 && cap(b) <= 2*chunkSize {
-			return b
-		}
+		return b
 	default:
 	}
 	return make([]byte, 0, 2*chunkSize)

@@ -44,6 +44,10 @@ func (p *parser) chunk(c *chunk) {
 		}
 		at = next
 	}
+	// Nothing of the chunk stays behind in what the next one uses again.
+	clear(p.rec.props[:cap(p.rec.props)])
+	p.rec = record{props: p.rec.props[:0]}
+	p.scratch = message.Message{}
 }
 
 // line parses one line. The message returned shares no memory with it.
@@ -64,8 +68,9 @@ func (p *parser) line(b []byte, s string, n int64) (*message.Message, error) {
 	} else {
 		m.Props = nil
 	}
-	// What replay may keep for long stands alone; the rest comes in slabs.
-	if full {
+	// What replay may keep for long, and what holds a payload, stands alone:
+	// one message kept must not keep others. The rest comes in slabs.
+	if full || len(m.Payload) > 0 {
 		out := *m
 		return &out, nil
 	}

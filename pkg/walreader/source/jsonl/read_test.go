@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -319,3 +320,31 @@ var errBroken = errors.New("broken pipe")
 type errReader struct{}
 
 func (errReader) Read([]byte) (int, error) { return 0, errBroken }
+
+// TestLongLinesDoNotPileUp reads many lines near the cap and holds the heap to a
+// few of them.
+func TestLongLinesDoNotPileUp(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED: hundreds of megabytes are not read with -short")
+	}
+	line := strings.Replace(lines(1), "AAEC", strings.Repeat("AAEC", 4<<20), 1) // 16 MiB
+	var text []io.Reader
+	for range 30 {
+		text = append(text, strings.NewReader(line))
+	}
+	r, err := jsonl.FromReader("log", io.MultiReader(text...)).Open(context.Background(), everything)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, r.Close()) }()
+	n, most := 0, uint64(0)
+	require.NoError(t, source.Each(context.Background(), r, func(m *message.Message) error {
+		require.EqualValues(t, 12<<20, m.PayloadSize)
+		n++
+		runtime.GC()
+		var s runtime.MemStats
+		runtime.ReadMemStats(&s)
+		most = max(most, s.HeapAlloc)
+		return nil
+	}, nil))
+	require.Equal(t, 30, n)
+	require.Less(t, most, uint64(160<<20))
+}

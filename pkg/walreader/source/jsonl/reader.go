@@ -20,6 +20,7 @@ import (
 //	   └──────────── the same chunks, in order ──────────────┘
 const (
 	chunkSize   = 256 << 10
+	largeChunk  = 4 * chunkSize
 	maxParsers  = 4
 	slabRecords = 32 // few, so that a message kept does not keep many others
 	closeWait   = 700 * time.Millisecond
@@ -38,8 +39,9 @@ type chunk struct {
 	offset int64 // of the first line, in the decompressed text
 	tail   bool  // the last line has no newline
 	items  []item
-	end    error // set instead of buf: what the reading ended with
-	done   chan struct{}
+	end    error         // set instead of buf: what the reading ended with
+	done   chan struct{} // parsed
+	taken  chan struct{} // by Next; only a large chunk has it
 }
 
 type reader struct {
@@ -160,15 +162,23 @@ func (r *reader) nextItem(ctx context.Context) (item, error) {
 			return item{}, fmt.Errorf("read %s: %w", r.src.name, os.ErrClosed)
 		}
 		r.current = c.items
+		if c.taken != nil {
+			close(c.taken)
+		}
 	}
 	it := r.current[0]
 	r.current = r.current[1:]
 	return it, nil
 }
 
-// send puts a chunk into line and, if it has lines, to work.
+// send puts a chunk into line and, if it has lines, to work. It waits until a
+// large one has been taken, so that at most one is in memory beside what Next
+// has returned.
 func (r *reader) send(c *chunk) bool {
 	c.done = make(chan struct{})
+	if len(c.buf) > largeChunk {
+		c.taken = make(chan struct{})
+	}
 	select {
 	case r.order <- c:
 	case <-r.ctx.Done():
@@ -182,6 +192,13 @@ func (r *reader) send(c *chunk) bool {
 	case r.work <- c:
 	case <-r.ctx.Done():
 		return false
+	}
+	if c.taken != nil {
+		select {
+		case <-c.taken:
+		case <-r.ctx.Done():
+			return false
+		}
 	}
 	return true
 }
@@ -197,13 +214,21 @@ func (r *reader) parse() {
 				return
 			}
 			p.chunk(c)
-			select {
-			case r.free <- c.buf[:0]:
-			default:
-			}
+			r.recycle(c.buf)
 			c.buf = nil
 			close(c.done)
 		}
+	}
+}
+
+// recycle keeps a buffer for the feeder, but none that a long line blew up.
+func (r *reader) recycle(b []byte) {
+	if cap(b) > 2*chunkSize {
+		return
+	}
+	select {
+	case r.free <- b[:0]:
+	default:
 	}
 }
 
