@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/walctl/walctl/internal/cli"
+	"github.com/walctl/walctl/pkg/walreader"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
@@ -37,8 +38,8 @@ func newInspectCmd(f *cli.Factory, runF func(context.Context, *inspectOptions) e
 		Use:   "inspect [WAL]",
 		Short: "Show what is in a log",
 		Long: `Show what is in a log: its range, time span and terms, counts and bytes by type,
-transactions, and what lies behind the last TimeTick. Without a WAL: one line for
-every pchannel of the context.
+transactions, and what lies behind the last TimeTick. Without a WAL, or for a place
+that holds several logs: one line for each.
 
 ` + cli.RangeHelp + `
 
@@ -117,13 +118,27 @@ func runInspect(ctx context.Context, f *cli.Factory, o *inspectOptions) error {
 		return cli.PrintTypes(f.Out())
 	}
 	if o.wal == "" {
-		return inspectAll(ctx, f, o)
+		names, err := f.PChannels(ctx, o.source)
+		if err != nil {
+			return err
+		}
+		return inspectAll(ctx, f, o, names, func(name string) (source.Source, error) {
+			return f.OpenWAL(ctx, name, o.source)
+		})
 	}
 	filter, err := o.filter.Filter()
 	if err != nil {
 		return err
 	}
 	s, err := f.OpenWAL(ctx, o.wal, o.source)
+	var place *walreader.SpecError
+	if errors.As(err, &place) && place.Several && !o.records && o.id == "" && o.stats == "" {
+		return inspectAll(ctx, f, o, place.Choices, func(name string) (source.Source, error) {
+			one := o.source
+			one.Log = name
+			return f.OpenWAL(ctx, o.wal, one)
+		})
+	}
 	if err != nil {
 		return err
 	}

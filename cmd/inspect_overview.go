@@ -276,15 +276,11 @@ type pchannelReport struct {
 	Error    string `json:"error,omitempty"`
 }
 
-func inspectAll(ctx context.Context, f *cli.Factory, o *inspectOptions) error {
-	names, err := f.PChannels(ctx, o.source)
-	if err != nil {
-		return err
-	}
+func inspectAll(ctx context.Context, f *cli.Factory, o *inspectOptions, names []string, open func(string) (source.Source, error)) error {
 	reports := []pchannelReport{}
 	var failed error
 	for _, name := range names {
-		r, err := glance(ctx, f, o, name)
+		r, err := glance(ctx, name, open)
 		if err != nil {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -297,9 +293,9 @@ func inspectAll(ctx context.Context, f *cli.Factory, o *inspectOptions) error {
 }
 
 // glance reads the two ends of a pchannel.
-func glance(ctx context.Context, f *cli.Factory, o *inspectOptions, name string) (pchannelReport, error) {
+func glance(ctx context.Context, name string, open func(string) (source.Source, error)) (pchannelReport, error) {
 	r := pchannelReport{PChannel: name, Records: -1}
-	s, err := f.OpenWAL(ctx, name, o.source)
+	s, err := open(name)
 	if err != nil {
 		return r, err
 	}

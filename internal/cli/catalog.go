@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader/archive"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
@@ -187,4 +188,14 @@ func PChannelOf(ctx context.Context, s source.Source) (string, error) {
 }
 
 // catalogOfArchive is the --catalog of the dump an archive carries, or "".
-func catalogOfArchive(source.Source) string { return "" }
+func catalogOfArchive(s source.Source) string {
+	d := s.Describe()
+	if d.Kind != archive.Kind {
+		return ""
+	}
+	path, ok := archive.Catalog(d.Location, d.PChannel)
+	if !ok {
+		return ""
+	}
+	return "kvjson:" + path
+}

@@ -46,6 +46,7 @@ type SpecError struct {
 	Spec    string
 	Reason  string
 	Choices []string
+	Several bool // the place holds several logs and none was chosen: Choices are their names
 }
 
 // Error implements error.
@@ -116,7 +117,7 @@ func Open(ctx context.Context, spec string, o Options) (source.Source, error) {
 	}
 	switch kind {
 	case KindArchive:
-		return openArchive(ctx, place, o)
+		return openArchive(ctx, spec, place, o)
 	case KindJSONL:
 		return openJSONL(spec, place, o)
 	case KindWoodpecker, KindBookKeeper:

@@ -2,10 +2,12 @@ package walreader
 
 import (
 	"context"
+	"errors"
 	"io"
 	"path/filepath"
 	"slices"
 
+	"github.com/walctl/walctl/pkg/walreader/archive"
 	"github.com/walctl/walctl/pkg/walreader/source"
 	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
 )
@@ -33,14 +35,37 @@ func openJSONL(spec, place string, o Options) (source.Source, error) {
 	case len(files) == 0:
 		return nil, &SpecError{Spec: spec, Reason: "holds no record files"}
 	}
-	return nil, &SpecError{Spec: spec, Reason: "holds several logs; choose one with --log:", Choices: files}
+	return nil, &SpecError{Spec: spec, Reason: "holds several logs; choose one with --log:", Choices: files, Several: true}
 }
 
-func openArchive(_ context.Context, dir string, _ Options) (source.Source, error) {
-	return nil, &SpecError{Spec: dir, Reason: "archives are not read in this version"}
+// openArchive opens the one log of an archive that is meant.
+func openArchive(ctx context.Context, spec, dir string, o Options) (source.Source, error) {
+	name := ""
+	if o.Log != "" {
+		logs, err := archive.List(dir)
+		if err != nil {
+			return nil, err
+		}
+		names := make([]string, len(logs))
+		for i := range logs {
+			names[i] = logs[i].PChannel
+		}
+		if name, err = MatchName(o.Log, names); err != nil {
+			return nil, &SpecError{Spec: spec, Reason: "holds no log " + o.Log + "; --log takes one of", Choices: names}
+		}
+	}
+	s, err := archive.Open(ctx, dir, archive.Options{PChannel: name})
+	var several *archive.SeveralError
+	if errors.As(err, &several) {
+		return nil, &SpecError{Spec: spec, Reason: "holds several logs; choose one with --log:", Choices: several.Logs, Several: true}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
-func isArchive(string) bool { return false }
+func isArchive(dir string) bool { return archive.Detect(dir) }
 
 func jsonlOpen(path string) source.Source { return jsonl.Open(path) }
 
