@@ -169,7 +169,7 @@ func (p *replay) Dropped(m *message.Message, why order.Reason, tick uint64) {
 		d.Rows += m.Rows
 	}
 	p.res.Dropped[why] = d
-	if m.TimeTick <= p.state.tick && m.Version != 0 && why != order.Undecodable {
+	if m.TimeTick <= p.startTick && why != order.Undecodable {
 		return // in the catalog already: the opening before dealt with it
 	}
 	code, listed := dropCodes[why]

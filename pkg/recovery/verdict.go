@@ -1,0 +1,38 @@
+package recovery
+
+// Verdict says whether a node of a line would get this WAL open.
+type Verdict struct {
+	Line Line
+	// Succeeds is false where something stops the node: Obstacle, the first it meets.
+	Succeeds bool
+	Obstacle *Issue
+}
+
+// Verdicts judges every line whose rules are known, oldest first.
+func (r *Result) Verdicts() []Verdict {
+	out := make([]Verdict, 0, 2)
+	for _, l := range []Line{Line26, Line30} {
+		o := r.State.Issues().FirstObstacle(l)
+		out = append(out, Verdict{Line: l, Succeeds: o == nil, Obstacle: o})
+	}
+	return out
+}
+
+// LineOf returns the release line of a Milvus version ("2.6.14", "v3.0.1"), 0
+// where its rules are not known.
+func LineOf(version string) Line {
+	if len(version) > 0 && version[0] == 'v' {
+		version = version[1:]
+	}
+	switch {
+	case hasLine(version, "2.6"):
+		return Line26
+	case hasLine(version, "3.0"):
+		return Line30
+	}
+	return 0
+}
+
+func hasLine(version, line string) bool {
+	return version == line || len(version) > len(line) && version[:len(line)+1] == line+"."
+}
