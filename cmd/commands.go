@@ -20,6 +20,8 @@ import (
 func commands(f *cli.Factory) []*cobra.Command {
 	return []*cobra.Command{
 		newInspectCmd(f, nil),
+		newStateCmd(f, nil),
+		newDiffCmd(f, nil),
 		newVerifyCmd(f, nil),
 		newExplainCmd(f, nil),
 		newContextCmd(f),

@@ -1,0 +1,260 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/walctl/walctl/internal/cli"
+	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/diagnose"
+	"github.com/walctl/walctl/pkg/recovery"
+	"github.com/walctl/walctl/pkg/recovery/catalog"
+)
+
+type diffOptions struct {
+	sides    []string
+	replay   replayFlags
+	since    string
+	pchannel string
+	output   cli.Output
+	exitCode bool
+}
+
+func newDiffCmd(f *cli.Factory, runF func(context.Context, *diffOptions) error) *cobra.Command {
+	opts := &diffOptions{}
+	if runF == nil {
+		runF = func(ctx context.Context, o *diffOptions) error { return runDiff(ctx, f, o) }
+	}
+	cmd := &cobra.Command{
+		Use:   "diff A [B]",
+		Short: "Compare two states, catalogs or logs key by key",
+		Long: `Compare two states, catalogs or logs key by key, field by field.
+
+A and B are catalogs (etcd://, file:, kvjson:, snapshot:) or logs; a log stands for
+the catalog a graceful persist leaves once it is replayed. With a log alone: its
+catalog against what a replay makes of it, or with --since the moments --since and
+--until. Nothing is written anywhere.`,
+		Example: `walctl diff dml_3
+walctl diff dml_3 --since @2026-11-21T02:00:00Z --until @2026-11-21T03:00:00Z
+walctl diff kvjson:before.json kvjson:after.json
+walctl diff snapshot:etcd.db etcd://localhost:2379/by-dev/meta --pchannel by-dev-rootcoord-dml_3
+walctl diff ./evidence dml_3 -o json`,
+		Args: cli.Args(cobra.RangeArgs(1, 2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.sides = args
+			switch {
+			case opts.since != "" && len(args) == 2:
+				return cli.Usagef("--since compares two moments of one log: name one")
+			case len(args) == 1 && isCatalog(args[0]):
+				return cli.Usagef("name what to compare the catalog with")
+			}
+			return runF(cmd.Context(), opts)
+		},
+	}
+	p := cmd.Flags()
+	p.StringVar(&opts.since, "since", "", "of one log: compare the state at this `PLACE` with the one at --until")
+	p.StringVar(&opts.pchannel, "pchannel", "", "of catalogs: only the keys of this pchannel's WAL")
+	p.BoolVar(&opts.exitCode, "exit-code", false, "exit 3 where there is a difference")
+	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON, cli.NDJSON)
+	opts.replay.add(cmd)
+	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused)
+}
+
+func isCatalog(s string) bool {
+	_, err := catalog.ParseSpec(s)
+	return err == nil
+}
+
+// comparedPrefixes are what is compared of whole catalogs: what recovery and the
+// coordinators keep of WALs.
+var comparedPrefixes = [...]string{"streamingnode-meta/wal/", "streamingcoord-meta/", "datacoord-meta/channel-cp/"}
+
+// side is one of the two things compared.
+type side struct {
+	keys     map[string][]byte
+	pchannel string // "" = of every WAL
+	bad      error  // what of its log could not be read
+}
+
+func runDiff(ctx context.Context, f *cli.Factory, o *diffOptions) error {
+	before, after, err := o.compared(ctx, f)
+	if err != nil {
+		return err
+	}
+	for _, p := range []string{o.pchannel, before.pchannel, after.pchannel} {
+		before.only(p)
+		after.only(p)
+	}
+	d := recovery.Diff(before.keys, after.keys)
+	if err := o.write(f, d); err != nil {
+		return err
+	}
+	var differ error
+	if o.exitCode && len(d) > 0 {
+		differ = cli.Reported(&cli.FindingsError{Count: len(d), Worst: diagnose.SeverityInfo})
+	}
+	return errors.Join(before.bad, after.bad, differ)
+}
+
+// only keeps the keys of one pchannel's WAL.
+func (s *side) only(pchannel string) {
+	if pchannel == "" {
+		return
+	}
+	for k := range s.keys {
+		if !strings.HasPrefix(k, catalog.WALPrefix(pchannel)) {
+			delete(s.keys, k)
+		}
+	}
+}
+
+func (o *diffOptions) compared(ctx context.Context, f *cli.Factory) (before, after side, err error) {
+	if len(o.sides) == 2 {
+		if before, err = o.load(ctx, f, o.sides[0]); err == nil {
+			after, err = o.load(ctx, f, o.sides[1])
+		}
+		return before, after, err
+	}
+	r, err := o.replay.replay(ctx, f, "diff", o.sides[0], recovery.ReplayOptions{})
+	if err != nil {
+		return before, after, err
+	}
+	if after, err = persisted(r); err != nil {
+		return before, after, err
+	}
+	if o.since == "" {
+		before = side{keys: map[string][]byte{}, pchannel: r.wal.PChannel}
+		for k, v := range r.metadata.KV {
+			before.keys[k] = v
+		}
+		return before, after, nil
+	}
+	earlier := o.replay
+	earlier.until = o.since
+	if r, err = earlier.replay(ctx, f, "diff", o.sides[0], recovery.ReplayOptions{}); err != nil {
+		return before, after, err
+	}
+	before, err = persisted(r)
+	return before, after, err
+}
+
+// persisted is what a replay leaves in the catalog.
+func persisted(r *replayed) (side, error) {
+	if !r.Until.Reached {
+		return side{}, fmt.Errorf("the log has no message at that TimeTick: name one of `walctl timetick`, or a time")
+	}
+	keys, err := r.State.Persist()
+	return side{keys: keys, pchannel: r.wal.PChannel, bad: r.readError()}, err
+}
+
+func (o *diffOptions) load(ctx context.Context, f *cli.Factory, spec string) (side, error) {
+	if !isCatalog(spec) {
+		r, err := o.replay.replay(ctx, f, "diff", spec, recovery.ReplayOptions{})
+		if err != nil {
+			return side{}, err
+		}
+		return persisted(r)
+	}
+	cat, err := f.OpenCatalog(ctx, cli.CatalogFlags{Spec: spec}, nil, false)
+	if err != nil {
+		return side{}, err
+	}
+	defer cat.Close()
+	out := side{keys: map[string][]byte{}}
+	for _, prefix := range comparedPrefixes {
+		kvs, _, err := cat.Range(ctx, prefix)
+		if err != nil {
+			return side{}, err
+		}
+		for _, kv := range kvs {
+			out.keys[kv.Key] = kv.Value
+		}
+	}
+	return out, nil
+}
+
+// differenceReport is a key with its values decoded.
+type differenceReport struct {
+	Key    string                     `json:"key"`
+	Change recovery.Change            `json:"change"`
+	Fields []recovery.FieldDifference `json:"fields,omitempty"`
+	Old    json.RawMessage            `json:"old,omitempty"`
+	New    json.RawMessage            `json:"new,omitempty"`
+}
+
+type diffReport struct {
+	render.Header
+	Differences []differenceReport `json:"differences"`
+}
+
+func (o *diffOptions) write(f *cli.Factory, d []recovery.Difference) error {
+	out := make([]differenceReport, len(d))
+	for i, x := range d {
+		out[i] = differenceReport{Key: x.Key, Change: x.Change, Fields: x.Fields}
+		if x.Change != recovery.Added {
+			out[i].Old = recovery.ValueJSON(x.Key, x.Old)
+		}
+		if x.Change != recovery.Removed {
+			out[i].New = recovery.ValueJSON(x.Key, x.New)
+		}
+	}
+	switch o.output {
+	case cli.JSON:
+		return render.JSON(f.Out(), diffReport{render.NewHeader("diff", render.WAL{}, nil), out})
+	case cli.NDJSON:
+		for i := range out {
+			if err := render.NDJSON(f.Out(), out[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return writeDifferences(f, d, o.output == cli.Wide)
+}
+
+// fieldsShown bounds the fields shown of a key that is not wide.
+const fieldsShown = 6
+
+// writeDifferences prints keys as a patch does: + added, − removed, ~ changed.
+func writeDifferences(f *cli.Factory, d []recovery.Difference, wide bool) error {
+	var out []string
+	marks := map[recovery.Change]string{recovery.Added: "+", recovery.Removed: "-", recovery.Changed: "~"}
+	counts := map[recovery.Change]int{}
+	for _, x := range d {
+		counts[x.Change]++
+		out = append(out, marks[x.Change]+" "+render.Clean(x.Key))
+		fields := x.Fields
+		if !wide && len(fields) > fieldsShown {
+			fields = fields[:fieldsShown]
+		}
+		for _, v := range fields {
+			out = append(out, fmt.Sprintf("    %s  %s → %s", v.Path, fieldText(v.Old), fieldText(v.New)))
+		}
+		if n := len(x.Fields) - len(fields); n > 0 {
+			out = append(out, fmt.Sprintf("    … and %d more fields (-o wide)", n))
+		}
+	}
+	sum := "no difference"
+	if len(d) > 0 {
+		sum = fmt.Sprintf("%d keys: %d added, %d removed, %d changed", len(d), counts[recovery.Added], counts[recovery.Removed], counts[recovery.Changed])
+	}
+	for _, l := range slices.Insert(out, 0, sum) {
+		if _, err := fmt.Fprintln(f.Out(), l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func fieldText(s string) string {
+	if s == "" {
+		return "(not set)"
+	}
+	return render.Clean(s)
+}

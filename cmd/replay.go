@@ -1,0 +1,248 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/walctl/walctl/internal/cli"
+	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/diagnose"
+	"github.com/walctl/walctl/pkg/recovery"
+	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+// replayFlags are what every command that replays a log takes.
+type replayFlags struct {
+	source  cli.WALFlags
+	catalog cli.CatalogFlags
+	until   string
+	cluster string
+}
+
+func (r *replayFlags) add(cmd *cobra.Command) {
+	p := cmd.Flags()
+	p.StringVar(&r.until, "until", "", "stop at this `PLACE`: an id, @TIME, or tt:TSO, the message with exactly that TimeTick (default: the last TimeTick)")
+	p.StringVar(&r.cluster, "cluster", recovery.DefaultClusterPrefix, "the own cluster's `NAME` in a replicate configuration")
+	r.catalog.Add(cmd)
+	r.source.Add(cmd)
+}
+
+// replayed is a log replayed over its catalog.
+type replayed struct {
+	wal      render.WAL
+	metadata catalog.Metadata
+	line     recovery.Line // of --milvus-version, 0 = unknown
+	*recovery.Result
+}
+
+// replay opens log and catalog and replays. The caller sets Tail where it shows one.
+func (r *replayFlags) replay(ctx context.Context, f *cli.Factory, command, wal string, o recovery.ReplayOptions) (*replayed, error) {
+	src, err := f.OpenWAL(ctx, wal, r.source)
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	cat, err := f.OpenCatalog(ctx, r.catalog, src, false)
+	if err != nil {
+		return nil, err
+	}
+	defer cat.Close()
+	pchannel, err := pchannelOf(ctx, src, cat)
+	if err != nil {
+		return nil, err
+	}
+	out := &replayed{}
+	if out.metadata, _, err = cat.Load(ctx, pchannel); err != nil {
+		return nil, err
+	}
+	if r.until != "" {
+		if o.Until, err = cli.ParsePlace(ctx, r.until, true, f.EnvWithCatalog(src, r.catalog)); err != nil {
+			return nil, err
+		}
+	}
+	settings, err := f.Config()
+	if err != nil {
+		return nil, err
+	}
+	if out.line = recovery.LineOf(settings.MilvusVersion); out.line == 0 && settings.MilvusVersion != "" {
+		return nil, cli.Usagef("--milvus-version %s: the rules of 2.6 and 3.0 are known", settings.MilvusVersion)
+	}
+	show, done := f.Progress(command)
+	defer done()
+	o.Progress, o.State.ClusterPrefix = show, r.cluster
+	out.Result, err = recovery.Replay(ctx, src, out.metadata, o)
+	out.wal = cli.DescribeWAL(src)
+	out.wal.PChannel = pchannel
+	return out, err
+}
+
+// pchannelOf asks the log for its name; where the log cannot tell, a catalog of a
+// single WAL does.
+func pchannelOf(ctx context.Context, src source.Source, cat catalog.Catalog) (string, error) {
+	name, err := cli.PChannelOf(ctx, src)
+	if err == nil {
+		return name, nil
+	}
+	kvs, _, rerr := cat.Range(ctx, strings.TrimSuffix(catalog.WALPrefix(""), "/"))
+	if rerr != nil {
+		return "", errors.Join(err, rerr)
+	}
+	only := ""
+	for _, kv := range kvs {
+		p := catalog.ParseKey(kv.Key).PChannel
+		if only != "" && p != only {
+			return "", err
+		}
+		only = p
+	}
+	if only == "" {
+		return "", err
+	}
+	return only, nil
+}
+
+// stops reports whether an issue stops a node of the version asked about; where
+// none was named, of every line.
+func (r *replayed) stops(i *recovery.Issue) bool {
+	if r.line == 0 {
+		return i.Stops == recovery.AllLines
+	}
+	return i.Stops&r.line != 0
+}
+
+// obstacle is what stops a node first, nil where nothing does.
+func (r *replayed) obstacle() *recovery.Issue {
+	list := r.State.Issues().List()
+	for i := range list {
+		if r.stops(&list[i]) {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+// findings tells what the replay met, one finding for each code.
+func (r *replayed) findings() []diagnose.Finding {
+	var out []diagnose.Finding
+	at := map[string]int{}
+	list := append(r.State.Issues().List(), r.State.Orphans()...)
+	for i := range list {
+		issue := &list[i]
+		code := string(issue.Code)
+		k, seen := at[code]
+		if !seen {
+			k = len(out)
+			at[code] = k
+			out = append(out, r.finding(issue))
+		}
+		out[k].Count++
+		out[k].Severity = max(out[k].Severity, r.severity(issue))
+	}
+	for _, c := range r.State.Issues().Counts() {
+		k, seen := at[string(c.Code)]
+		if !seen {
+			continue
+		}
+		out[k].Count = max(out[k].Count, c.Messages)
+		if c.Rows > 0 {
+			out[k].Evidence = append(out[k].Evidence, diagnose.Evidence{Name: "rows", Value: strconv.FormatUint(c.Rows, 10)})
+		}
+	}
+	return out
+}
+
+func (r *replayed) finding(i *recovery.Issue) diagnose.Finding {
+	f := diagnose.Finding{Code: string(i.Code), Meaning: i.Consequence(),
+		Where: diagnose.Where{PChannel: r.wal.PChannel, VChannel: i.VChannel, ID: i.ID, TimeTick: i.TimeTick, Key: i.Key}}
+	if i.VChannel != "" || i.Key != "" {
+		f.Where.PChannel = "" // its name says it
+	}
+	if i.Detail != "" {
+		f.Evidence = append(f.Evidence, diagnose.Evidence{Name: "seen", Value: i.Detail})
+	}
+	return f
+}
+
+// severity follows what an issue does: stopping a node is critical, losing what
+// the log held an error, what a healthy writer leaves behind is information.
+func (r *replayed) severity(i *recovery.Issue) diagnose.Severity {
+	switch i.Code {
+	case recovery.CodeOpeningUnreadable:
+		return diagnose.SeverityError // of this question, not of the WAL
+	case recovery.CodeInsertFlushed, recovery.CodeTxnExpired, recovery.CodeTxnDiscarded, recovery.CodeTxnBroken, recovery.CodeNewerType:
+		if !r.stops(i) {
+			return diagnose.SeverityInfo
+		}
+	case recovery.CodeCheckpointGone, recovery.CodeCheckpointAhead, recovery.CodeNoCheckpoint, recovery.CodeGap, recovery.CodeStale,
+		recovery.CodeVChannelUnknown, recovery.CodeInsertNoVChannel:
+		return diagnose.SeverityError
+	}
+	if r.stops(i) {
+		return diagnose.SeverityCritical
+	}
+	return diagnose.SeverityWarning
+}
+
+// readError is the exit code's share of what could not be read.
+func (r *replayed) readError() error {
+	for _, g := range r.Coverage.Gaps {
+		var corrupt *source.CorruptError
+		if errors.As(g.Cause, &corrupt) {
+			return fmt.Errorf("the log is not whole, first at %s: %w", g, corrupt)
+		}
+	}
+	return nil
+}
+
+// stopReport says where a replay ended and what it read.
+type stopReport struct {
+	ID       string `json:"id,omitempty"`
+	TimeTick uint64 `json:"time_tick,string"`
+	Time     string `json:"time,omitempty"`
+	Reached  bool   `json:"reached"`
+}
+
+type coverageReport struct {
+	From       string   `json:"from,omitempty"`
+	First      string   `json:"first,omitempty"`
+	Last       string   `json:"last,omitempty"`
+	Records    int64    `json:"records"`
+	Contiguous bool     `json:"contiguous"`
+	Gaps       []string `json:"gaps,omitempty"`
+	TornTail   bool     `json:"torn_tail,omitempty"`
+}
+
+func (r *replayed) stopReport() stopReport {
+	u := r.Until
+	out := stopReport{TimeTick: r.State.TimeTick(), Reached: u.Reached}
+	if !u.ID.IsZero() {
+		out.ID = u.ID.String()
+	}
+	if out.TimeTick > 0 {
+		out.Time = message.FormatTSO(out.TimeTick)
+	}
+	return out
+}
+
+func (r *replayed) coverageReport() coverageReport {
+	c := r.Coverage
+	out := coverageReport{From: idText(c.From), First: idText(c.First), Last: idText(c.Last), Records: c.Records, Contiguous: c.Contiguous(), TornTail: c.TornTail}
+	for _, g := range c.Gaps {
+		out.Gaps = append(out.Gaps, g.String())
+	}
+	return out
+}
+
+func idText(id message.ID) string {
+	if id.IsZero() {
+		return ""
+	}
+	return id.String()
+}

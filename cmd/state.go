@@ -1,0 +1,161 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
+	"github.com/spf13/cobra"
+
+	"github.com/walctl/walctl/internal/cli"
+	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/diagnose"
+	"github.com/walctl/walctl/pkg/recovery"
+)
+
+type stateOptions struct {
+	wal    string
+	replay replayFlags
+	output cli.Output
+	view   string
+	failOn cli.FailOn
+	exists func(string) bool
+}
+
+func newStateCmd(f *cli.Factory, runF func(context.Context, *stateOptions) error) *cobra.Command {
+	opts := &stateOptions{}
+	if runF == nil {
+		runF = func(ctx context.Context, o *stateOptions) error { return runState(ctx, f, o) }
+	}
+	cmd := &cobra.Command{
+		Use:   "state WAL",
+		Short: "Show the state Milvus recovers from a log and its catalog",
+		Long: `Show the state Milvus recovers from a log and its catalog: vchannels, growing
+segments, the checkpoint, open transactions. The log is replayed from the catalog's
+checkpoint to the last TimeTick, or to --until. Nothing is written anywhere.
+
+--view snapshot is what Milvus hands to its managers; --view all adds dropped
+vchannels, flushed segments and segments it hides.`,
+		Example: `walctl state dml_3
+walctl state ./evidence --until @2026-11-21T03:00:00Z
+walctl state wal.jsonl --catalog kvjson:before.json --view all -o json --until tt:470603131202830336`,
+		Args: cli.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.wal = args[0]
+			opts.exists = exists(cmd.Root())
+			if opts.view != "snapshot" && opts.view != "all" {
+				return cli.Usagef("--view %s: show snapshot or all", opts.view)
+			}
+			return runF(cmd.Context(), opts)
+		},
+	}
+	cmd.Flags().StringVar(&opts.view, "view", "snapshot", "`snapshot|all`")
+	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON, cli.CSV)
+	opts.failOn.Add(cmd)
+	opts.replay.add(cmd)
+	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused)
+}
+
+type stateReport struct {
+	render.Header
+	Until       stopReport         `json:"until"`
+	Coverage    coverageReport     `json:"coverage"`
+	Snapshot    *recovery.View     `json:"snapshot,omitempty"`
+	All         *recovery.View     `json:"all,omitempty"`
+	Uncommitted []recovery.TxnJSON `json:"uncommitted_txns"`
+	AlterWAL    bool               `json:"alter_wal"`
+}
+
+func runState(ctx context.Context, f *cli.Factory, o *stateOptions) error {
+	r, err := o.replay.replay(ctx, f, "state", o.wal, recovery.ReplayOptions{})
+	if err != nil {
+		return err
+	}
+	findings := r.findings()
+	report := stateReport{
+		Header: render.NewHeader("state", r.wal, findings), Until: r.stopReport(), Coverage: r.coverageReport(),
+		Uncommitted: recovery.TxnsJSON(r.Uncommitted), AlterWAL: r.State.AlterWAL(),
+	}
+	view := r.State.Snapshot()
+	report.Snapshot = &view
+	if o.view == "all" {
+		view = r.State.All()
+		report.Snapshot, report.All = nil, &view
+	}
+	if err := o.write(f, &report, view, findings); err != nil {
+		return err
+	}
+	return errors.Join(r.readError(), o.failOn.Check(findings))
+}
+
+func (o *stateOptions) write(f *cli.Factory, r *stateReport, view recovery.View, findings []diagnose.Finding) error {
+	switch o.output {
+	case cli.JSON:
+		return render.JSON(f.Out(), r)
+	case cli.CSV:
+		return stateTable(view).CSV(f.Out())
+	}
+	growing, rows := 0, uint64(0)
+	for _, s := range view.Segments {
+		if s.State == streamingpb.SegmentAssignmentState_SEGMENT_ASSIGNMENT_STATE_GROWING {
+			growing++
+			rows += s.GetStat().GetModifiedRows()
+		}
+	}
+	lines := []string{
+		fmt.Sprintf("%s · at %s · %s", render.Clean(r.WAL.PChannel), render.HumanTime(render.TickTime(r.Until.TimeTick)), r.Until.ID),
+		fmt.Sprintf("%s records read from %s · %d vchannels · %d growing segments, %s rows · %d open transactions",
+			render.Thousands(r.Coverage.Records), r.Coverage.First, len(view.VChannels), growing, render.Thousands(int64(rows)), len(r.Uncommitted)),
+	}
+	if r.AlterWAL {
+		lines = append(lines, "the log ends with a switch to another WAL")
+	}
+	for _, l := range lines {
+		if _, err := fmt.Fprintln(f.Out(), l); err != nil {
+			return err
+		}
+	}
+	shown := slices.DeleteFunc(slices.Clone(findings), func(x diagnose.Finding) bool {
+		return x.Severity == diagnose.SeverityInfo && o.output != cli.Wide
+	})
+	if err := render.Findings(f.Out(), f.Style(o.output), shown); err != nil {
+		return err
+	}
+	return stateTable(view).Write(f.Out(), f.Style(o.output))
+}
+
+// stateTable has one row for each vchannel.
+func stateTable(v recovery.View) *render.Table {
+	t := &render.Table{Columns: []render.Column{{Name: "vchannel"}, {Name: "state"}, {Name: "collection", Right: true, Wide: true},
+		{Name: "partitions", Right: true}, {Name: "schemas", Right: true}, {Name: "growing", Right: true}, {Name: "sealed", Right: true, Wide: true},
+		{Name: "rows", Right: true}, {Name: "last change"}, {Name: "last change tt", Right: true, Wide: true}}}
+	type sums struct {
+		growing, sealed int64
+		rows            uint64
+	}
+	by := map[string]sums{}
+	for _, s := range v.Segments {
+		x := by[s.Vchannel]
+		if s.State == streamingpb.SegmentAssignmentState_SEGMENT_ASSIGNMENT_STATE_GROWING {
+			x.growing++
+			x.rows += s.GetStat().GetModifiedRows()
+		} else {
+			x.sealed++
+		}
+		by[s.Vchannel] = x
+	}
+	for _, name := range slices.Sorted(maps.Keys(v.VChannels)) {
+		m, x := v.VChannels[name], by[name]
+		state := "normal"
+		if m.State == streamingpb.VChannelState_VCHANNEL_STATE_DROPPED {
+			state = "dropped"
+		}
+		t.Add(render.Text(name), render.Text(state), render.Number(m.CollectionInfo.GetCollectionId()),
+			render.Count(int64(len(m.CollectionInfo.GetPartitions()))), render.Count(int64(len(m.CollectionInfo.GetSchemas()))),
+			render.Count(x.growing), render.Count(x.sealed), render.Count(int64(x.rows)), render.Tick(m.CheckpointTimeTick), render.Number(m.CheckpointTimeTick))
+	}
+	return t
+}
