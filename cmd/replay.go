@@ -50,6 +50,9 @@ func (r *replayFlags) replay(ctx context.Context, f *cli.Factory, command, wal s
 	}
 	defer src.Close()
 	cat, err := f.OpenCatalog(ctx, r.catalog, src, false)
+	if errors.Is(err, cli.ErrNoCatalog) {
+		return nil, cli.Usagef("a replay starts from metadata: %w", err)
+	}
 	if err != nil {
 		return nil, err
 	}

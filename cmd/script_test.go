@@ -52,6 +52,8 @@ func TestScript(t *testing.T) {
 			"flip":  flip,
 			"cut":   cut,
 			"unzst": unzst,
+
+			"goldenkv": goldenkv,
 		},
 	})
 }
