@@ -22,6 +22,7 @@ func commands(f *cli.Factory) []*cobra.Command {
 		newInspectCmd(f, nil),
 		newStateCmd(f, nil),
 		newDiffCmd(f, nil),
+		newDemoCmd(f, nil),
 		newVerifyCmd(f, nil),
 		newExplainCmd(f, nil),
 		newContextCmd(f),

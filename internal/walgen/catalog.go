@@ -16,11 +16,7 @@ func (g *Generator) CatalogBefore() map[string][]byte {
 		"streamingnode-meta/wal/" + p + "/consume-checkpoint": marshal(&streamingpb.WALCheckpoint{
 			MessageId: &commonpb.MessageID{Id: g.first.raw, WALName: g.walName()}, TimeTick: g.first.tt, RecoveryMagic: 1,
 		}),
-		"streamingcoord-meta/pchannel/" + p: marshal(&streamingpb.PChannelMeta{
-			Channel: &streamingpb.PChannelInfo{Name: p, Term: g.term},
-			Node:    &streamingpb.StreamingNodeInfo{ServerId: g.cfg.NodeID, Address: "streamingnode-1:22222"},
-			State:   streamingpb.PChannelMetaState_PCHANNEL_META_STATE_ASSIGNED,
-		}),
+		"streamingcoord-meta/pchannel/" + p: g.assignment(),
 	}
 }
 

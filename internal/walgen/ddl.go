@@ -137,8 +137,11 @@ func (g *Generator) newCollection() *collection {
 	g.nextID++
 	c := &collection{id: id, name: "c_" + strconv.FormatInt(id, 10)}
 	c.kind = g.cfg.Schemas[len(g.colls)%len(g.cfg.Schemas)]
-	if c.kind == SchemaShop {
+	if n := id - g.cfg.Collection0 - 1; c.kind == SchemaShop {
 		c.name = [...]string{"orders", "products", "reviews"}[len(g.colls)%3]
+		if n >= int64(3*(1+g.cfg.Partitions)) { // not one of the first three
+			c.name += "_" + strconv.FormatInt(n, 10)
+		}
 	}
 	c.schema, c.fields = newSchema(c.name, c.kind, g.cfg.VectorDim, g.cfg.Version)
 	for i, p := range g.pchannels {

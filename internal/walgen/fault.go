@@ -34,6 +34,7 @@ const (
 	InsertAfterFlush   Fault = "insert-after-flush"
 	InsertAfterSeal    Fault = "insert-after-seal"
 	InsertAfterDrop    Fault = "insert-after-drop"
+	DroppedPartition   Fault = "insert-into-dropped-partition"
 	BarrierAhead       Fault = "barrier-ahead"
 	ForeignBroadcast   Fault = "foreign-broadcast"
 	TermBack           Fault = "term-back"
@@ -45,7 +46,7 @@ func Faults() []Fault {
 	return []Fault{StaleWriter, RetryDuplicate, MissingTimeTick, EarlyTimeTick, TimeTickRegression,
 		LostBegin, LostBody, LostCommit, ExpiredTxn, DroppedEntry, LostMessage, LostSegment, EqualTimeTick,
 		LastConfirmedBack, LastConfirmedAhead, UnknownType, BadHeader, NoTimeTick, NotPersisted,
-		InsertAfterFlush, InsertAfterSeal, InsertAfterDrop, BarrierAhead, ForeignBroadcast, TermBack, PayloadFlipped}
+		InsertAfterFlush, InsertAfterSeal, InsertAfterDrop, DroppedPartition, BarrierAhead, ForeignBroadcast, TermBack, PayloadFlipped}
 }
 
 // Traceless reports whether no rule over the log alone can see the fault.
@@ -118,7 +119,7 @@ func (e *edit) faults() map[Fault]func() bool {
 		InsertAfterSeal: func() bool {
 			return e.insertSealed(func(m *message.Message) bool { return m.Type == message.TypeManualFlush })
 		},
-		InsertAfterDrop: e.insertAfterDrop, BarrierAhead: e.barrierAhead, ForeignBroadcast: e.foreignBroadcast,
+		InsertAfterDrop: e.insertAfterDrop, DroppedPartition: e.droppedPartition, BarrierAhead: e.barrierAhead, ForeignBroadcast: e.foreignBroadcast,
 		TermBack: e.termBack, PayloadFlipped: e.payloadFlipped,
 	}
 }

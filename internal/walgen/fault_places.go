@@ -341,7 +341,7 @@ func (e *edit) insertSealed(seals func(*message.Message) bool) bool {
 	if at < 0 {
 		return false
 	}
-	return e.reassign(at, to[e.ms[at]])
+	return e.reassign(at, e.ms[at].Partition, to[e.ms[at]])
 }
 
 func manualFlushed(m *message.Message) []int64 {
@@ -355,16 +355,37 @@ func decodeProp(m *message.Message, key string, into proto.Message) bool {
 	return proto.Unmarshal(unb64(v), into) == nil
 }
 
-func (e *edit) reassign(at int, segment int64) bool {
+func (e *edit) reassign(at int, partition, segment int64) bool {
 	h := &messagespb.InsertMessageHeader{}
 	if !decodeProp(e.ms[at], message.KeyHeader, h) {
 		return false
 	}
-	h.Partitions[0].SegmentAssignment.SegmentId = segment
+	h.Partitions[0].PartitionId, h.Partitions[0].SegmentAssignment.SegmentId = partition, segment
 	raw := b64(marshal(h))
 	e.truth.Rows = e.ms[at].Rows
 	e.replace(at, map[string]*string{message.KeyHeader: &raw})
 	return true
+}
+
+// droppedPartition points an insert at a partition of its collection that was
+// dropped before, and at that partition's last segment.
+func (e *edit) droppedPartition() bool {
+	last := map[int64]int64{}  // partition → its last segment
+	gone := map[string]int64{} // vchannel → a dropped partition
+	to := map[*message.Message]int64{}
+	for _, m := range e.ms {
+		switch {
+		case m.Type == message.TypeDropPartition && last[m.Partition] != 0:
+			gone[m.VChannel] = m.Partition
+		case m.Type == message.TypeInsert:
+			if isPlainData(m) && gone[m.VChannel] != 0 {
+				to[m] = gone[m.VChannel]
+			}
+			last[m.Partition] = m.Segment
+		}
+	}
+	at := e.pick(func(_ int, m *message.Message) bool { return to[m] != 0 })
+	return at >= 0 && e.reassign(at, to[e.ms[at]], last[to[e.ms[at]]])
 }
 
 // insertAfterDrop puts an insert of a dropped collection in the place of a later one.

@@ -1,0 +1,163 @@
+// Package demo builds logs with a catalog and evidence on disk, each telling one
+// story an operator may meet, for people who try walctl without a cluster.
+//
+//	<dir>/            an archive: every command reads it
+//	  catalog.db      the same catalog as a file, to be repaired: --catalog file:
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/walctl/walctl/internal/walgen"
+	"github.com/walctl/walctl/pkg/recovery"
+	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader/archive"
+	"github.com/walctl/walctl/pkg/walreader/message"
+)
+
+// Sentinels for the caller to test.
+var (
+	ErrUnknown  = errors.New("no such demo")
+	ErrOccupied = errors.New("the directory is not empty")
+)
+
+// Demo is one story.
+type Demo struct {
+	Name  string
+	Title string // one line
+	Next  []string
+	build func(*story) error
+}
+
+// Result says what was built.
+type Result struct {
+	Name     string   `json:"name"`
+	Dir      string   `json:"dir"`
+	PChannel string   `json:"pchannel"`
+	Records  int64    `json:"records"`
+	Terms    int      `json:"terms"`
+	Keys     int      `json:"catalog_keys"`
+	Catalog  string   `json:"catalog"` // as --catalog takes it
+	Told     []string `json:"what_happened"`
+	Next     []string `json:"next"`
+}
+
+// List returns every demo.
+func List() []Demo { return slices.Clone(demos[:]) }
+
+// story is a demo being built.
+type story struct {
+	gen  *walgen.Generator
+	ms   []*message.Message
+	kv   map[string][]byte // the whole catalog
+	told []string
+}
+
+func (s *story) tell(format string, a ...any) { s.told = append(s.told, fmt.Sprintf(format, a...)) }
+
+// write lets the generator write its log and brings the catalog to where a node
+// that stopped cleanly leaves it.
+func (s *story) write(cfg walgen.Config) error {
+	s.gen = walgen.New(cfg)
+	before := s.gen.CatalogBefore()
+	s.ms = s.gen.Messages()
+	return s.persist(before)
+}
+
+// persist replays the log on the keys given and keeps what a graceful stop leaves.
+func (s *story) persist(before map[string][]byte) error {
+	p := s.gen.PChannel()
+	md, _ := catalog.Decode(p, before)
+	res, err := recovery.Replay(context.Background(), walgen.SliceSource(p, s.ms), md, recovery.ReplayOptions{})
+	if err != nil {
+		return err
+	}
+	kv, err := res.State.Persist()
+	if err != nil {
+		return err
+	}
+	s.kv = s.gen.ClusterKeys()
+	maps.Copy(s.kv, kv)
+	return nil
+}
+
+func (s *story) inject(f walgen.Fault, seed uint64) (walgen.Injected, error) {
+	ms, truth, err := walgen.Inject(s.ms, f, seed)
+	if err == nil {
+		s.ms = ms
+	}
+	return truth, err
+}
+
+// Build writes a demo's archive and catalog into dir, which must be empty or missing.
+func Build(ctx context.Context, name, dir string) (Result, error) {
+	i := slices.IndexFunc(demos[:], func(d Demo) bool { return d.Name == name })
+	if i < 0 {
+		return Result{}, fmt.Errorf("%w: %s", ErrUnknown, name)
+	}
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+		return Result{}, fmt.Errorf("build the demo in %s: %w", dir, ErrOccupied)
+	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return Result{}, fmt.Errorf("build the demo in %s: %w", dir, err)
+	}
+	s := &story{}
+	if err := demos[i].build(s); err != nil {
+		return Result{}, fmt.Errorf("build the demo %s: %w", name, err)
+	}
+	r := Result{Name: name, Dir: dir, PChannel: s.gen.PChannel(), Records: int64(len(s.ms)), Keys: len(s.kv), Told: s.told}
+	for _, m := range s.ms {
+		if m.OpensTerm() {
+			r.Terms++
+		}
+	}
+	if err := s.archive(ctx, dir); err != nil {
+		return Result{}, fmt.Errorf("build the demo in %s: %w", dir, err)
+	}
+	r.Catalog = "file:" + filepath.Join(dir, "catalog.db")
+	if err := catalog.Create(ctx, r.Catalog, s.kv, catalog.Options{}); err != nil {
+		return Result{}, fmt.Errorf("build the demo in %s: %w", dir, err)
+	}
+	for _, n := range demos[i].Next {
+		r.Next = append(r.Next, os.Expand(n, func(k string) string {
+			return map[string]string{"DIR": dir, "CATALOG": r.Catalog}[k]
+		}))
+	}
+	return r, nil
+}
+
+func (s *story) archive(ctx context.Context, dir string) (err error) {
+	d := walgen.SliceSource(s.gen.PChannel(), s.ms).Describe()
+	w, err := archive.NewWriter(dir, archive.WriterOptions{PChannel: d.PChannel, Backend: d.Backend, Source: "walctl demo", SegmentRows: int64(len(s.ms)+2) / 3})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.Abandon())
+		} else {
+			err = w.Close()
+		}
+	}()
+	for i, m := range s.ms {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := w.Add(m, int64(i)); err != nil {
+			return err
+		}
+	}
+	b, err := json.Marshal(s.kv)
+	if err != nil {
+		return err
+	}
+	at := time.UnixMilli(s.ms[len(s.ms)-1].PublishTime).UTC()
+	return w.AddEvidence(archive.Evidence{Name: archive.CatalogName, CapturedAt: at, Provenance: map[string]string{"from": "walctl demo"}}, b)
+}

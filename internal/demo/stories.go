@@ -1,0 +1,175 @@
+package demo
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/walctl/walctl/internal/walgen"
+	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader/message"
+)
+
+// demos is read only.
+var demos = [...]Demo{
+	{Name: "healthy", Title: "a shop's log, three terms and a quiet night; nothing is wrong", build: healthy,
+		Next: []string{"walctl inspect $DIR", "walctl verify $DIR", "walctl timetick $DIR", "walctl recover $DIR"}},
+	{Name: "stale-writer", Title: "an old node writes on after a new one took over: rows no reader sees", build: staleWriter,
+		Next: []string{"walctl verify $DIR", "walctl explain stale-writer", "walctl salvage $DIR --lost-only --dir ./rows"}},
+	{Name: "idle", Title: "a collection nobody writes to: TimeTicks stop, and that is healthy", build: idle,
+		Next: []string{"walctl timetick $DIR", "walctl scanners $DIR --simulate"}},
+	{Name: "partition-ddl", Title: "partitions created and dropped at once: inserts into a dropped one, a vchannel without its schema", build: partitionDDL,
+		Next: []string{"walctl verify $DIR", "walctl recover $DIR --catalog $CATALOG --out p.json", "walctl apply p.json"}},
+	{Name: "reduplicate", Title: "vchannels registered twice, not at all, and though they were dropped", build: reduplicate,
+		Next: []string{"walctl channels $DIR", "walctl channels repair $DIR --catalog $CATALOG --out p.json", "walctl apply p.json"}},
+	{Name: "trimmed", Title: "retention took the beginning: the checkpoint points nowhere, a schema is gone from log and catalog", build: trimmed,
+		Next: []string{"walctl positions $DIR", "walctl recover $DIR --catalog $CATALOG --out p.json", "walctl apply p.json"}},
+}
+
+func shop(seed uint64) walgen.Config {
+	return walgen.Config{
+		Seed: seed, Messages: 20_000, Terms: 3, Rate: 60, Collections: 3, Schemas: []walgen.SchemaKind{walgen.SchemaShop},
+		VectorDim: 8, RowsPerInsert: 12, SegmentBytes: 256 << 10, DDLRatio: 0.002, IdleStretches: 1, Idle: 3 * time.Hour,
+		Start: time.Date(2026, 1, 5, 20, 0, 0, 0, time.UTC),
+	}
+}
+
+func healthy(s *story) error {
+	if err := s.write(shop(1)); err != nil {
+		return err
+	}
+	s.tell("Three streaming nodes wrote this log one after the other; nobody wrote for three hours in between.")
+	s.tell("The catalog is what the last of them left when it stopped.")
+	return nil
+}
+
+func staleWriter(s *story) error {
+	if err := s.write(shop(2)); err != nil {
+		return err
+	}
+	truth, err := s.inject(walgen.StaleWriter, 2)
+	if err != nil {
+		return err
+	}
+	if err := s.persist(s.gen.CatalogBefore()); err != nil {
+		return err
+	}
+	s.tell("A node lost its pchannel and did not notice: %d of its messages (%s … %s), %d rows, lie behind the next node's first TimeTick.",
+		len(truth.IDs), truth.IDs[0], truth.IDs[len(truth.IDs)-1], truth.Rows)
+	s.tell("Its clients were told these writes are safe. No reader will ever deliver them.")
+	return nil
+}
+
+func idle(s *story) error {
+	cfg := shop(3)
+	cfg.Messages, cfg.IdleStretches, cfg.Idle, cfg.Terms = 6000, 3, 5*time.Hour, 2
+	if err := s.write(cfg); err != nil {
+		return err
+	}
+	last := s.ms[len(s.ms)-1]
+	s.tell("Three times nobody wrote for five hours: no TimeTick stands in the log for as long, and nothing was lost.")
+	s.tell("A reader that starts now waits at %s, the last TimeTick, until something is written.", last.ID)
+	return nil
+}
+
+func partitionDDL(s *story) error {
+	cfg := shop(4)
+	cfg.Messages, cfg.DDLRatio, cfg.Partitions = 8000, 0.02, 6
+	if err := s.write(cfg); err != nil {
+		return err
+	}
+	truth, err := s.inject(walgen.DroppedPartition, 4)
+	if err != nil {
+		return err
+	}
+	if err := s.persist(s.gen.CatalogBefore()); err != nil {
+		return err
+	}
+	s.tell("An insert (%s, %d rows) names a partition that had been dropped.", truth.IDs[0], truth.Rows)
+	if v := s.dropSchema(); v != "" {
+		s.tell("The catalog lists %s without a schema: a node would panic when it loads it.", v)
+	}
+	return nil
+}
+
+// walKeys returns the sorted keys of one kind of the log's own metadata.
+func (s *story) walKeys(kind catalog.KeyKind) (keys []string) {
+	for _, k := range catalog.Keys(s.kv) {
+		if catalog.ParseKey(k).Kind == kind {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// dropSchema takes every schema of the first vchannel out of the catalog.
+func (s *story) dropSchema() string {
+	keys := s.walKeys(catalog.KeyVChannel)
+	if len(keys) == 0 {
+		return ""
+	}
+	for k := range s.kv {
+		if strings.HasPrefix(k, keys[0]+"/schema/") {
+			delete(s.kv, k)
+		}
+	}
+	return keys[0][strings.LastIndexByte(keys[0], '/')+1:]
+}
+
+func reduplicate(s *story) error {
+	cfg := shop(5)
+	cfg.Messages, cfg.Collections = 6000, 5
+	if err := s.write(cfg); err != nil {
+		return err
+	}
+	keys := s.walKeys(catalog.KeyVChannel)
+	if len(keys) < 3 {
+		return fmt.Errorf("%d vchannels are too few", len(keys))
+	}
+	name := func(i int) string { return keys[i][strings.LastIndexByte(keys[i], '/')+1:] }
+	p := s.gen.PChannel()
+	twin := strings.TrimRight(p, "0123456789") + "9"
+	for k, v := range s.kv {
+		if k == keys[0] || strings.HasPrefix(k, keys[0]+"/") {
+			s.kv[strings.Replace(k, "/wal/"+p+"/", "/wal/"+twin+"/", 1)] = v
+		}
+	}
+	s.tell("%s is registered under %s as well.", name(0), twin)
+	for _, k := range catalog.Keys(s.kv) {
+		if k == keys[1] || strings.HasPrefix(k, keys[1]+"/") {
+			delete(s.kv, k)
+		}
+	}
+	s.tell("%s is in the log, but not registered.", name(1))
+	for _, k := range catalog.Keys(s.kv) {
+		if c := "root-coord/database/collection-info/1/"; strings.HasPrefix(k, c) && strings.Contains(name(2), "_"+k[len(c):]+"v") {
+			delete(s.kv, k)
+		}
+	}
+	s.tell("%s is registered, but its collection is gone from RootCoord.", name(2))
+	return nil
+}
+
+func trimmed(s *story) error {
+	cfg := shop(6)
+	cfg.Messages, cfg.LedgerEntries = 9000, 1500
+	if err := s.write(cfg); err != nil {
+		return err
+	}
+	from := slices.IndexFunc(s.ms, func(m *message.Message) bool { return m.ID.A > s.ms[len(s.ms)/3].ID.A })
+	if from < 0 {
+		return fmt.Errorf("no ledger ends in the log")
+	}
+	old := s.gen.CatalogBefore()
+	k := catalog.CheckpointKey(s.gen.PChannel())
+	s.kv[k] = old[k]
+	first, gone := s.ms[from], s.ms[0]
+	s.ms = s.ms[from:]
+	s.tell("Retention removed %d messages, %s … before %s.", from, gone.ID, first.ID)
+	s.tell("The consume checkpoint still names %s.", gone.ID)
+	if v := s.dropSchema(); v != "" {
+		s.tell("The schema of %s is neither in the log nor beside it; RootCoord still has it.", v)
+	}
+	return nil
+}
