@@ -120,7 +120,8 @@ NDJSON on stdin, or archive:PATH, jsonl:PATH.`,
 	f.Bind(root)
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(commands(f)...)
-	root.SetUsageTemplate(usageTemplate)
+	root.AddCommand(newConnectionTopic())
+	root.SetUsageFunc(printUsage)
 	return root
 }
 

@@ -37,10 +37,13 @@ func TestInterruptEndsAWaitingCommand(t *testing.T) {
 		cmd := walctl(t, "inspect", "-", "--records")
 		in, err := cmd.StdinPipe()
 		require.NoError(t, err)
-		require.NoError(t, cmd.Start())
-		_, err = io.WriteString(in, oneRecord)
+		out, err := cmd.StdoutPipe()
 		require.NoError(t, err)
-		time.Sleep(200 * time.Millisecond) // let it install its handler; no result depends on it
+		require.NoError(t, cmd.Start())
+		go func() { _, _ = io.WriteString(in, strings.Repeat(oneRecord, 20000)) }()
+		_, err = out.Read(make([]byte, 1)) // it works: its handler is in place
+		require.NoError(t, err)
+		go func() { _, _ = io.Copy(io.Discard, out) }()
 		require.NoError(t, cmd.Process.Signal(sig))
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()

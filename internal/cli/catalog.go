@@ -23,7 +23,7 @@ type CatalogFlags struct {
 
 // Add adds --catalog.
 func (c *CatalogFlags) Add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&c.Spec, "catalog", "", "metadata: etcd://HOST:2379/ROOT, file:PATH, kvjson:PATH, snapshot:PATH (default: the archive's own, or the context's)")
+	cmd.Flags().StringVar(&c.Spec, "catalog", "", "metadata, a `CATALOG`: etcd://HOST:2379/ROOT, file:PATH, kvjson:PATH, snapshot:PATH (default: the archive's own, or the context's)")
 }
 
 // ErrNoCatalog says that no catalog was named and none is configured.

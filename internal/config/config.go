@@ -119,7 +119,11 @@ func AddFlags(p *pflag.FlagSet) {
 	p.String("context", "", "context to use instead of the current one")
 	p.String("config", "", "context `FILE` (default: walctl/config.yaml in the user's config directory)")
 	for _, f := range fields {
-		p.String(f.name, "", f.usage)
+		usage := f.usage
+		if f.fallback != "" {
+			usage += " (default: " + f.fallback + ")"
+		}
+		p.String(f.name, "", usage)
 	}
 }
 
