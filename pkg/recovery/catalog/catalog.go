@@ -18,10 +18,17 @@ type Revision int64
 // differs after every change of the value.
 type KV struct {
 	Key            string // relative to the root
-	Value          []byte
+	Value          []byte // never nil, so that nil can mean "no such key"
 	CreateRevision int64
 	ModRevision    int64
 	Lease          int64 // etcd lease the key dies with; 0 = none
+}
+
+func notNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
 }
 
 // Identity says which catalog it is, apart from the address it is reached by.

@@ -125,7 +125,7 @@ func (c *etcdCatalog) rangeOnce(ctx context.Context, prefix string) ([]KV, Revis
 		}
 		for _, kv := range resp.Kvs {
 			kvs = append(kvs, KV{
-				Key: strings.TrimPrefix(string(kv.Key), c.root), Value: kv.Value,
+				Key: strings.TrimPrefix(string(kv.Key), c.root), Value: notNil(kv.Value),
 				CreateRevision: kv.CreateRevision, ModRevision: kv.ModRevision, Lease: kv.Lease,
 			})
 		}

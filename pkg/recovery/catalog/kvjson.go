@@ -103,7 +103,7 @@ func (c *kvjsonCatalog) Range(ctx context.Context, prefix string) ([]KV, Revisio
 	for k, v := range all {
 		if strings.HasPrefix(k, prefix) {
 			sum := checksum(v)
-			kvs = append(kvs, KV{Key: k, Value: v, CreateRevision: sum, ModRevision: sum})
+			kvs = append(kvs, KV{Key: k, Value: notNil(v), CreateRevision: sum, ModRevision: sum})
 		}
 	}
 	slices.SortFunc(kvs, func(a, b KV) int { return strings.Compare(a.Key, b.Key) })

@@ -23,7 +23,7 @@ func FromMap(kv map[string][]byte) Catalog {
 	kvs := make([]KV, 0, len(kv))
 	for k, v := range kv {
 		sum := checksum(v)
-		kvs = append(kvs, KV{Key: k, Value: v, CreateRevision: sum, ModRevision: sum})
+		kvs = append(kvs, KV{Key: k, Value: notNil(v), CreateRevision: sum, ModRevision: sum})
 	}
 	return memory(kvs)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/commonpb"
+	"github.com/milvus-io/milvus-proto/go-api/v3/msgpb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
 	"google.golang.org/protobuf/proto"
 )
@@ -102,6 +103,47 @@ func decodeValue(key string, value []byte, m proto.Message) *Problem {
 	again, err := marshal(m)
 	if err != nil || !bytes.Equal(again, value) {
 		return &Problem{Key: key, Code: CodeNotRoundTrip, Detail: fmt.Sprintf("%s does not encode to the bytes it was read from; it is never rewritten", m.ProtoReflect().Descriptor().Name())}
+	}
+	return nil
+}
+
+// CheckValue reads a value as its key's kind demands and returns what is wrong
+// with it alone: CodeTooLarge, CodeUndecodable or CodeNotRoundTrip. Keys walctl
+// has no type for have nothing wrong with them.
+func CheckValue(key string, value []byte) *Problem {
+	m := newValue(ParseKey(key).Kind)
+	if m == nil {
+		return nil
+	}
+	return decodeValue(key, value, m)
+}
+
+func newValue(k KeyKind) proto.Message {
+	switch k {
+	case KeyCheckpoint:
+		return &streamingpb.WALCheckpoint{}
+	case KeySalvage:
+		return &commonpb.ReplicateCheckpoint{}
+	case KeyVChannel:
+		return &streamingpb.VChannelMeta{}
+	case KeySchema:
+		return &streamingpb.CollectionSchemaOfVChannel{}
+	case KeySegment:
+		return &streamingpb.SegmentAssignmentMeta{}
+	case KeyPChannel:
+		return &streamingpb.PChannelMeta{}
+	case KeyControlChannel:
+		return &streamingpb.CChannelMeta{}
+	case KeyStreamingVersion:
+		return &streamingpb.StreamingVersion{}
+	case KeyBroadcast:
+		return &streamingpb.BroadcastTask{}
+	case KeyReplicateConfiguration:
+		return &streamingpb.ReplicateConfigurationMeta{}
+	case KeyReplicatingPChannel:
+		return &streamingpb.ReplicatePChannelMeta{}
+	case KeyChannelCheckpoint:
+		return &msgpb.MsgPosition{}
 	}
 	return nil
 }

@@ -199,7 +199,7 @@ func (c *snapshotCatalog) Range(ctx context.Context, prefix string) ([]KV, Revis
 				return fmt.Errorf("key %q: %w: %w", c.keys[i], ErrCorrupt, err)
 			}
 			kvs = append(kvs, KV{
-				Key: c.keys[i], Value: kv.Value,
+				Key: c.keys[i], Value: notNil(kv.Value),
 				CreateRevision: kv.CreateRevision, ModRevision: kv.ModRevision, Lease: kv.Lease,
 			})
 		}

@@ -1,0 +1,321 @@
+package plan
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader/message"
+)
+
+// Edit is one key a repair wants changed; New nil = delete it.
+type Edit struct {
+	Key    string
+	New    []byte
+	Kind   Kind
+	Reason string // finding code
+}
+
+// Input is everything a plan is made from. Nothing in it is changed.
+type Input struct {
+	PChannel string
+	// Before and Revisions are the catalog as read: every key of the WAL's
+	// prefix, and every key outside it that an edit touches.
+	Before    map[string][]byte
+	Revisions map[string]int64
+	Edits     []Edit
+	Only      []Kind // empty = every kind
+	Blast     []Blast
+	Coverage  Coverage
+	// AcceptGaps are the gaps accepted by name.
+	AcceptGaps []string
+	Binding    Binding
+	Notes      []string
+	// Positions are those stored before; LogFirst and LogLast the ends of what
+	// survives of the log. Where LogFirst is zero, no position can be judged.
+	Positions         []catalog.Position
+	LogFirst, LogLast message.ID
+	Created           time.Time // the caller's clock
+}
+
+// Replayed returns the edits that bring the WAL's keys from before to after.
+// reasons gives a key's finding code; other is that of the rest.
+func Replayed(pchannel string, before, after map[string][]byte, kind Kind, reasons map[string]string, other string) []Edit {
+	prefix := catalog.WALPrefix(pchannel)
+	var edits []Edit
+	for _, key := range union(before, after) {
+		if !strings.HasPrefix(key, prefix) {
+			continue
+		}
+		old, had := before[key]
+		value, has := after[key]
+		if had == has && bytes.Equal(old, value) {
+			continue
+		}
+		e := Edit{Key: key, Kind: kind, Reason: cmp.Or(reasons[key], other)}
+		if has {
+			e.New = notNil(value)
+		}
+		edits = append(edits, e)
+	}
+	return edits
+}
+
+func union(a, b map[string][]byte) []string {
+	keys := slices.Collect(maps.Keys(a))
+	for k := range b {
+		if _, ok := a[k]; !ok {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func notNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// Build makes the plan. What stands against applying it is in NotApplicable;
+// an error means that no plan could be made: two repairs want a key changed
+// differently, or an edit touches a key that is not in Before's place.
+func Build(in Input) (*Plan, error) {
+	p := &Plan{
+		Schema: SchemaVersion, Created: in.Created.UTC().Truncate(time.Second), PChannel: in.PChannel,
+		Binding: in.Binding, Coverage: in.Coverage, Blast: slices.Clone(in.Blast), Notes: slices.Clone(in.Notes),
+		ReadDigest: readDigest(in.PChannel, in.Revisions),
+	}
+	changes, err := in.changes()
+	if err != nil {
+		return nil, err
+	}
+	p.Changes = order(in.PChannel, changes)
+	var against []string
+	against = append(against, p.acceptGaps(in.AcceptGaps)...)
+	against = append(against, p.coverage()...)
+	against = append(against, roundTrips(p.Changes)...)
+	after := in.after(p.Changes)
+	against = append(against, loads(in.PChannel, in.Before, after)...)
+	against = append(against, in.positions(p.Changes, after)...)
+	p.NotApplicable, p.Applicable = against, len(against) == 0
+	slices.SortFunc(p.Blast, func(a, b Blast) int { return strings.Compare(a.VChannel, b.VChannel) })
+	return p, p.seal()
+}
+
+// changes turns the chosen edits into changes, dropping those that change nothing.
+func (in *Input) changes() ([]Change, error) {
+	byKey := map[string]Edit{}
+	for _, e := range in.Edits {
+		if len(in.Only) > 0 && !slices.Contains(in.Only, e.Kind) {
+			continue
+		}
+		if strings.HasPrefix(e.Key, catalog.JournalPrefix) || strings.HasPrefix(e.Key, catalog.SessionPrefix) || strings.HasPrefix(e.Key, "root-coord/") {
+			return nil, fmt.Errorf("plan: %s is never written by a repair", e.Key)
+		}
+		if other, ok := byKey[e.Key]; ok && ((other.New == nil) != (e.New == nil) || !bytes.Equal(other.New, e.New)) {
+			return nil, fmt.Errorf("plan: repairs %s and %s want %s changed differently; choose one with --only", other.Kind, e.Kind, e.Key)
+		}
+		byKey[e.Key] = e
+	}
+	var out []Change
+	for _, key := range slices.Sorted(maps.Keys(byKey)) {
+		e := byKey[key]
+		old, had := in.Before[key]
+		if had == (e.New != nil) && bytes.Equal(old, e.New) {
+			continue
+		}
+		c := Change{Key: key, New: e.New, Kind: e.Kind, Reason: e.Reason, ModRevision: in.Revisions[key]}
+		if had {
+			c.Old = notNil(old)
+		}
+		if had != (c.ModRevision != 0) {
+			return nil, fmt.Errorf("plan: %s was read without its revision", key)
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+func (in *Input) after(changes []Change) map[string][]byte {
+	after := maps.Clone(in.Before)
+	if after == nil {
+		after = map[string][]byte{}
+	}
+	for _, c := range changes {
+		if c.New == nil {
+			delete(after, c.Key)
+		} else {
+			after[c.Key] = c.New
+		}
+	}
+	return after
+}
+
+// acceptGaps marks the gaps named and tells of names that are no gap's.
+func (p *Plan) acceptGaps(names []string) []string {
+	p.Coverage.Gaps = slices.Clone(p.Coverage.Gaps)
+	var against []string
+	for _, name := range names {
+		found := false
+		for i := range p.Coverage.Gaps {
+			if p.Coverage.Gaps[i].named(name) {
+				p.Coverage.Gaps[i].Accepted, found = true, true
+			}
+		}
+		if !found {
+			against = append(against, fmt.Sprintf("accepted gap %s is none of the gaps found", name))
+		}
+	}
+	return against
+}
+
+// named compares a gap with a name somebody typed: 15/1516..16/2 means the first
+// message of each entry.
+func (g Gap) named(name string) bool {
+	from, to, ok := strings.Cut(name, "..")
+	return ok && sameID(g.From, from) && sameID(g.To, to)
+}
+
+func sameID(printed, typed string) bool {
+	if printed == typed {
+		return true
+	}
+	typed = strings.ReplaceAll(typed, ":", "/")
+	return printed == typed || printed == typed+"/0"
+}
+
+func (p *Plan) coverage() []string {
+	var against []string
+	for _, g := range p.Coverage.Gaps {
+		if !g.Accepted {
+			against = append(against, fmt.Sprintf("gap %s not accepted (%s)", g.Name(), g.Cause))
+		}
+	}
+	if p.Coverage.Filter != "" {
+		against = append(against, "only part of the log was read: "+p.Coverage.Filter)
+	}
+	if p.Coverage.Until != "" {
+		against = append(against, "the replay stopped at "+p.Coverage.Until)
+	}
+	if n := p.Coverage.Undecodable; n > 0 {
+		against = append(against, fmt.Sprintf("%d messages could not be decoded", n))
+	}
+	return against
+}
+
+// roundTrips names changes that would lose bytes nobody understands. A value that
+// cannot be read at all may be replaced by a repair that makes it anew.
+func roundTrips(changes []Change) []string {
+	var against []string
+	for _, c := range changes {
+		if c.New != nil {
+			if pr := catalog.CheckValue(c.Key, c.New); pr != nil {
+				against = append(against, "the new value of "+pr.String())
+			}
+		}
+		if c.Old == nil || c.New == nil {
+			continue
+		}
+		pr := catalog.CheckValue(c.Key, c.Old)
+		anew := c.Kind == KindRebuild || c.Kind == KindRemoveOrphans
+		if pr != nil && (pr.Code != catalog.CodeUndecodable || !anew) {
+			against = append(against, "the old value of "+pr.String())
+		}
+	}
+	return against
+}
+
+// loads names what would stop a node after the plan and did not before it.
+func loads(pchannel string, before, after map[string][]byte) []string {
+	_, was := catalog.Decode(pchannel, before)
+	_, is := catalog.Decode(pchannel, after)
+	var against []string
+	for _, pr := range is {
+		if pr.Fatal && !slices.ContainsFunc(was, func(o catalog.Problem) bool { return o.Key == pr.Key && o.Code == pr.Code }) {
+			against = append(against, "the result would not load: "+pr.String())
+		}
+	}
+	return against
+}
+
+// order sorts changes so that the catalog loads after each of them: a vchannel
+// never stands without a schema, and the state is never behind its checkpoint.
+// Any cut of the list into transactions keeps that.
+func order(pchannel string, changes []Change) []Change {
+	out := slices.Clone(changes)
+	back := false
+	for _, c := range changes {
+		if c.Key == catalog.CheckpointKey(pchannel) {
+			back = movesBack(c)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Change) int {
+		return cmp.Or(cmp.Compare(rank(a, back), rank(b, back)), strings.Compare(a.Key, b.Key))
+	})
+	return out
+}
+
+// rank is a change's turn. A checkpoint that moves back goes first, so that what
+// follows is replayed again; one that moves on goes last, when all it promises
+// is written.
+func rank(c Change, back bool) int {
+	k, gone := catalog.ParseKey(c.Key).Kind, c.New == nil
+	switch {
+	case k == catalog.KeyCheckpoint && back:
+		return 0
+	case k == catalog.KeyCheckpoint:
+		return 9
+	case k == catalog.KeySchema && !gone:
+		return 1
+	case k == catalog.KeyVChannel && !gone:
+		return 2
+	case k == catalog.KeySegment && !gone:
+		return 3
+	case !gone:
+		return 4
+	case k == catalog.KeySegment:
+		return 5
+	case k == catalog.KeyVChannel:
+		return 6
+	case k == catalog.KeySchema:
+		return 7
+	}
+	return 8
+}
+
+// movesBack reports whether a checkpoint goes to an earlier TimeTick or away.
+func movesBack(c Change) bool {
+	if c.New == nil {
+		return true
+	}
+	var before, after streamingpb.WALCheckpoint
+	if c.Old == nil || proto.Unmarshal(c.Old, &before) != nil || proto.Unmarshal(c.New, &after) != nil {
+		return false
+	}
+	return after.GetTimeTick() < before.GetTimeTick()
+}
+
+// readDigest is the SHA-256 of the WAL's keys and their revisions.
+func readDigest(pchannel string, revisions map[string]int64) string {
+	prefix := catalog.WALPrefix(pchannel)
+	h := sha256.New()
+	for _, k := range slices.Sorted(maps.Keys(revisions)) {
+		if strings.HasPrefix(k, prefix) && revisions[k] != 0 {
+			fmt.Fprintf(h, "%d %s %d\n", len(k), k, revisions[k])
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}

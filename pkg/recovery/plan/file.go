@@ -1,0 +1,81 @@
+package plan
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// MaxFileSize is the largest plan file that is read, in bytes.
+const MaxFileSize = 2 << 30
+
+// Write saves the plan, whole or not at all, readable by its owner only. An
+// existing file is replaced.
+func Write(path string, p *Plan) error {
+	b, err := json.MarshalIndent(p, "", " ")
+	if err != nil {
+		return fmt.Errorf("encode plan: %w", err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
+	if err != nil {
+		return fmt.Errorf("save plan: %w", err)
+	}
+	_, err = f.Write(append(b, '\n'))
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name()) // only tidying up
+		return fmt.Errorf("save plan to %s: %w", path, err)
+	}
+	return nil
+}
+
+// Read reads a plan file and holds it to its schema and digest: ErrCorrupt where
+// it is no plan, a *RefusedError where it was changed or made by another walctl.
+func Read(path string) (*Plan, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read plan: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, MaxFileSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("read plan: %w", err)
+	}
+	p, err := Parse(b)
+	if err != nil {
+		return nil, fmt.Errorf("plan %s: %w", path, err)
+	}
+	return p, nil
+}
+
+// Parse is Read over bytes.
+func Parse(b []byte) (*Plan, error) {
+	if len(b) > MaxFileSize {
+		return nil, fmt.Errorf("%w: more than %d bytes", ErrCorrupt, MaxFileSize)
+	}
+	var head struct {
+		Schema string `json:"schema"`
+	}
+	if err := json.Unmarshal(b, &head); err != nil {
+		return nil, fmt.Errorf("%w: no plan of walctl: %v", ErrCorrupt, err)
+	}
+	p := &Plan{Schema: head.Schema}
+	if head.Schema == SchemaVersion {
+		d := json.NewDecoder(bytes.NewReader(b))
+		d.DisallowUnknownFields() // an unknown field was not digested
+		if err := d.Decode(p); err != nil {
+			return nil, fmt.Errorf("%w: no plan of walctl: %v", ErrCorrupt, err)
+		}
+	}
+	if err := p.Verify(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}

@@ -1,0 +1,275 @@
+package plan
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/milvus-io/milvus-proto/go-api/v3/commonpb"
+	"github.com/milvus-io/milvus-proto/go-api/v3/msgpb"
+	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
+	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader/message"
+)
+
+// ErrCannotRepair: a repair would need what nobody knows.
+var ErrCannotRepair = errors.New("cannot be repaired so")
+
+// Target is a position in the log to move others to.
+type Target struct {
+	ID       message.ID
+	Form     message.Form // as the log spells ids
+	TimeTick uint64       // of the message there
+}
+
+func (t Target) messageID() *commonpb.MessageID {
+	return &commonpb.MessageID{Id: t.ID.Raw(t.Form), WALName: commonpb.WALName(t.ID.Backend)}
+}
+
+// bytes is the id as channel-cp stores it.
+func (t Target) bytes() ([]byte, error) {
+	switch t.ID.Backend {
+	case message.BackendPulsar, message.BackendWoodpecker:
+		return base64.StdEncoding.DecodeString(t.ID.Raw(t.Form))
+	}
+	return nil, fmt.Errorf("a position of %s as bytes: %w", t.ID.Backend, ErrCannotRepair)
+}
+
+// MovePositions moves the consume checkpoint and every flush position of the WAL
+// that lies before the target, which is the first that survives, to it. TimeTicks
+// stay: what a position promises to have seen does not change, only where reading
+// goes on. A vchannel without a flush position gets one, since Milvus would fall
+// back to positions in SegmentInfo or RootCoord that are as lost.
+func MovePositions(md catalog.Metadata, flushed map[string]*msgpb.MsgPosition, to Target) ([]Edit, error) {
+	const reason = "position-gone"
+	var edits []Edit
+	cp := md.Checkpoint
+	if cp == nil {
+		return nil, fmt.Errorf("move the checkpoint of %s: there is none: %w", md.PChannel, ErrCannotRepair)
+	}
+	if lost(cp.GetMessageId().GetId(), message.Backend(cp.GetMessageId().GetWALName()), to) {
+		moved := proto.Clone(cp).(*streamingpb.WALCheckpoint)
+		moved.MessageId = to.messageID()
+		e, err := edit(catalog.CheckpointKey(md.PChannel), moved, KindMovePosition, reason)
+		if err != nil {
+			return nil, err
+		}
+		edits = append(edits, e)
+	}
+	raw, err := to.bytes()
+	if err != nil {
+		return nil, err
+	}
+	for name, v := range md.VChannels {
+		if v.GetState() == streamingpb.VChannelState_VCHANNEL_STATE_DROPPED {
+			continue
+		}
+		old := flushed[name]
+		if catalog.ChannelDropped(old) {
+			continue
+		}
+		moved := &msgpb.MsgPosition{ChannelName: name, Timestamp: max(to.TimeTick, 1) - 1, WALName: commonpb.WALName(to.ID.Backend)}
+		if old != nil {
+			if !lostBytes(old.GetMsgID(), message.Backend(old.GetWALName()), to) {
+				continue
+			}
+			moved = proto.Clone(old).(*msgpb.MsgPosition)
+		}
+		moved.MsgID = raw
+		e, err := edit(catalog.ChannelCheckpointKey(name), moved, KindMovePosition, reason)
+		if err != nil {
+			return nil, err
+		}
+		edits = append(edits, e)
+	}
+	slices.SortFunc(edits, func(a, b Edit) int { return strings.Compare(a.Key, b.Key) })
+	return edits, nil
+}
+
+// lost reports whether a stored position lies before the target, or is none.
+func lost(raw string, b message.Backend, to Target) bool {
+	if b == message.BackendUnknown {
+		b = to.ID.Backend
+	}
+	id, _, err := message.ParseRaw(b, raw)
+	return err != nil || b != to.ID.Backend || id.Less(to.ID)
+}
+
+func lostBytes(raw []byte, b message.Backend, to Target) bool {
+	if b == message.BackendUnknown {
+		b = to.ID.Backend
+	}
+	id, _, err := message.ParseBytes(b, raw)
+	return err != nil || b != to.ID.Backend || id.Less(to.ID)
+}
+
+// Register adds a vchannel the catalog does not know, with what RootCoord says of
+// its collection, as Milvus does when it opens a WAL for the first time: with
+// TimeTick 0, so that every message of the log still counts.
+func Register(pchannel, vchannel string, col *catalog.Collection) ([]Edit, error) {
+	if col == nil || len(col.Schema.GetFields()) == 0 {
+		return nil, fmt.Errorf("register %s: its schema is in neither log nor root-coord: %w", vchannel, ErrCannotRepair)
+	}
+	if !slices.Contains(col.Info.GetVirtualChannelNames(), vchannel) {
+		return nil, fmt.Errorf("register %s: collection %d has no such channel: %w", vchannel, col.Info.GetID(), ErrCannotRepair)
+	}
+	v := &streamingpb.VChannelMeta{
+		Vchannel: vchannel, State: streamingpb.VChannelState_VCHANNEL_STATE_NORMAL,
+		CollectionInfo: &streamingpb.CollectionInfoOfVChannel{
+			CollectionId: col.Info.GetID(),
+			Schemas: []*streamingpb.CollectionSchemaOfVChannel{{
+				Schema: proto.Clone(col.Schema).(*schemapb.CollectionSchema),
+				State:  streamingpb.VChannelSchemaState_VCHANNEL_SCHEMA_STATE_NORMAL,
+			}},
+		},
+	}
+	for _, part := range col.Partitions {
+		v.CollectionInfo.Partitions = append(v.CollectionInfo.Partitions, &streamingpb.PartitionInfoOfVChannel{PartitionId: part.GetPartitionID()})
+	}
+	kv := map[string][]byte{}
+	if err := catalog.EncodeVChannel(kv, pchannel, vchannel, v); err != nil {
+		return nil, err
+	}
+	var edits []Edit
+	for _, k := range catalog.Keys(kv) {
+		edits = append(edits, Edit{Key: k, New: kv[k], Kind: KindRegister, Reason: "vchannel-missing"})
+	}
+	return edits, nil
+}
+
+// RemoveOrphans deletes what a crash in the middle of a save left behind: schemas
+// without their vchannel, and dropped vchannels whose schemas are gone. A live
+// vchannel without schema is not removed: Register or a rebuild gives it one.
+func RemoveOrphans(md catalog.Metadata, problems []catalog.Problem) []Edit {
+	var edits []Edit
+	for _, p := range problems {
+		k := catalog.ParseKey(p.Key)
+		switch p.Code {
+		case catalog.CodeOrphanSchema:
+			edits = append(edits, Edit{Key: p.Key, Kind: KindRemoveOrphans, Reason: p.Code})
+		case catalog.CodeNoSchema:
+			if md.VChannels[k.VChannel].GetState() == streamingpb.VChannelState_VCHANNEL_STATE_DROPPED {
+				edits = append(edits, Edit{Key: p.Key, Kind: KindRemoveOrphans, Reason: p.Code})
+			}
+		}
+	}
+	return edits
+}
+
+// DropAlterWAL forgets a pending AlterWAL; the WAL goes on where it is.
+func DropAlterWAL(md catalog.Metadata) ([]Edit, error) {
+	if md.Checkpoint.GetAlterWalState() == nil {
+		return nil, nil
+	}
+	cp := proto.Clone(md.Checkpoint).(*streamingpb.WALCheckpoint)
+	cp.AlterWalState = nil
+	e, err := edit(catalog.CheckpointKey(md.PChannel), cp, KindAlterWAL, "alter-wal-stale")
+	return []Edit{e}, err
+}
+
+// FinishAlterWAL ends a pending AlterWAL whose data was flushed: the checkpoint
+// and every flush position go to the beginning of the new WAL. While the stage is
+// still FLUSHING the old WAL holds rows nobody else has, and it is refused.
+func FinishAlterWAL(md catalog.Metadata, flushed map[string]*msgpb.MsgPosition) ([]Edit, error) {
+	st := md.Checkpoint.GetAlterWalState()
+	if st == nil {
+		return nil, nil
+	}
+	if st.GetStage() != streamingpb.AlterWALStage_ADVANCE_CHECKPOINT {
+		return nil, fmt.Errorf("finish the AlterWAL of %s at stage %s: the old WAL may hold rows that were never flushed: %w", md.PChannel, st.GetStage(), ErrCannotRepair)
+	}
+	to, err := beginning(message.Backend(st.GetTargetWalName()))
+	if err != nil {
+		return nil, err
+	}
+	raw, err := to.bytes()
+	if err != nil {
+		return nil, err
+	}
+	cp := proto.Clone(md.Checkpoint).(*streamingpb.WALCheckpoint)
+	cp.AlterWalState, cp.MessageId = nil, to.messageID()
+	cp.TimeTick = max(cp.TimeTick, st.GetTimeTick())
+	e, err := edit(catalog.CheckpointKey(md.PChannel), cp, KindAlterWAL, "alter-wal-stale")
+	edits := []Edit{e}
+	for name := range md.VChannels {
+		old := flushed[name]
+		if err != nil || catalog.ChannelDropped(old) {
+			continue
+		}
+		moved := &msgpb.MsgPosition{ChannelName: name}
+		if old != nil {
+			moved = proto.Clone(old).(*msgpb.MsgPosition)
+		}
+		moved.MsgID, moved.WALName = raw, commonpb.WALName(to.ID.Backend)
+		moved.Timestamp = max(moved.Timestamp, st.GetTimeTick())
+		e, err = edit(catalog.ChannelCheckpointKey(name), moved, KindAlterWAL, "alter-wal-stale")
+		edits = append(edits, e)
+	}
+	return edits, err
+}
+
+func beginning(b message.Backend) (Target, error) {
+	switch b {
+	case message.BackendPulsar:
+		return Target{ID: message.EarliestID()}, nil
+	case message.BackendWoodpecker:
+		return Target{ID: message.ID{Backend: b}}, nil
+	}
+	return Target{}, fmt.Errorf("where a WAL on %s begins: %w", b, ErrCannotRepair)
+}
+
+// TrailingSlash brings the singletons to one spelling: with the slash for 2.6.13
+// to 2.6.15, without for every other version. Two spellings that disagree are an
+// error, but for the version, where the higher holds.
+func TrailingSlash(kv map[string][]byte, slashed bool) ([]Edit, error) {
+	var edits []Edit
+	for _, bare := range []string{catalog.ControlChannelKey, catalog.StreamingVersionKey} {
+		want, other := bare, bare+"/"
+		if slashed {
+			want, other = other, want
+		}
+		stray, ok := kv[other]
+		if !ok {
+			continue
+		}
+		keep, both := kv[want]
+		value, err := stray, error(nil)
+		if both {
+			value, err = agree(bare, keep, stray)
+		}
+		if err != nil {
+			return nil, err
+		}
+		edits = append(edits,
+			Edit{Key: want, New: notNil(value), Kind: KindTrailingSlash, Reason: catalog.CodeSlashedKey},
+			Edit{Key: other, Kind: KindTrailingSlash, Reason: catalog.CodeSlashedKey})
+	}
+	return edits, nil
+}
+
+func agree(key string, a, b []byte) ([]byte, error) {
+	if string(a) == string(b) {
+		return a, nil
+	}
+	var va, vb streamingpb.StreamingVersion
+	if key != catalog.StreamingVersionKey || proto.Unmarshal(a, &va) != nil || proto.Unmarshal(b, &vb) != nil {
+		return nil, fmt.Errorf("%s and %s/ say different things, so neither is removed: %w", key, key, ErrCannotRepair)
+	}
+	if vb.GetVersion() > va.GetVersion() {
+		return b, nil
+	}
+	return a, nil
+}
+
+func edit(key string, m proto.Message, kind Kind, reason string) (Edit, error) {
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		return Edit{}, fmt.Errorf("encode %s: %w", key, err)
+	}
+	return Edit{Key: key, New: notNil(b), Kind: kind, Reason: reason}, nil
+}
