@@ -232,6 +232,7 @@ func validID(b []byte) bool {
 	}, func(n protowire.Number, v []byte) bool {
 		if n == 1 {
 			raw = v
+			return utf8.Valid(v)
 		}
 		return true
 	})

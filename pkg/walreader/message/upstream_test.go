@@ -258,7 +258,8 @@ func FuzzChannelNames(f *testing.F) {
 	} {
 		f.Add(s)
 	}
-	f.Fuzz(func(t *testing.T, s string) {
+	f.Fuzz(func(test *testing.T, s string) {
+		t := quiet{test}
 		require.Equal(t, funcutil.ToPhysicalChannel(s), message.PChannelOf(s))
 		require.Equal(t, funcutil.GetCollectionIDFromVChannel(s), message.CollectionIDOf(s))
 		require.Equal(t, funcutil.IsControlChannel(s), message.IsControlChannel(s))
