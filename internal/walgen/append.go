@@ -1,6 +1,7 @@
 package walgen
 
 import (
+	"encoding/base64"
 	"strconv"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
@@ -13,6 +14,7 @@ type appendOp struct {
 	version  int8
 	scope    *scope // vchannel it locks; nil only for the pchannel
 	header   string // base64
+	hdr      []byte // the header's bytes, where header is ""; its memory is kept
 	payload  []byte
 	txHeader string
 	bh, rh   string
@@ -21,7 +23,8 @@ type appendOp struct {
 	puc      bool
 
 	tt, prevTT, prevData uint64
-	lcRaw                string
+	lc                   message.ID
+	self                 bool // `_lcs`
 	txn                  *txn
 	seg                  *segment
 	rows                 uint64
@@ -32,10 +35,9 @@ type appendOp struct {
 
 // acked is a written append the last confirmed id has not passed yet.
 type acked struct {
-	id   message.ID
-	end  uint64 // the last TimeTick allocated when it was acknowledged
-	txn  *txn
-	form message.Form
+	id  message.ID
+	end uint64 // the last TimeTick allocated when it was acknowledged
+	txn *txn
 }
 
 // ring is a queue that keeps its memory.
@@ -58,28 +60,25 @@ func (r *ring[T]) reset() { r.buf, r.head = r.buf[:0], 0 }
 
 // lcAt is the last confirmed id an allocation took, for the TimeTick's minimum.
 type lcAt struct {
-	tt  uint64
-	raw string
+	tt uint64
+	id message.ID
 }
 
-// allocate takes a TimeTick and the last confirmed id of that moment.
-func (g *Generator) allocate() (uint64, string) {
+// allocate takes a TimeTick; the last confirmed id of that moment goes with it.
+func (g *Generator) allocate() uint64 {
 	tt := g.tso.allocate(g.nowMS())
 	if tt <= g.lastTT {
 		tt = g.lastTT + 1
 		g.tso.next = tt + 1
 	}
-	if g.lcStale {
-		g.lcRaw, g.lcStale = g.lastConfirmed.Raw(g.lcForm), false
-	}
-	g.lcQueue.push(lcAt{tt, g.lcRaw})
-	return tt, g.lcRaw
+	g.lcQueue.push(lcAt{tt, g.lastConfirmed})
+	return tt
 }
 
 // start allocates an append's TimeTick and puts it in flight.
 func (g *Generator) start(op *appendOp) {
 	op.prevTT, op.prevData = g.lastTT, g.lastData
-	op.tt, op.lcRaw = g.allocate()
+	op.tt, op.lc = g.allocate(), g.lastConfirmed
 	g.lastTT, g.lastData = op.tt, op.tt
 	if op.txn != nil {
 		op.txn.lastTT = op.tt
@@ -114,7 +113,7 @@ func (g *Generator) write(i int) {
 	if op.exclusive {
 		g.unlock(op)
 	}
-	g.unconfirmed.push(acked{id: id, end: g.lastTT, txn: op.txn, form: g.pos.form})
+	g.unconfirmed.push(acked{id: id, end: g.lastTT, txn: op.txn})
 	g.confirm()
 	g.free(op)
 }
@@ -142,7 +141,7 @@ func (g *Generator) confirm() {
 		if a.end >= tt || (a.txn != nil && !a.txn.over(tt)) {
 			return
 		}
-		g.lastConfirmed, g.lcForm, g.lcStale = a.id, a.form, true
+		g.lastConfirmed = a.id
 		g.unconfirmed.pop()
 	}
 }
@@ -150,31 +149,30 @@ func (g *Generator) confirm() {
 // sync is the 200 ms tick: a TimeTick over the acknowledged prefix, written to
 // the log only where data stands in it. It reports whether one was written.
 func (g *Generator) sync(force bool) bool {
-	tt, _ := g.allocate()
-	g.lastTT = tt
+	g.lastTT = g.allocate()
 	upTo, data := g.acknowledged()
 	g.confirm()
 	if upTo <= g.lastTick {
 		return false
 	}
 	persist := force || data > g.lastTick
-	lc := g.lcRaw
+	lc := g.lastConfirmed
 	for first := true; g.lcQueue.len() > 0 && g.lcQueue.front().tt <= upTo; first = false {
 		if first {
-			lc = g.lcQueue.front().raw
+			lc = g.lcQueue.front().id
 		}
 		g.lcQueue.pop()
 	}
 	g.lastTick = upTo
 	if persist {
-		g.emitTimeTick(upTo, lc)
+		g.emitTimeTick(upTo, lc, false)
 		g.checkpoint(upTo, lc)
 	}
 	return persist
 }
 
-func (g *Generator) emitTimeTick(tt uint64, lc string) {
-	op := appendOp{typ: message.TypeTimeTick, version: 1, tt: tt, lcRaw: lc}
+func (g *Generator) emitTimeTick(tt uint64, lc message.ID, self bool) {
+	op := appendOp{typ: message.TypeTimeTick, version: 1, tt: tt, lc: lc, self: self}
 	op.payload = g.timeTickBody(tt)
 	g.lastTickID = g.pos.take(g.rng, true)
 	g.emit(g.build(&op, g.lastTickID))
@@ -182,53 +180,97 @@ func (g *Generator) emitTimeTick(tt uint64, lc string) {
 
 // build makes the message an append leaves in the log.
 func (g *Generator) build(op *appendOp, id message.ID) *message.Message {
-	m := &message.Message{Ordinal: g.ordinal, PublishTime: g.nowMS()}
+	m := g.newMessage()
+	m.Ordinal, m.PublishTime = g.ordinal, g.nowMS()
 	g.ordinal++
 	m.SetID(id, g.pos.form)
-	p := make(message.Properties, 0, 9)
-	add := func(k, v string) { p = append(p, message.Property{Key: k, Value: v}) }
+	g.text = base64.StdEncoding.AppendEncode(g.text[:0], op.hdr)
+	cut := len(g.text)
+	g.text = strconv.AppendUint(g.text, op.tt, 36)
+	end := len(g.text)
+	if !op.self {
+		g.text = op.lc.AppendRaw(g.text, g.pos.form)
+	}
+	text := string(g.text) // one allocation for all three
+	header, tt, lc := text[:cut], text[cut:end], text[end:]
+	if op.header != "" {
+		header = op.header
+	}
+	p := g.newProps()
 	if op.bh != "" {
-		add(message.KeyBroadcast, op.bh)
+		p = append(p, message.Property{Key: message.KeyBroadcast, Value: op.bh})
 	}
 	if op.barrier != 0 {
-		add(message.KeyBarrier, strconv.FormatUint(op.barrier, 36))
+		p = append(p, message.Property{Key: message.KeyBarrier, Value: strconv.FormatUint(op.barrier, 36)})
 	}
-	add(message.KeyHeader, op.header)
-	if op.lcRaw == selfConfirmed {
-		add(message.KeyLastConfirmedSelf, "")
+	p = append(p, message.Property{Key: message.KeyHeader, Value: header})
+	if op.self {
+		p = append(p, message.Property{Key: message.KeyLastConfirmedSelf})
 	} else {
-		add(message.KeyLastConfirmed, op.lcRaw)
+		p = append(p, message.Property{Key: message.KeyLastConfirmed, Value: lc})
 	}
 	if op.pcl {
-		add(message.KeyPChannelLevel, "")
+		p = append(p, message.Property{Key: message.KeyPChannelLevel})
 	}
 	if op.puc {
-		add(message.KeyPartialUpdate, "")
+		p = append(p, message.Property{Key: message.KeyPartialUpdate})
 	}
 	if op.rh != "" {
-		add(message.KeyReplicate, op.rh)
+		p = append(p, message.Property{Key: message.KeyReplicate, Value: op.rh})
 	}
-	add(message.KeyType, typeNumber(op.typ))
-	add(message.KeyTimeTick, strconv.FormatUint(op.tt, 36))
+	p = append(p, message.Property{Key: message.KeyType, Value: typeNumber(op.typ)}, message.Property{Key: message.KeyTimeTick, Value: tt})
 	if op.txHeader != "" {
-		add(message.KeyTxn, op.txHeader)
+		p = append(p, message.Property{Key: message.KeyTxn, Value: op.txHeader})
 	}
 	if op.ur {
-		add(message.KeyUnsafeReplicate, "")
+		p = append(p, message.Property{Key: message.KeyUnsafeReplicate})
 	}
-	add(message.KeyVersion, typeNumber(message.Type(op.version)))
+	p = append(p, message.Property{Key: message.KeyVersion, Value: typeNumber(message.Type(op.version))})
 	if op.scope != nil {
-		add(message.KeyVChannel, op.scope.name)
+		p = append(p, message.Property{Key: message.KeyVChannel, Value: op.scope.name})
 	}
 	if !g.opening {
-		add(message.KeyTerm, g.termRaw)
+		p = append(p, message.Property{Key: message.KeyTerm, Value: g.termRaw})
 	}
 	m.Props, m.Payload = p, op.payload
-	g.decoder.Decode(m)
+	if op.seg == nil || op.typ != message.TypeInsert || op.rh != "" || op.txHeader != "" {
+		g.decoder.Decode(m)
+	} else {
+		g.fill(op, m)
+	}
 	return m
 }
 
-// selfConfirmed stands for `_lcs`; no stored id looks like it.
-const selfConfirmed = "\x00self"
+// fill sets what the decoder would find in a plain insert, the common case.
+func (g *Generator) fill(op *appendOp, m *message.Message) {
+	m.Version, m.Type, m.TimeTick, m.Term, m.VChannel = op.version, op.typ, op.tt, g.term, op.scope.name
+	m.Flags = message.HasTimeTick | message.HasTerm | message.HasLastConfirmed | message.HasVChannel | message.HasHeader
+	m.SetLastConfirmed(op.lc, g.pos.form)
+	m.Collection, m.Partition, m.Segment = op.seg.coll.id, op.seg.part.id, op.seg.id
+	m.Rows, m.BinarySize, m.PayloadSize = op.rows, op.size, int64(len(op.payload))
+}
+
+// block is how many messages, and their properties, share an allocation.
+const block = 64
+
+func (g *Generator) newMessage() *message.Message {
+	if len(g.messages) == cap(g.messages) {
+		g.messages = make([]message.Message, 0, block)
+	}
+	g.messages = g.messages[:len(g.messages)+1]
+	return &g.messages[len(g.messages)-1]
+}
+
+// newProps returns room for the properties of one message: more than nine have
+// an allocation of their own.
+func (g *Generator) newProps() message.Properties {
+	const most = 9
+	if len(g.props) < most {
+		g.props = make([]message.Property, most*block)
+	}
+	p := g.props[:0:most]
+	g.props = g.props[most:]
+	return p
+}
 
 func typeNumber(t message.Type) string { return strconv.Itoa(int(t)) }

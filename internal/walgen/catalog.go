@@ -14,7 +14,7 @@ func (g *Generator) CatalogBefore() map[string][]byte {
 	p := g.cfg.PChannel
 	return map[string][]byte{
 		"streamingnode-meta/wal/" + p + "/consume-checkpoint": marshal(&streamingpb.WALCheckpoint{
-			MessageId: &commonpb.MessageID{Id: g.first.raw, WALName: g.walName()}, TimeTick: g.first.tt, RecoveryMagic: 1,
+			MessageId: &commonpb.MessageID{Id: g.first.id.Raw(g.pos.form), WALName: g.walName()}, TimeTick: g.first.tt, RecoveryMagic: 1,
 		}),
 		"streamingcoord-meta/pchannel/" + p: g.assignment(),
 	}

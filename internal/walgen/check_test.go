@@ -1,7 +1,9 @@
 package walgen
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 )
@@ -104,26 +106,26 @@ func follow(lives map[int64]*life, id int64, _ int, m *message.Message, begin me
 }
 
 // promise checks what a last confirmed id promises: everything above the
-// message's TimeTick lies at or behind it, open transactions whole.
+// message's TimeTick lies at or behind it, committed transactions whole.
 func promise(ms []*message.Message, index map[message.ID]int, fail func(*message.Message, string, ...any)) {
 	maxTT := make([]uint64, len(ms)+1) // over non-TimeTick messages before i
-	type span struct {
-		begin   int
-		tt, end uint64
-	}
-	spans := map[int64]*span{}
+	begins, commits := map[int64]int{}, map[int64]bool{}
 	for i, m := range ms {
 		maxTT[i+1] = maxTT[i]
 		if m.Type != message.TypeTimeTick {
 			maxTT[i+1] = max(maxTT[i], m.TimeTick)
 		}
 		if m.Type == message.TypeBeginTxn {
-			spans[m.TxnID] = &span{begin: i, tt: m.TimeTick}
-		} else if m.Type == message.TypeCommitTxn && spans[m.TxnID] != nil {
-			spans[m.TxnID].end = m.TimeTick
+			begins[m.TxnID] = i
+		} else if m.Type == message.TypeCommitTxn {
+			commits[m.TxnID] = true
 		}
 	}
-	for _, m := range ms {
+	byTick := slices.Clone(ms)
+	slices.SortStableFunc(byTick, func(a, b *message.Message) int { return cmp.Compare(a.TimeTick, b.TimeTick) })
+	open := map[int64]int{} // committed later: where its Begin lies
+	for _, m := range byTick {
+		delete(open, ended(m))
 		at, ok := index[m.LastConfirmed]
 		if !ok {
 			fail(m, "last confirmed %s is no message", m.LastConfirmed)
@@ -132,10 +134,20 @@ func promise(ms []*message.Message, index map[message.ID]int, fail func(*message
 		if maxTT[at] > m.TimeTick {
 			fail(m, "a larger TimeTick lies before its last confirmed %s", m.LastConfirmed)
 		}
-		for id, s := range spans {
-			if s.tt < m.TimeTick && s.end > m.TimeTick && s.begin < at {
+		for id, begin := range open {
+			if begin < at {
 				fail(m, "transaction %d, open, begins before its last confirmed", id)
 			}
 		}
+		if m.Type == message.TypeBeginTxn && commits[m.TxnID] {
+			open[m.TxnID] = begins[m.TxnID]
+		}
 	}
+}
+
+func ended(m *message.Message) int64 {
+	if m.Type == message.TypeCommitTxn || m.Type == message.TypeRollbackTxn {
+		return m.TxnID
+	}
+	return 0
 }

@@ -146,7 +146,7 @@ func (e *edit) pick(match func(int, *message.Message) bool) int {
 // away) and decoded anew.
 func change(m *message.Message, set map[string]*string) *message.Message {
 	out := &message.Message{Ordinal: m.Ordinal, PublishTime: m.PublishTime, Payload: m.Payload}
-	out.SetRawID(m.ID, m.Form(), "")
+	out.SetID(m.ID, m.Form())
 	for _, p := range m.Props {
 		if _, ok := set[p.Key]; !ok {
 			out.Props = append(out.Props, p)
@@ -195,7 +195,7 @@ func (e *edit) put(i int, m *message.Message) {
 	for i < len(e.ms) && i > 0 && sameEntry(e.ms[i].ID, e.ms[i-1].ID) {
 		i++
 	}
-	m.SetRawID(e.ms[i-1].ID, m.Form(), "") // a place in the log's order; renumber gives it its own
+	m.SetID(e.ms[i-1].ID, m.Form()) // a place in the log's order; renumber gives it its own
 	e.ms = append(e.ms, nil)
 	copy(e.ms[i+1:], e.ms[i:])
 	e.ms[i] = m
@@ -244,7 +244,7 @@ func (e *edit) renumber() {
 			raw := lc.Raw(m.LastConfirmedForm())
 			n = change(m, map[string]*string{message.KeyLastConfirmed: &raw})
 		}
-		if n.SetRawID(ids[i], m.Form(), ""); n.Has(message.LastConfirmedSelf) {
+		if n.SetID(ids[i], m.Form()); n.Has(message.LastConfirmedSelf) {
 			n.LastConfirmed = ids[i]
 		}
 		n.Ordinal = int64(i)

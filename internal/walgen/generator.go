@@ -25,6 +25,12 @@ type Generator struct {
 	arena   []byte
 	spare   []*appendOp
 
+	// Memory that many messages share.
+	messages []message.Message
+	props    []message.Property
+	text     []byte
+	keys     []int64
+
 	clock, nextSync, lastPersist int64 // microseconds since the Unix epoch
 
 	// The append pipeline: docs/rules.md#timetick.
@@ -36,9 +42,6 @@ type Generator struct {
 	lastTick      uint64 // last TimeTick emitted, persisted or not
 	lastTickID    message.ID
 	lastConfirmed message.ID
-	lcForm        message.Form
-	lcRaw         string
-	lcStale       bool
 	walLocked     bool
 
 	// Terms.
@@ -68,11 +71,12 @@ type Generator struct {
 	srcRH     string
 	idles     int
 	state     runState
+	ratios    [4]float64 // DDL, transactions, upserts, deletes: summed up
 }
 
 type storedCheckpoint struct {
-	raw string // "" = none yet
-	tt  uint64
+	id message.ID
+	tt uint64
 }
 
 type runState uint8
@@ -93,6 +97,11 @@ func New(cfg Config) *Generator {
 	g.nextLocal = cfg.Collection0 + 10_000_000_000_000 + int64(pchannelIndex(cfg.PChannel))*100_000_000_000
 	g.srcTT = uint64(cfg.Start.Add(-time.Hour).UnixMilli()) << 18
 	g.wantsSec = cfg.Secondary
+	sum := 0.0
+	for i, r := range [...]float64{cfg.DDLRatio, cfg.TxnRatio, cfg.UpsertRatio, cfg.DeleteRatio} {
+		sum += max(r, 0)
+		g.ratios[i] = sum
+	}
 	g.layout()
 	g.openTerm()
 	for range cfg.Collections {
@@ -246,9 +255,9 @@ func (g *Generator) drain(s *scope) {
 }
 
 // checkpoint stores the consume checkpoint every ten seconds.
-func (g *Generator) checkpoint(tt uint64, lc string) {
+func (g *Generator) checkpoint(tt uint64, lc message.ID) {
 	if g.clock-g.lastPersist >= 10_000_000 {
-		g.stored, g.lastPersist = storedCheckpoint{raw: lc, tt: tt}, g.clock
+		g.stored, g.lastPersist = storedCheckpoint{id: lc, tt: tt}, g.clock
 	}
 }
 
@@ -294,25 +303,20 @@ func (g *Generator) openTerm() {
 		g.pos.roll(g.rng)
 	}
 	g.unconfirmed.reset()
-	tt, _ := g.allocate()
+	tt := g.allocate()
 	g.lcQueue.reset()
 	g.lastTT, g.lastTick = tt, tt
 	g.opening = true
-	lc := g.stored.raw
-	if g.openings == 1 {
-		lc = selfConfirmed
-	}
-	g.emitTimeTick(tt, lc)
+	g.emitTimeTick(tt, g.stored.id, g.openings == 1)
 	g.opening = false
-	own := g.lastTickID.Raw(g.pos.form)
 	if g.openings == 1 {
-		g.stored.raw = own
+		g.stored.id = g.lastTickID
 	}
 	g.stored.tt = tt
 	if g.openings == 1 {
 		g.first = g.stored
 	}
-	g.lastConfirmed, g.lcForm, g.lcStale = g.lastTickID, g.pos.form, true
+	g.lastConfirmed = g.lastTickID
 	g.recover(tt)
 	g.nextSync, g.lastPersist = g.clock, g.clock
 	if g.rng.IntN(2) == 0 {
@@ -338,7 +342,7 @@ func (g *Generator) recover(tt uint64) {
 			g.recovered = append(g.recovered, t)
 		}
 		if t.beginLC.Less(g.lastConfirmed) {
-			g.lastConfirmed, g.lcForm = t.beginLC, g.pos.form
+			g.lastConfirmed = t.beginLC
 		}
 	}
 	g.unended = live

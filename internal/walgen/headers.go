@@ -36,7 +36,7 @@ func marshal(m proto.Message) []byte {
 	return b
 }
 
-func (g *Generator) insertHeader(c *collection, p *partition, s *segment, rows, size uint64) string {
+func (g *Generator) insertHeader(b []byte, c *collection, p *partition, s *segment, rows, size uint64) []byte {
 	var inner [32]byte
 	assign := appendVarint(inner[:0], 1, uint64(s.id))
 	var mid [96]byte
@@ -44,19 +44,17 @@ func (g *Generator) insertHeader(c *collection, p *partition, s *segment, rows, 
 	part = appendVarint(part, 2, rows)
 	part = appendVarint(part, 3, size)
 	part = appendBytes(part, 4, assign)
-	b := appendVarint(g.scratch[:0], 1, uint64(c.id))
+	b = appendVarint(b, 1, uint64(c.id))
 	b = appendBytes(b, 2, part)
 	if g.cfg.Version == Version30 {
 		b = protowire.AppendTag(b, 3, protowire.VarintType)
 		b = protowire.AppendVarint(b, uint64(c.schema.GetVersion()))
 	}
-	g.scratch = b
-	return b64(b)
+	return b
 }
 
-func (g *Generator) deleteHeader(c *collection, rows uint64) string {
-	g.scratch = appendVarint(appendVarint(g.scratch[:0], 1, uint64(c.id)), 2, rows)
-	return b64(g.scratch)
+func deleteHeader(b []byte, c *collection, rows uint64) []byte {
+	return appendVarint(appendVarint(b, 1, uint64(c.id)), 2, rows)
 }
 
 func (g *Generator) segmentHeader(s *segment, create bool) string {

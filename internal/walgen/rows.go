@@ -9,12 +9,13 @@ import (
 	"github.com/milvus-io/milvus-proto/go-api/v3/commonpb"
 	"github.com/milvus-io/milvus-proto/go-api/v3/msgpb"
 	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // insertBody makes n rows, new ones or those of the given keys.
 func (g *Generator) insertBody(c *collection, p *partition, n int, keys []int64) []byte {
 	if keys == nil {
-		keys = make([]int64, n)
+		keys = g.keyRoom(n)
 		for i := range keys {
 			c.nextPK++
 			keys[i] = c.nextPK
@@ -48,24 +49,48 @@ func (g *Generator) insertBody(c *collection, p *partition, n int, keys []int64)
 
 // cheapInsert is an InsertRequest of keys alone, written by hand.
 func (g *Generator) cheapInsert(c *collection, p *partition, keys []int64) []byte {
-	var a, b [256]byte
-	data := a[:0]
+	data := g.scratch[:0]
 	for _, k := range keys {
 		data = binary.AppendUvarint(data, uint64(k))
 	}
-	longs := appendBytes(b[:0], 1, data)
-	scalar := appendBytes(nil, 3, longs)
-	field := appendVarint(nil, 1, uint64(schemapb.DataType_Int64))
-	field = appendBytes(appendText(field, 2, "pk"), 3, scalar)
-	field = appendVarint(field, 5, 100)
-	out := g.alloc(len(field) + len(c.scope.name) + 64)
+	g.scratch = data
+	n := len(data)
+	longs := 1 + protowire.SizeBytes(n)
+	scalars := 1 + protowire.SizeBytes(longs)
+	field := 2 + 4 + 1 + protowire.SizeBytes(scalars) + 2
+	out := g.alloc(field + len(c.scope.name) + 48)
 	out = append(out, 0x0a, 0x03, 0x08, 0x90, 0x03) // base{type 400}
 	out = appendVarint(appendVarint(appendText(out, 2, c.scope.name), 7, uint64(c.id)), 8, uint64(p.id))
-	out = appendVarint(appendBytes(out, 13, field), 14, uint64(len(keys)))
-	return appendVarint(out, 15, 1)
+	out = protowire.AppendVarint(append(out, 13<<3|2), uint64(field))
+	out = append(out, 1<<3, byte(schemapb.DataType_Int64), 2<<3|2, 2, 'p', 'k')
+	out = protowire.AppendVarint(append(out, 3<<3|2), uint64(scalars))
+	out = protowire.AppendVarint(append(out, 3<<3|2), uint64(longs))
+	out = append(protowire.AppendVarint(append(out, 1<<3|2), uint64(n)), data...)
+	out = append(out, 5<<3, 100)
+	return appendVarint(appendVarint(out, 14, uint64(len(keys))), 15, 1)
+}
+
+// cheapDelete is a DeleteRequest of keys alone.
+func (g *Generator) cheapDelete(c *collection, keys []int64) []byte {
+	data := g.scratch[:0]
+	for _, k := range keys {
+		data = binary.AppendUvarint(data, uint64(k))
+	}
+	g.scratch = data
+	longs := 1 + protowire.SizeBytes(len(data))
+	out := g.alloc(longs + len(data) + len(c.scope.name) + 64)
+	out = append(out, 0x0a, 0x03, 0x08, 0x91, 0x03) // base{type 401}
+	out = appendVarint(appendText(out, 2, c.scope.name), 7, uint64(c.id))
+	out = appendVarint(appendVarint(out, 8, ^uint64(0)), 11, uint64(len(keys)))
+	out = protowire.AppendVarint(append(out, 12<<3|2), uint64(1+protowire.SizeBytes(longs)))
+	out = protowire.AppendVarint(append(out, 1<<3|2), uint64(longs))
+	return append(protowire.AppendVarint(append(out, 1<<3|2), uint64(len(data))), data...)
 }
 
 func (g *Generator) deleteBody(c *collection, keys []int64) []byte {
+	if g.cfg.Cheap {
+		return g.cheapDelete(c, keys)
+	}
 	req := &msgpb.DeleteRequest{
 		Base:      &commonpb.MsgBase{MsgType: commonpb.MsgType_Delete, SourceID: g.cfg.NodeID},
 		ShardName: c.scope.name, DbName: "default", CollectionName: c.name,

@@ -45,6 +45,20 @@ func sum(cfg Config) (s uint64) {
 	return s
 }
 
+// TestFieldsAreTheDecoders: what New fills in by hand is what Decode finds, and
+// ids read as they are stored.
+func TestFieldsAreTheDecoders(t *testing.T) {
+	for name, cfg := range configs() {
+		for _, m := range New(cfg).Messages() {
+			d := &message.Message{Ordinal: m.Ordinal, PublishTime: m.PublishTime, Payload: m.Payload, Props: m.Props}
+			d.SetID(m.ID, m.Form())
+			new(message.Decoder).Decode(d)
+			require.Equal(t, d, m, name)
+			require.Equal(t, m.ID.Raw(m.Form()), m.RawID())
+		}
+	}
+}
+
 func TestCleanLogs(t *testing.T) {
 	for name, cfg := range configs() {
 		for seed := range uint64(4) {

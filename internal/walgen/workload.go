@@ -22,17 +22,10 @@ func (g *Generator) launch() bool {
 		return g.stepTxn(g.open[g.rng.IntN(len(g.open))])
 	}
 	x := g.rng.Float64()
-	for _, c := range [...]struct {
-		ratio float64
-		try   func() bool
-	}{{g.cfg.DDLRatio, g.ddl}, {g.cfg.TxnRatio, g.beginTxn}, {g.cfg.UpsertRatio, g.beginUpsert}, {g.cfg.DeleteRatio, g.plainDelete}} {
-		if c.ratio <= 0 {
-			continue
+	for i := range g.ratios {
+		if x < g.ratios[i] {
+			return [...]func(*Generator) bool{(*Generator).ddl, (*Generator).beginTxn, (*Generator).beginUpsert, (*Generator).plainDelete}[i](g)
 		}
-		if x < c.ratio {
-			return c.try()
-		}
-		x -= c.ratio
 	}
 	c := g.pick()
 	if c == nil {
@@ -60,7 +53,7 @@ func (g *Generator) newOp(typ message.Type, version int8, s *scope) *appendOp {
 	var op *appendOp
 	if n := len(g.spare); n > 0 {
 		op, g.spare = g.spare[n-1], g.spare[:n-1]
-		*op = appendOp{}
+		*op = appendOp{hdr: op.hdr[:0]}
 	} else {
 		op = new(appendOp)
 	}
@@ -110,7 +103,7 @@ func (g *Generator) insert(c *collection, p *partition, t *txn, keys []int64) bo
 	op := g.newOp(message.TypeInsert, 1, c.scope)
 	op.payload = g.insertBody(c, p, rows, keys)
 	op.rows, op.size = uint64(rows), uint64(len(op.payload)+124)
-	op.header = g.insertHeader(c, p, s, op.rows, op.size)
+	op.hdr = g.insertHeader(op.hdr, c, p, s, op.rows, op.size)
 	op.seg, op.txn = s, t
 	s.inflight++
 	if t != nil {
@@ -157,7 +150,7 @@ func (g *Generator) plainDelete() bool {
 
 func (g *Generator) delete(c *collection, keys []int64, t *txn) {
 	op := g.newOp(message.TypeDelete, 1, c.scope)
-	op.header = g.deleteHeader(c, uint64(len(keys)))
+	op.hdr = deleteHeader(op.hdr, c, uint64(len(keys)))
 	op.payload = g.deleteBody(c, keys)
 	op.txn = t
 	if t != nil {
@@ -168,11 +161,19 @@ func (g *Generator) delete(c *collection, keys []int64, t *txn) {
 
 // someKeys picks up to five keys that were given out.
 func (g *Generator) someKeys(c *collection) []int64 {
-	keys := make([]int64, 1+g.rng.IntN(5))
+	keys := g.keyRoom(1 + g.rng.IntN(5))
 	for i := range keys {
 		keys[i] = 1 + g.rng.Int64N(max(c.nextPK, 1))
 	}
 	return keys
+}
+
+// keyRoom returns n keys to fill in, valid until the next call.
+func (g *Generator) keyRoom(n int) []int64 {
+	if cap(g.keys) < n {
+		g.keys = make([]int64, n)
+	}
+	return g.keys[:n]
 }
 
 // partHeader is `_tx` of a part. Of a replicated transaction only the Begin
