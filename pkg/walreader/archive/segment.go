@@ -261,7 +261,7 @@ func hashFile(ctx context.Context, fsys FS, name string, size int64) (string, er
 	}
 	var h xxhash.Digest
 	h.Reset()
-	buf := make([]byte, 1<<20)
+	buf := make([]byte, max(1, min(size, 1<<20)))
 	for at := int64(0); at < size; {
 		if err := ctx.Err(); err != nil {
 			return "", err
