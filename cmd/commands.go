@@ -23,6 +23,7 @@ func commands(f *cli.Factory) []*cobra.Command {
 		newStateCmd(f, nil),
 		newDiffCmd(f, nil),
 		newDemoCmd(f, nil),
+		newRecoverCmd(f, nil),
 		newVerifyCmd(f, nil),
 		newExplainCmd(f, nil),
 		newContextCmd(f),

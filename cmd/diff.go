@@ -193,7 +193,7 @@ type diffReport struct {
 	Differences []differenceReport `json:"differences"`
 }
 
-func (o *diffOptions) write(f *cli.Factory, d []recovery.Difference) error {
+func differenceReports(d []recovery.Difference) []differenceReport {
 	out := make([]differenceReport, len(d))
 	for i, x := range d {
 		out[i] = differenceReport{Key: x.Key, Change: x.Change, Fields: x.Fields}
@@ -204,6 +204,11 @@ func (o *diffOptions) write(f *cli.Factory, d []recovery.Difference) error {
 			out[i].New = recovery.ValueJSON(x.Key, x.New)
 		}
 	}
+	return out
+}
+
+func (o *diffOptions) write(f *cli.Factory, d []recovery.Difference) error {
+	out := differenceReports(d)
 	switch o.output {
 	case cli.JSON:
 		return render.JSON(f.Out(), diffReport{render.NewHeader("diff", render.WAL{}, nil), out})
@@ -215,19 +220,23 @@ func (o *diffOptions) write(f *cli.Factory, d []recovery.Difference) error {
 		}
 		return nil
 	}
-	return writeDifferences(f, d, o.output == cli.Wide)
+	return writeDifferences(f, d, len(d), o.output == cli.Wide)
 }
 
 // fieldsShown bounds the fields shown of a key that is not wide.
 const fieldsShown = 6
 
-// writeDifferences prints keys as a patch does: + added, − removed, ~ changed.
-func writeDifferences(f *cli.Factory, d []recovery.Difference, wide bool) error {
+// writeDifferences prints at most limit keys as a patch does: + added, - removed,
+// ~ changed.
+func writeDifferences(f *cli.Factory, d []recovery.Difference, limit int, wide bool) error {
 	var out []string
 	marks := map[recovery.Change]string{recovery.Added: "+", recovery.Removed: "-", recovery.Changed: "~"}
 	counts := map[recovery.Change]int{}
-	for _, x := range d {
+	for i, x := range d {
 		counts[x.Change]++
+		if i >= limit {
+			continue
+		}
 		out = append(out, marks[x.Change]+" "+render.Clean(x.Key))
 		fields := x.Fields
 		if !wide && len(fields) > fieldsShown {
@@ -239,6 +248,9 @@ func writeDifferences(f *cli.Factory, d []recovery.Difference, wide bool) error 
 		if n := len(x.Fields) - len(fields); n > 0 {
 			out = append(out, fmt.Sprintf("    … and %d more fields (-o wide)", n))
 		}
+	}
+	if n := len(d) - limit; n > 0 {
+		out = append(out, fmt.Sprintf("… and %d more keys (-o wide)", n))
 	}
 	sum := "no difference"
 	if len(d) > 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -122,7 +123,7 @@ func (r *replayed) stops(i *recovery.Issue) bool {
 
 // obstacle is what stops a node first, nil where nothing does.
 func (r *replayed) obstacle() *recovery.Issue {
-	list := r.State.Issues().List()
+	list := r.Issues().List()
 	for i := range list {
 		if r.stops(&list[i]) {
 			return &list[i]
@@ -135,7 +136,7 @@ func (r *replayed) obstacle() *recovery.Issue {
 func (r *replayed) findings() []diagnose.Finding {
 	var out []diagnose.Finding
 	at := map[string]int{}
-	list := append(r.State.Issues().List(), r.State.Orphans()...)
+	list := slices.Concat(r.Issues().List(), r.State.Orphans())
 	for i := range list {
 		issue := &list[i]
 		code := string(issue.Code)
@@ -148,7 +149,7 @@ func (r *replayed) findings() []diagnose.Finding {
 		out[k].Count++
 		out[k].Severity = max(out[k].Severity, r.severity(issue))
 	}
-	for _, c := range r.State.Issues().Counts() {
+	for _, c := range r.Issues().Counts() {
 		k, seen := at[string(c.Code)]
 		if !seen {
 			continue
@@ -183,7 +184,7 @@ func (r *replayed) severity(i *recovery.Issue) diagnose.Severity {
 		if !r.stops(i) {
 			return diagnose.SeverityInfo
 		}
-	case recovery.CodeCheckpointGone, recovery.CodeCheckpointAhead, recovery.CodeNoCheckpoint, recovery.CodeGap, recovery.CodeStale,
+	case recovery.CodeUnreadable, recovery.CodeCheckpointGone, recovery.CodeCheckpointAhead, recovery.CodeNoCheckpoint, recovery.CodeGap, recovery.CodeStale,
 		recovery.CodeVChannelUnknown, recovery.CodeInsertNoVChannel:
 		return diagnose.SeverityError
 	}

@@ -118,10 +118,7 @@ func (o *stateOptions) write(f *cli.Factory, r *stateReport, view recovery.View,
 			return err
 		}
 	}
-	shown := slices.DeleteFunc(slices.Clone(findings), func(x diagnose.Finding) bool {
-		return x.Severity == diagnose.SeverityInfo && o.output != cli.Wide
-	})
-	if err := render.Findings(f.Out(), f.Style(o.output), shown); err != nil {
+	if err := render.Findings(f.Out(), f.Style(o.output), worthShowing(findings, o.output)); err != nil {
 		return err
 	}
 	return stateTable(view).Write(f.Out(), f.Style(o.output))

@@ -39,11 +39,12 @@ func (g Gap) String() string {
 // coverage follows what is read.
 type coverage struct {
 	Coverage
-	broken    error // met since the last record
-	corrupt   []*source.CorruptError
-	unread    int
-	backwards *message.Message
-	entrySize int32 // messages in the last record's entry; 0 = unknown
+	broken                error // met since the last record
+	corrupt               []*source.CorruptError
+	unread                int
+	backwards             *message.Message
+	toldGaps, toldCorrupt int
+	entrySize             int32 // messages in the last record's entry; 0 = unknown
 }
 
 // Next implements source.Reader for the scanner: it passes records on and goes
@@ -132,8 +133,8 @@ func follows(prev message.ID, size int32, id message.ID) bool {
 	return id.B == prev.B+1 && id.Batch <= 0 && lastOfEntry
 }
 
-// coverageIssues says what the reading itself met. They belong in front of what
-// the replay met: a node meets them first.
+// coverageIssues says what the reading itself met up to the stop. It belongs in
+// front of what the replay met: a node meets it first.
 func (p *replay) coverageIssues() {
 	c := &p.cover
 	var found Issues
@@ -143,32 +144,42 @@ func (p *replay) coverageIssues() {
 	case c.Records > 0 && !p.start.IsZero() && c.First != p.start:
 		found.add(Issue{Code: CodeCheckpointGone, ID: p.start.String(), Detail: "the first message that still exists behind it is " + c.First.String()})
 	}
-	for i := range c.Gaps {
-		if g := &c.Gaps[i]; g.Cause == nil && !(i == 0 && g.After == p.start && !p.start.IsZero()) {
-			found.add(Issue{Code: CodeGap, ID: g.After.String(), Detail: g.String()})
-		}
-	}
-	for _, e := range c.corrupt {
-		found.add(Issue{Code: CodeUnreadable, Stops: AllLines, ID: e.Place, Detail: e.Error()})
-	}
-	if c.backwards != nil {
-		found.add(about(CodeIDBackwards, c.backwards))
-	}
+	p.readingIssues(&found)
 	found.append(&p.state.issues)
 	p.state.issues = found
 }
 
+// readingIssues adds what was met since it was last called.
+func (p *replay) readingIssues(to *Issues) {
+	c := &p.cover
+	for ; c.toldGaps < len(c.Gaps); c.toldGaps++ {
+		if g := &c.Gaps[c.toldGaps]; g.Cause == nil && !(c.toldGaps == 0 && g.After == p.start && !p.start.IsZero()) {
+			to.add(Issue{Code: CodeGap, ID: g.After.String(), Detail: g.String()})
+		}
+	}
+	for ; c.toldCorrupt < len(c.corrupt); c.toldCorrupt++ {
+		e := c.corrupt[c.toldCorrupt]
+		to.add(Issue{Code: CodeUnreadable, ID: e.Place, Detail: e.Error()})
+	}
+	if c.backwards != nil {
+		to.add(about(CodeIDBackwards, c.backwards))
+		c.backwards = nil
+	}
+}
+
 // Dropped implements order.Observer.
 func (p *replay) Dropped(m *message.Message, why order.Reason, tick uint64) {
+	issues := &p.state.issues
 	if p.behind {
-		return
+		issues = p.tailIssues
+	} else {
+		d := p.res.Dropped[why]
+		d.Messages++
+		if m.Type == message.TypeInsert {
+			d.Rows += m.Rows
+		}
+		p.res.Dropped[why] = d
 	}
-	d := p.res.Dropped[why]
-	d.Messages++
-	if m.Type == message.TypeInsert {
-		d.Rows += m.Rows
-	}
-	p.res.Dropped[why] = d
 	if m.TimeTick <= p.startTick && why != order.Undecodable {
 		return // in the catalog already: the opening before dealt with it
 	}
@@ -187,7 +198,7 @@ func (p *replay) Dropped(m *message.Message, why order.Reason, tick uint64) {
 			i.Detail = err.Error()
 		}
 	}
-	p.state.issues.add(i)
+	issues.add(i)
 }
 
 // dropCodes are the drops worth listing; a rollback is a writer's decision.

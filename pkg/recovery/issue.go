@@ -210,7 +210,7 @@ var consequences = map[Code]string{
 	CodeNoCheckpoint:      "the node starts from the root coordinator's collections and ignores everything in the log",
 	CodeOpeningUnreadable: "the opening waits for this TimeTick for ever",
 	CodeAlterWALStageLost: "the switch to the other WAL was cut off; no node finishes it by itself",
-	CodeUnreadable:        "what lay there is not replayed",
+	CodeUnreadable:        "what lay there is not replayed; whether a node could read it is not known here",
 	CodeGap:               "the missing messages are not replayed",
 	CodeIDBackwards:       "the log is not in the order of its ids",
 

@@ -147,6 +147,7 @@ type replay struct {
 	bytes     int64
 
 	lastDelivered *message.Message
+	tailIssues    *Issues         // where drops behind the stop are listed
 	heldBack      *order.Delivery // delivered, but behind the time asked for
 }
 
@@ -370,6 +371,7 @@ func (p *replay) finish() {
 func (p *replay) tail(ctx context.Context) error {
 	p.behind = true
 	next := p.state.Clone()
+	p.tailIssues = &next.issues
 	t := &Tail{Next: next}
 	for _, m := range p.scan.Waiting() {
 		p.tailed(m)
@@ -394,6 +396,7 @@ func (p *replay) tail(ctx context.Context) error {
 	}
 	t.Messages, t.Rows, t.First, t.Last = p.tailCount, p.tailRows, p.tailFirst, p.cover.Last
 	t.Uncommitted = p.scan.Uncommitted()
+	p.readingIssues(&next.issues)
 	p.res.Tail = t
 	p.res.Coverage = p.cover.Coverage
 	p.res.Records = p.cover.Records

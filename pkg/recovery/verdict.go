@@ -8,11 +8,20 @@ type Verdict struct {
 	Obstacle *Issue
 }
 
+// Issues returns what a restart meets: where the tail was replayed, what lies
+// there too.
+func (r *Result) Issues() *Issues {
+	if r.Tail != nil {
+		return r.Tail.Next.Issues()
+	}
+	return r.State.Issues()
+}
+
 // Verdicts judges every line whose rules are known, oldest first.
 func (r *Result) Verdicts() []Verdict {
 	out := make([]Verdict, 0, 2)
 	for _, l := range []Line{Line26, Line30} {
-		o := r.State.Issues().FirstObstacle(l)
+		o := r.Issues().FirstObstacle(l)
 		out = append(out, Verdict{Line: l, Succeeds: o == nil, Obstacle: o})
 	}
 	return out

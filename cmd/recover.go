@@ -1,0 +1,233 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/walctl/walctl/internal/cli"
+	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/diagnose"
+	"github.com/walctl/walctl/pkg/recovery"
+	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/order"
+)
+
+type recoverOptions struct {
+	wal     string
+	replay  replayFlags
+	output  cli.Output
+	writeTo string
+	exists  func(string) bool
+}
+
+func newRecoverCmd(f *cli.Factory, runF func(context.Context, *recoverOptions) error) *cobra.Command {
+	opts := &recoverOptions{}
+	if runF == nil {
+		runF = func(ctx context.Context, o *recoverOptions) error { return runRecover(ctx, f, o) }
+	}
+	cmd := &cobra.Command{
+		Use:   "recover WAL",
+		Short: "Say what a restart makes of a log and its catalog, and whether it succeeds",
+		Long: `Say what a restart makes of a log and its catalog, and whether it succeeds.
+
+The log is replayed from the catalog's checkpoint by Milvus's own rules: to the last
+TimeTick, or to --until. What lies behind is the unconfirmed tail, which the next
+opening confirms. Where a node would panic or wait for ever the replay goes on, and
+the first message or key that stops it is named. The live catalog is never written.`,
+		Example: `walctl recover dml_3
+walctl recover ./evidence --until @2026-11-21T03:00:00Z -o json
+walctl recover wal.jsonl --catalog kvjson:before.json --write-to kvjson:after.json`,
+		Args: cli.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.wal = args[0]
+			opts.exists = exists(cmd.Root())
+			if s, err := catalog.ParseSpec(opts.writeTo); opts.writeTo != "" && (err != nil || s.Kind != "file" && s.Kind != "kvjson") {
+				return cli.Usagef("--write-to %s: write to a new file:PATH or kvjson:PATH; a live catalog is changed by a plan only", opts.writeTo)
+			}
+			return runF(cmd.Context(), opts)
+		},
+	}
+	cmd.Flags().StringVar(&opts.writeTo, "write-to", "", "write the pchannel's catalog as a graceful close would leave it to a new `file:PATH|kvjson:PATH`")
+	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON)
+	opts.replay.add(cmd)
+	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused)
+}
+
+type verdictReport struct {
+	Milvus   string          `json:"milvus"`
+	Succeeds bool            `json:"succeeds"`
+	Obstacle *recovery.Issue `json:"obstacle,omitempty"`
+	Meaning  string          `json:"meaning,omitempty"`
+}
+
+type tailReport struct {
+	Messages    int64  `json:"messages"`
+	Rows        uint64 `json:"rows"`
+	First       string `json:"first,omitempty"`
+	Last        string `json:"last,omitempty"`
+	Differences int    `json:"differences"` // keys the next opening changes beyond what is shown
+}
+
+type dropReport struct {
+	Reason   string `json:"reason"`
+	Messages int64  `json:"messages"`
+	Rows     uint64 `json:"rows"`
+}
+
+type recoverReport struct {
+	render.Header
+	Succeeds    bool                  `json:"succeeds"` // by the version asked about; unknown: by what all lines share
+	Verdicts    []verdictReport       `json:"verdicts"`
+	Until       stopReport            `json:"until"`
+	Coverage    coverageReport        `json:"coverage"`
+	Delivered   int64                 `json:"delivered"`
+	Dropped     []dropReport          `json:"dropped,omitempty"`
+	Issues      []recovery.Issue      `json:"issues,omitempty"`
+	Quarantine  []recovery.IssueCount `json:"issue_counts,omitempty"`
+	Uncommitted []recovery.TxnJSON    `json:"uncommitted_txns"`
+	AlterWAL    bool                  `json:"alter_wal"`
+	Tail        tailReport            `json:"tail"`
+	Differences []differenceReport    `json:"differences"`
+	WrittenTo   string                `json:"written_to,omitempty"`
+}
+
+func runRecover(ctx context.Context, f *cli.Factory, o *recoverOptions) error {
+	r, err := o.replay.replay(ctx, f, "recover", o.wal, recovery.ReplayOptions{Tail: true})
+	if err != nil {
+		return err
+	}
+	after, err := r.State.Persist()
+	if err != nil {
+		return err
+	}
+	if o.writeTo != "" {
+		if err := catalog.Create(ctx, o.writeTo, after, catalog.Options{Write: true}); err != nil {
+			return err
+		}
+	}
+	next, err := r.Tail.Next.Persist()
+	if err != nil {
+		return err
+	}
+	d := recovery.Diff(r.metadata.KV, after)
+	report := r.recoverReport(d, len(recovery.Diff(after, next)))
+	report.WrittenTo = o.writeTo
+	if err := o.write(f, report, d); err != nil {
+		return err
+	}
+	var fails error
+	if !report.Succeeds {
+		fails = cli.Reported(&cli.FindingsError{Count: 1, Worst: diagnose.SeverityCritical})
+	}
+	return errors.Join(r.readError(), fails)
+}
+
+func (r *replayed) recoverReport(d []recovery.Difference, tailDifferences int) *recoverReport {
+	t := r.Tail
+	out := &recoverReport{
+		Header: render.NewHeader("recover", r.wal, r.findings()), Succeeds: r.obstacle() == nil,
+		Until: r.stopReport(), Coverage: r.coverageReport(), Delivered: r.Delivered,
+		Issues: r.Issues().List(), Quarantine: r.Issues().Counts(),
+		Uncommitted: recovery.TxnsJSON(r.Uncommitted), AlterWAL: r.State.AlterWAL(),
+		Tail:        tailReport{t.Messages, t.Rows, idText(t.First), idText(t.Last), tailDifferences},
+		Differences: differenceReports(d),
+	}
+	for _, v := range r.Verdicts() {
+		x := verdictReport{Milvus: v.Line.String(), Succeeds: v.Succeeds, Obstacle: v.Obstacle}
+		if v.Obstacle != nil {
+			x.Meaning = v.Obstacle.Consequence()
+		}
+		out.Verdicts = append(out.Verdicts, x)
+	}
+	for _, why := range order.Reasons() {
+		if n := r.Dropped[why]; n.Messages > 0 {
+			out.Dropped = append(out.Dropped, dropReport{why.String(), n.Messages, n.Rows})
+		}
+	}
+	return out
+}
+
+// keysShown bounds the keys listed on the first screen.
+const keysShown = 8
+
+func (o *recoverOptions) write(f *cli.Factory, r *recoverReport, d []recovery.Difference) error {
+	if o.output == cli.JSON {
+		return render.JSON(f.Out(), r)
+	}
+	lines := verdictLines(r)
+	lines = append(lines, coverageLine(&r.Coverage),
+		fmt.Sprintf("Reached    %s at %s · %s deliveries, %d open transactions", r.Until.ID, render.HumanTime(message.TimeOf(r.Until.TimeTick)),
+			render.Thousands(r.Delivered), len(r.Uncommitted)))
+	if t := r.Tail; t.Messages > 0 {
+		lines = append(lines, fmt.Sprintf("Tail       %s records, %s rows, not confirmed: the next opening changes %d more keys",
+			render.Thousands(t.Messages), render.Thousands(int64(t.Rows)), t.Differences))
+	}
+	if r.WrittenTo != "" {
+		lines = append(lines, "Written    "+r.WrittenTo)
+	}
+	for _, l := range lines {
+		if _, err := fmt.Fprintln(f.Out(), render.Clean(l)); err != nil {
+			return err
+		}
+	}
+	if err := render.Findings(f.Out(), f.Style(o.output), worthShowing(r.Findings, o.output)); err != nil {
+		return err
+	}
+	limit := keysShown
+	if o.output == cli.Wide {
+		limit = len(d)
+	}
+	return writeDifferences(f, d, limit, o.output == cli.Wide)
+}
+
+// verdictLines says whether each line would get the WAL open; alike ones in one.
+func verdictLines(r *recoverReport) []string {
+	far := ""
+	if !r.Coverage.Contiguous {
+		far = ", as far as the log could be read"
+	}
+	var lines, fine []string
+	for _, v := range r.Verdicts {
+		if v.Succeeds {
+			fine = append(fine, v.Milvus)
+			continue
+		}
+		i := v.Obstacle
+		lines = append(lines, fmt.Sprintf("Milvus %s would STOP: %s at %s", v.Milvus, i.Code, i.ID+i.Key), "           "+v.Meaning)
+	}
+	if len(fine) > 0 {
+		lines = append(lines, fmt.Sprintf("Milvus %s would recover%s", strings.Join(fine, " and "), far))
+	}
+	return lines
+}
+
+func coverageLine(c *coverageReport) string {
+	state := "whole"
+	switch {
+	case c.Records == 0:
+		return "Coverage   nothing to read behind " + c.From
+	case len(c.Gaps) == 1:
+		state = "INCOMPLETE: " + c.Gaps[0]
+	case len(c.Gaps) > 1:
+		state = fmt.Sprintf("INCOMPLETE: %s and %d more gaps", c.Gaps[0], len(c.Gaps)-1)
+	}
+	if c.TornTail {
+		state += ", the last record torn"
+	}
+	return fmt.Sprintf("Coverage   %s … %s, %s records, %s", c.First, c.Last, render.Thousands(c.Records), state)
+}
+
+// worthShowing leaves information to -o wide.
+func worthShowing(all []diagnose.Finding, o cli.Output) (out []diagnose.Finding) {
+	for _, x := range all {
+		if x.Severity > diagnose.SeverityInfo || o == cli.Wide {
+			out = append(out, x)
+		}
+	}
+	return out
+}
