@@ -25,6 +25,7 @@ func commands(f *cli.Factory) []*cobra.Command {
 		newDemoCmd(f, nil),
 		newRecoverCmd(f, nil),
 		newVerifyCmd(f, nil),
+		newTimetickCmd(f, nil),
 		newExplainCmd(f, nil),
 		newContextCmd(f),
 		newVersionCmd(f, nil),

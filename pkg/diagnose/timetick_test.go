@@ -1,0 +1,58 @@
+package diagnose
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/walctl/walctl/internal/golden"
+	"github.com/walctl/walctl/internal/walgen"
+)
+
+func TestTimeTicksGolden(t *testing.T) {
+	for _, name := range golden.Names(t) {
+		if name == "wp-v6-clean" {
+			continue // one WAL written twice into one log, for the file format only
+		}
+		r, err := TimeTicks(context.Background(), columnsOf(goldenMessages(t, name)), TickOptions{})
+		require.NoError(t, err)
+		require.Empty(t, aboveInfo(r.Findings), name)
+		require.NotZero(t, r.TimeTicks, name)
+		for _, x := range r.Stretches {
+			require.Equal(t, TickIdle, x.State, name)
+		}
+	}
+}
+
+func aboveInfo(all []Finding) []string {
+	var codes []string
+	for _, f := range all {
+		if f.Severity > SeverityInfo {
+			codes = append(codes, f.Code)
+		}
+	}
+	return codes
+}
+
+// TestTimeTicksFaults: generated logs keep time; each that lost its TimeTicks is
+// found, at the place.
+func TestTimeTicksFaults(t *testing.T) {
+	for seed := range uint64(10) {
+		clean := walgen.New(walgen.Config{Seed: seed, Messages: 6000, Terms: 3, Rate: 800, DDLRatio: 0.03, TxnRatio: 0.1, SegmentBytes: 16 << 10}).Messages()
+		r, err := TimeTicks(context.Background(), columnsOf(clean), TickOptions{})
+		require.NoError(t, err)
+		require.Empty(t, aboveInfo(r.Findings), "seed %d", seed)
+		broken, truth, err := walgen.Inject(clean, walgen.MissingTimeTick, seed)
+		if err != nil {
+			continue
+		}
+		r, err = TimeTicks(context.Background(), columnsOf(broken), TickOptions{})
+		require.NoError(t, err)
+		if !slices.Contains(aboveInfo(r.Findings), "timetick-lost") {
+			t.Errorf("seed %d: %d TimeTicks taken away over %d ms, longest wait %.3f s: %v", seed, len(truth.TimeTicks),
+				physical(truth.TimeTicks[len(truth.TimeTicks)-1])-physical(truth.TimeTicks[0]), r.LongestWait, aboveInfo(r.Findings))
+		}
+	}
+}
