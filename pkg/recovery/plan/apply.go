@@ -148,7 +148,7 @@ func (a *applier) journal(ctx context.Context, r *refusals) error {
 	}
 	if j != nil {
 		a.j, a.resumed = j, true
-		return nil
+		return a.o.settled(ctx, a.c, j, r)
 	}
 	cuts, err := cut(a.p.Changes, a.c.Limits())
 	if err != nil {

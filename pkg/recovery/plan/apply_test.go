@@ -162,7 +162,7 @@ func (g gate) State(context.Context) (LogState, error) { return g.state, g.err }
 var quiet = gate{state: LogState{Log: testLog}}
 
 func yes() Options {
-	return Options{Yes: true, Reason: "test", Who: "op@host", Clock: func() time.Time { return time.Date(2026, 11, 21, 3, 5, 0, 0, time.UTC) }}
+	return Options{Yes: true, Reason: "test", Who: "op@host", Settle: 1, Clock: func() time.Time { return time.Date(2026, 11, 21, 3, 5, 0, 0, time.UTC) }}
 }
 
 // content is everything but walctl's own keys and the sessions.
@@ -192,7 +192,8 @@ type dying struct {
 	catalog.Catalog
 	at      int
 	after   bool
-	writes  int
+	writes  int // tried
+	written int
 	dead    bool
 	between func(n int) // called before the n-th write
 }
@@ -222,6 +223,9 @@ func (d *dying) Txn(ctx context.Context, g catalog.Guard, puts map[string][]byte
 		return 0, errKilled
 	}
 	rev, err := d.Catalog.Txn(ctx, g, puts, deletes)
+	if err == nil {
+		d.written++
+	}
 	if d.writes == d.at && d.after {
 		d.dead = true
 		return 0, errKilled
@@ -427,18 +431,54 @@ func TestTwoAtOnce(t *testing.T) {
 				wg.Go(func() { _, errs[i] = Apply(t.Context(), plans[i], writers[i], quiet, yes()) })
 			}
 			wg.Wait()
-			if same && errs[0] != nil && errs[1] != nil {
-				t.Fatal(errs)
-			}
 			won := slices.Index(errs, nil)
 			require.NotEqual(t, -1, won, "%v", errs)
-			if !same {
-				require.ErrorIs(t, errs[1-won], ErrRefused)
-				require.Equal(t, [][]byte{after[catalog.SegmentKey(pchannel, 77_777)], other[catalog.SegmentKey(pchannel, 77_777)]}[won], content(t, c)[catalog.SegmentKey(pchannel, 77_777)])
-				js, err := Journals(t.Context(), c)
-				require.NoError(t, err)
-				require.Len(t, js, 1, "the other has written nothing")
+			require.ErrorIs(t, errs[1-won], ErrRefused)
+			if same {
+				require.Equal(t, after, content(t, c))
+				continue
 			}
+			require.Zero(t, writers[1-won].written)
+			require.Equal(t, []map[string][]byte{after, other}[won], content(t, c))
+			js, err := Journals(t.Context(), c)
+			require.NoError(t, err)
+			require.Len(t, js, 1)
+		}
+	})
+}
+
+// Who finds the same plan half done, and moving, keeps out of it.
+func TestSamePlanStillMoving(t *testing.T) {
+	places(t, func(t *testing.T, fresh func(*testing.T) place) {
+		before, after := scenario(t, 60)
+		for name, second := range map[string]func(p *Plan, c catalog.Catalog, o Options) error{
+			"apply": func(p *Plan, c catalog.Catalog, o Options) error {
+				_, err := Apply(t.Context(), p, c, quiet, o)
+				return err
+			},
+			"undo": func(p *Plan, c catalog.Catalog, o Options) error {
+				_, err := Undo(t.Context(), p.ID, c, quiet, o)
+				return err
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				pl := fresh(t)
+				c := pl.open(t)
+				seed(t, c, before)
+				p := build(t, c, after, nil)
+				_, err := Apply(t.Context(), p, &dying{Catalog: c, at: 2}, quiet, yes())
+				require.ErrorIs(t, err, errKilled)
+				late := &dying{Catalog: pl.open(t)}
+				o := yes()
+				o.Sleep = func(context.Context, time.Duration) error { // the first goes on meanwhile
+					_, err := Apply(t.Context(), p, c, quiet, yes())
+					require.NoError(t, err)
+					return nil
+				}
+				requireRefused(t, second(p, late, o), CodeRaced)
+				require.Zero(t, late.written)
+				require.Equal(t, after, content(t, c))
+			})
 		}
 	})
 }

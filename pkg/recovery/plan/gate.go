@@ -44,6 +44,45 @@ type Options struct {
 	Milvus string
 	// Progress, if set, hears of every transaction written.
 	Progress func(done, total int)
+	// Settle is how long a plan that is half done is watched before going on with
+	// it: whoever is still at it is left to it. 0 = 2 s.
+	Settle time.Duration
+	// Sleep waits; nil = real time.
+	Sleep func(ctx context.Context, d time.Duration) error
+}
+
+// settled reports whether a half-done journal stays as it is for a while, so
+// that nobody else is moving it.
+func (o Options) settled(ctx context.Context, c catalog.Catalog, j *Journal, r *refusals) error {
+	d, sleep := o.Settle, o.Sleep
+	if d == 0 {
+		d = 2 * time.Second
+	}
+	if sleep == nil {
+		sleep = wait
+	}
+	if err := sleep(ctx, d); err != nil {
+		return err
+	}
+	now, err := findJournal(ctx, c, j.ID)
+	if err != nil {
+		return err
+	}
+	if now == nil || now.revision != j.revision {
+		r.seen(CodeRaced, "wait for it, then look at walctl undo --list", "another walctl is moving plan %s right now", j.ID)
+	}
+	return nil
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
 }
 
 func (o Options) now() time.Time {

@@ -106,6 +106,11 @@ func (u *undoer) begin(ctx context.Context, gate Gate) error {
 		return err
 	}
 	u.untouched(&r)
+	if u.j.State != Applied {
+		if err := u.o.settled(ctx, u.c, u.j, &r); err != nil {
+			return err
+		}
+	}
 	if err := r.err(u.o.IKnowItIsStopped); err != nil {
 		e := err.(*RefusedError) //nolint:errorlint // refusals.err returns nothing else
 		e.Journal, e.Written = u.j.ID, u.left()
