@@ -65,7 +65,7 @@ walctl timetick dml_3 -o prometheus > /var/lib/node_exporter/walctl.prom`,
 			return runF(cmd.Context(), opts)
 		},
 	}
-	cmd.Flags().DurationVar(&opts.warn, "warn", 5*time.Second, "a wait for a TimeTick this long is a warning")
+	cmd.Flags().DurationVar(&opts.warn, "warn", time.Second, "a wait for a TimeTick this long is a warning")
 	cmd.Flags().DurationVar(&opts.critical, "critical", 30*time.Second, "a wait for a TimeTick this long is critical")
 	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON, cli.NDJSON, cli.CSV, cli.Prometheus)
 	opts.failOn.Add(cmd)

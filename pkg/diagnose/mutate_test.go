@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -374,15 +373,20 @@ var traceless = map[string]string{
 // many places, and holds verify to finding each that leaves a trace.
 // WALCTL_MUTANTS=1 looks at more places and prints what was not found.
 func TestVerifyMutants(t *testing.T) {
+	mutable := []string{"small", "live-pulsar", "live-woodpecker", "v3-small", "3k-secondary", "1k-alterwal"}
 	places := 12
 	if os.Getenv("WALCTL_MUTANTS") != "" {
 		places = 60
 	}
+	logs := map[string][]*raw{}
+	for _, name := range mutable {
+		logs[name] = rawLog(goldenMessages(t, name))
+	}
 	for _, m := range mutations() {
 		t.Run(m.name, func(t *testing.T) {
 			made, missed := 0, []string{}
-			for _, name := range []string{"small", "live-pulsar", "live-woodpecker", "v3-small", "3k-secondary", "1k-alterwal"} {
-				log := mutable(t, name)
+			for _, name := range mutable {
+				log := logs[name]
 				for k := 1; k < len(log)-1; k += max(1, len(log)/places) {
 					out := m.do(log, k)
 					if out == nil {
@@ -406,15 +410,4 @@ func TestVerifyMutants(t *testing.T) {
 			t.Logf("%d of %d found; not: %v", made-len(missed), made, missed)
 		})
 	}
-}
-
-var mutableLogs = sync.OnceValue(func() *sync.Map { return new(sync.Map) })
-
-func mutable(t *testing.T, name string) []*raw {
-	if log, ok := mutableLogs().Load(name); ok {
-		return log.([]*raw)
-	}
-	log := rawLog(goldenMessages(t, name))
-	mutableLogs().Store(name, log)
-	return log
 }

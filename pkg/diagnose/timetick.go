@@ -37,11 +37,13 @@ func (s TickState) MarshalText() ([]byte, error) { return []byte(s.String()), ni
 
 // TickOptions say what counts as long. The zero value takes the defaults.
 type TickOptions struct {
-	WAL, PChannel  string
-	Warn, Critical time.Duration // a wait for a TimeTick this long; 5 s and 30 s
+	WAL, PChannel string
+	// Warn and Critical are waits for a TimeTick worth a finding; 1 s, which is
+	// five of the writer's intervals, and 30 s.
+	Warn, Critical time.Duration
 	Idle           time.Duration // a silence worth showing; 1 s
 	// Due is how long after a proven acknowledgement a TimeTick may come; the
-	// writer makes one every 200 ms, so 1 s is five of them.
+	// writer makes one every 200 ms, so the default of 600 ms is three of them.
 	Due      time.Duration
 	Progress source.Progress
 }
@@ -91,8 +93,8 @@ type TickReport struct {
 // TimeTicks reads columns to their end and tells where a log's time stood still
 // and why, in one pass. Memory is bounded by one TimeTick window.
 func TimeTicks(ctx context.Context, r source.ColumnReader, opts TickOptions) (*TickReport, error) {
-	opts.Warn, opts.Critical = cmp.Or(opts.Warn, 5*time.Second), cmp.Or(opts.Critical, 30*time.Second)
-	opts.Idle, opts.Due = cmp.Or(opts.Idle, time.Second), cmp.Or(opts.Due, time.Second)
+	opts.Warn, opts.Critical = cmp.Or(opts.Warn, time.Second), cmp.Or(opts.Critical, 30*time.Second)
+	opts.Idle, opts.Due = cmp.Or(opts.Idle, time.Second), cmp.Or(opts.Due, 600*time.Millisecond)
 	t := &ticker{opts: opts}
 	t.timeline.width = int64(time.Second / time.Millisecond)
 	for {
