@@ -12,6 +12,7 @@
 package walgen
 
 import (
+	"math"
 	"time"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
@@ -35,11 +36,12 @@ type Config struct {
 	Version  Version         // default 2.6
 	Start    time.Time       // of the first opening; default 2026-01-05 00:00 UTC
 
-	Messages    int // the log ends at the first TimeTick at or behind it; default 1000
-	Tail        int // messages behind the last TimeTick, unconfirmed
-	Terms       int // openings; default 1
-	Rate        int // appends a second; default 2000
-	Concurrency int // appends in flight at once; default 8
+	Rows        uint64 // where set, the log ends once exactly so many rows are inserted
+	Messages    int    // the log ends at the first TimeTick at or behind it; default 1000
+	Tail        int    // messages behind the last TimeTick, unconfirmed
+	Terms       int    // openings; default 1
+	Rate        int    // appends a second; default 2000
+	Concurrency int    // appends in flight at once; default 8
 
 	Collections   int // created at the start; default 3
 	Shards        int // of a collection, one a pchannel; default 2
@@ -60,12 +62,13 @@ type Config struct {
 	IdleStretches int           // pauses without any append, spread over the log
 	Idle          time.Duration // how long each is; default 3 h
 
-	Batches          bool // Pulsar entries hold up to four messages
-	LedgerEntries    int  // entries until a new Pulsar ledger or Woodpecker segment; default 50000
-	NoControlChannel bool // another pchannel hosts the control channel
-	Secondary        bool // the cluster becomes a replication target after a quarter of the log
-	RowBased         bool // inserts are row-based, as old SDKs wrote them
-	Cheap            bool // tiny payloads and only data operations: for benchmarks
+	Batches          bool   // Pulsar entries hold up to four messages
+	LedgerEntries    int    // entries until a new Pulsar ledger or Woodpecker segment; default 50000
+	NoControlChannel bool   // another pchannel hosts the control channel
+	ControlPChannel  string // which; default another of the cluster
+	Secondary        bool   // the cluster becomes a replication target after a quarter of the log
+	RowBased         bool   // inserts are row-based, as old SDKs wrote them
+	Cheap            bool   // tiny payloads and only data operations: for benchmarks
 	Collection0      int64
 	NodeID           int64 // of the streaming node; default 1
 }
@@ -76,6 +79,9 @@ func (c *Config) setDefaults() {
 	def(&c.Version, Version26)
 	if c.Start.IsZero() {
 		c.Start = time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
+	}
+	if c.Rows > 0 {
+		c.Messages = math.MaxInt32 // never reached first
 	}
 	def(&c.Messages, 1000)
 	def(&c.Terms, 1)

@@ -122,8 +122,8 @@ func (g *Generator) exclusively(op *appendOp, fill func(op *appendOp)) {
 
 func (g *Generator) broadcastHeader(vchannels []string, keys []*messagespb.ResourceKey, sync bool) string {
 	g.bcasts++
-	vchannels = append([]string(nil), vchannels...)
-	g.rng.Shuffle(len(vchannels), func(i, j int) { vchannels[i], vchannels[j] = vchannels[j], vchannels[i] })
+	turn := int(g.bcasts) % len(vchannels) // in no set order, but the same on every pchannel
+	vchannels = append(append([]string(nil), vchannels[turn:]...), vchannels[:turn]...)
 	return b64(marshal(&messagespb.BroadcastHeader{
 		BroadcastId: uint64(g.cfg.Collection0) + 1_000_000_000_000_000 + g.bcasts,
 		Vchannels:   vchannels, ResourceKeys: keys, AckSyncUp: sync,

@@ -240,8 +240,9 @@ func (e *edit) loseData() bool {
 		referred[m.LastConfirmed] = true
 	}
 	at := e.pick(func(i int, m *message.Message) bool {
-		// Not where a hole would look like a new ledger's begin or end.
-		return isPlainData(m) && !referred[m.ID] && i > 0 && i+1 < len(e.ms) && e.ms[i-1].ID.A == m.ID.A && (e.ms[i+1].ID.A == m.ID.A || m.ID.Backend == message.BackendKafka)
+		// Not where a hole would look like a ledger's begin or end.
+		inside := i > 0 && i+1 < len(e.ms) && (m.ID.B == 0 && m.ID.Backend == message.BackendKafka || e.ms[i-1].ID.A == m.ID.A && e.ms[i+1].ID.A == m.ID.A)
+		return isPlainData(m) && !referred[m.ID] && inside
 	})
 	if at < 0 {
 		return false

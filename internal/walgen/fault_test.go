@@ -23,8 +23,11 @@ func TestRenumberKeepsACleanLog(t *testing.T) {
 }
 
 func TestEveryFaultHasAPlace(t *testing.T) {
-	for seed := range uint64(4) {
-		clean := New(faultLog(seed)).Messages()
+	backends := []message.Backend{message.BackendPulsar, message.BackendWoodpecker, message.BackendKafka}
+	for seed := range uint64(6) {
+		cfg := faultLog(seed)
+		cfg.Backend, cfg.Batches = backends[seed%3], seed == 3
+		clean := New(cfg).Messages()
 		require.Empty(t, check(clean))
 		before := sumOf(clean)
 		for _, f := range Faults() {

@@ -71,6 +71,7 @@ type Generator struct {
 	srcRH     string
 	idles     int
 	state     runState
+	rows      uint64     // inserted
 	ratios    [4]float64 // DDL, transactions, upserts, deletes: summed up
 }
 
@@ -131,6 +132,8 @@ func (g *Generator) layout() {
 		if host == g.cfg.PChannel {
 			host = base + strconv.Itoa(own+1)
 		}
+		def(&g.cfg.ControlPChannel, host)
+		host = g.cfg.ControlPChannel
 	}
 	g.hostCC = host + "_vcchan"
 	g.control = &scope{name: g.hostCC, ready: true}
@@ -158,7 +161,7 @@ func (g *Generator) Next() (*message.Message, bool) {
 
 // Messages returns the whole log from where Next stands.
 func (g *Generator) Messages() []*message.Message {
-	out := make([]*message.Message, 0, min(g.cfg.Messages+64, 1<<20))
+	out := make([]*message.Message, 0, min(g.cfg.Messages, 1<<16)+64)
 	for m, ok := g.Next(); ok; m, ok = g.Next() {
 		out = append(out, m)
 	}
@@ -198,6 +201,9 @@ func (g *Generator) limit() int {
 // a term, an idle stretch. It reports whether it did anything.
 func (g *Generator) boundary() bool {
 	n, total := int(g.ordinal), g.cfg.Messages
+	if g.cfg.Rows > 0 && g.rows >= g.cfg.Rows && g.state == running {
+		n = total
+	}
 	switch {
 	case g.state == tailing:
 		if n >= total+g.cfg.Tail {
@@ -208,6 +214,7 @@ func (g *Generator) boundary() bool {
 		g.drain(nil)
 		g.sync(true)
 		g.state, g.cfg.Messages = tailing, int(g.ordinal)
+		g.cfg.Rows = 0
 		return true
 	case n >= total*g.openings/g.cfg.Terms:
 		g.endTerm()

@@ -1,12 +1,18 @@
 package walgen
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"io"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
 )
 
 func configs() map[string]Config {
@@ -57,6 +63,51 @@ func TestFieldsAreTheDecoders(t *testing.T) {
 			require.Equal(t, m.ID.Raw(m.Form()), m.RawID())
 		}
 	}
+}
+
+// TestRecordLinesComeBack writes a log as NDJSON and reads it again.
+func TestRecordLinesComeBack(t *testing.T) {
+	for name, cfg := range configs() {
+		ms := New(cfg).Messages()
+		var b bytes.Buffer
+		w := jsonl.NewWriter(&b, jsonl.Options{Data: true})
+		for _, m := range ms {
+			require.NoError(t, w.Write(m))
+		}
+		require.NoError(t, w.Flush())
+		r, err := jsonl.FromReader(name, &b).Open(context.Background(), source.Range{Props: true, Payload: source.PayloadAll})
+		require.NoError(t, err)
+		for _, want := range ms {
+			got, err := r.Next(context.Background())
+			require.NoError(t, err)
+			require.Equal(t, []any{want.Props, string(want.Payload), want.RawID(), want.ID.String(), want.TimeTick},
+				[]any{got.Props, string(got.Payload), got.RawID(), got.ID.String(), got.TimeTick}, name)
+		}
+		_, err = r.Next(context.Background())
+		require.ErrorIs(t, err, io.EOF)
+		require.NoError(t, r.Close())
+	}
+}
+
+// TestOverload: the logs of one cluster agree with one another.
+func TestOverload(t *testing.T) {
+	var rows uint64
+	var create string
+	for _, cfg := range Overload(1, 16_003, 4) {
+		for _, m := range New(cfg).Messages() {
+			switch {
+			case m.Type == message.TypeInsert:
+				rows += m.Rows
+			case m.Type == message.TypeCreateCollection && !strings.HasSuffix(m.VChannel, "_vcchan"):
+				h, _ := m.Props.Get(message.KeyBroadcast)
+				if create == "" {
+					create = h + string(m.Payload)
+				}
+				require.Equal(t, create, h+string(m.Payload))
+			}
+		}
+	}
+	require.Equal(t, uint64(16_003), rows)
 }
 
 func TestCleanLogs(t *testing.T) {

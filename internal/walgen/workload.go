@@ -100,6 +100,13 @@ func (g *Generator) insert(c *collection, p *partition, t *txn, keys []int64) bo
 	if keys != nil {
 		rows = len(keys)
 	}
+	if g.cfg.Rows > 0 {
+		if g.rows >= g.cfg.Rows {
+			return false
+		}
+		rows = int(min(uint64(rows), g.cfg.Rows-g.rows))
+	}
+	g.rows += uint64(rows)
 	op := g.newOp(message.TypeInsert, 1, c.scope)
 	op.payload = g.insertBody(c, p, rows, keys)
 	op.rows, op.size = uint64(rows), uint64(len(op.payload)+124)
