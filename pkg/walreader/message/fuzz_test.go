@@ -53,6 +53,7 @@ func FuzzEnvelope(f *testing.F) {
 	sound := presentBits("_v", "_t", "_tt", "_lc", "_h", "_wt", "_vc")
 	f.Add(all, "1", "2", "3kpqvxts1ekg", "z", "1", "COkHEAAY////////////ASAAMAA=", "by-dev-rootcoord-dml_0_1v0", "CAESBAgBEAI=", "CAE=", "CAEQZA==", "CAE=", "", []byte{})
 	f.Add(sound, "1", "1", "3kpqvxts1ekg", "", "1", "CAUQABgAIAAwAQ==", "v", "", "", "", "", "", []byte("\n\r\b\xb0\t\x18\x80"))
+	f.Add(sound, "1", "2", "3kpqvxts1ekg", "", "1", "CAUQABgAIAAwAQ==", "v", "EgQQARAC", "", "", "", "", []byte{}) // rows twice: the last counts
 	f.Add(sound, "2", "4", "3kpqvxts1ekg", "", "1", "CAUQABgAIAAwAQ==", "v", "CAEQAhgD", "", "", "", "", []byte{})
 	f.Add(presentBits("_v", "_t", "_tt", "_lcs", "_rh", "_h"), "2", "37", "1", "", "", "", "", "", "", "", "", "CgFhEhAKDENBVVFBQmdBSUFBdxACIAU=", []byte{})
 	f.Add(presentBits("_v", "_bh"), "-1", "x", "", "", "", "", "", "", "AA", "", "", "", []byte{0xff})

@@ -102,7 +102,9 @@ func TestLegacyMessagesTakeTheirLastConfirmedThirtyBack(t *testing.T) {
 	for i := range int64(100) {
 		got, ok := l.Adapt(decodeLegacy(tick, i))
 		require.True(t, ok)
-		require.Equal(t, max(0, i-message.LegacyWindow), got.LastConfirmed.B)
+		want := message.ID{Backend: message.BackendPulsar, A: 1, B: max(0, i-message.LegacyWindow)}
+		require.Equal(t, want, got.LastConfirmed)
+		require.True(t, got.Has(message.HasLastConfirmed))
 	}
 }
 

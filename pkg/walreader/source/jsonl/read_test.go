@@ -139,8 +139,8 @@ func TestCompressionIsToldByContent(t *testing.T) {
 	for name, b := range map[string][]byte{"gzip": gz.Bytes(), "zstd": zs} {
 		for _, cut := range []int{5, 6, 12, len(b) / 2, len(b) - 1} {
 			_, errs := readAll(t, jsonl.FromReader(name, bytes.NewReader(b[:cut])), source.Range{})
-			require.NotEmpty(t, errs, "%s cut at %d", name, cut)
-			require.ErrorIs(t, errs[len(errs)-1], source.ErrTornTail, "%s cut at %d", name, cut)
+			require.Len(t, errs, 1, "%s cut at %d", name, cut)
+			require.ErrorIs(t, errs[0], source.ErrTornTail, "%s cut at %d", name, cut)
 		}
 		bad := bytes.Clone(b)
 		bad[len(bad)/2] ^= 0x55
@@ -178,6 +178,9 @@ func TestDamagedLinesAreNamedAndTheRestIsRead(t *testing.T) {
 			require.EqualValues(t, 1, corrupt.Lost)
 			require.Len(t, ms, 3)
 			require.Equal(t, at(2), ms[1].ID)
+			_, errs = readAll(t, jsonl.FromReader("log", strings.NewReader(c.bad+good[0]+"x\n")), source.Range{})
+			require.ErrorAs(t, errs[len(errs)-1], &corrupt)
+			require.Equal(t, fmt.Sprintf("line 3 (byte %d)", len(c.bad)+len(good[0])), corrupt.Place)
 		})
 	}
 }
