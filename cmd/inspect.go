@@ -63,8 +63,8 @@ walctl inspect dml_3 -f --records`,
 		},
 	}
 	p := cmd.Flags()
-	p.StringVar(&opts.stats, "stats", "", "count only, `BY` any of type,vchannel,size,term; alone: by all of them")
-	p.Lookup("stats").NoOptDefVal = statsAll
+	p.StringVar(&opts.stats, "stats", "", "count only, by any of `type,vchannel,size,term`")
+	p.Lookup("stats").NoOptDefVal = "type"
 	p.BoolVar(&opts.records, "records", false, "list the messages")
 	p.StringVar(&opts.id, "id", "", "show one message in full, by its `ID`")
 	p.BoolVar(&opts.data, "data", false, "show payloads: rows, and what other messages carry")
@@ -106,15 +106,10 @@ func (o *inspectOptions) check() error {
 	return nil
 }
 
-// statsAll is --stats without a value.
-const statsAll = "all"
-
+// statsBy is what --stats counts by; none without it.
 func (o *inspectOptions) statsBy() []string {
-	switch o.stats {
-	case "":
+	if o.stats == "" {
 		return nil
-	case statsAll:
-		return []string{"type", "vchannel", "size", "term"}
 	}
 	return strings.Split(o.stats, ",")
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
@@ -30,11 +31,13 @@ type inspectReport struct {
 	Sizes    []groupReport `json:"sizes,omitempty"`
 	Txns     txnReport     `json:"transactions"`
 	TimeTick tickReport    `json:"time_tick"`
-	Tail     int           `json:"unconfirmed_tail"` // messages above the last TimeTick
-	Behind   int64         `json:"behind_time_tick"` // messages a later reader drops
-	Defects  int64         `json:"undecodable"`      // messages with a defect in their envelope
+	Tail     int           `json:"unconfirmed_tail"`      // messages above the last TimeTick
+	Behind   int64         `json:"behind_time_tick"`      // messages a later reader drops
+	Defects  *int64        `json:"undecodable,omitempty"` // messages with a defect in their envelope; absent: not counted
 	Torn     string        `json:"torn_tail,omitempty"`
 	Damage   []badPlace    `json:"damage,omitempty"`
+
+	Protection *cli.Protection `json:"protection,omitempty"` // of a live log
 }
 
 type groupReport struct {
@@ -62,27 +65,37 @@ func inspectOverview(ctx context.Context, f *cli.Factory, o *inspectOptions, s s
 	if err != nil {
 		return err
 	}
-	t, bad, err := count1(ctx, f, s, rng, filter)
+	t, bad, err := o.count(ctx, f, s, rng, filter)
 	if err != nil {
 		return err
 	}
 	r := t.report(cli.DescribeWAL(s), bad)
+	r.Protection = cli.ProtectionOf(s)
 	if err := writeOverview(f, o, &r); err != nil {
 		return err
 	}
 	return bad.err()
 }
 
-// count1 reads a range once and counts.
-func count1(ctx context.Context, f *cli.Factory, s source.Source, rng source.Range, filter *cli.Filter) (*tally, *damage, error) {
+// wants is what the answer shows.
+func (o *inspectOptions) wants() wants {
+	by := o.statsBy()
+	has := func(word string) bool { return by == nil || slices.Contains(by, word) }
+	return wants{types: has("type"), vchannels: has("vchannel"), sizes: has("size"), terms: has("term"), progress: by == nil}
+}
+
+// count reads a range once and counts.
+func (o *inspectOptions) count(ctx context.Context, f *cli.Factory, s source.Source, rng source.Range, filter *cli.Filter) (*tally, *damage, error) {
 	show, done := f.Progress("inspect")
 	defer done()
-	r, err := source.OpenColumns(ctx, s, rng)
+	want := o.wants()
+	r, whole, err := openFor(ctx, s, rng, want, filter)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer r.Close()
-	t, bad := newTally(filter), &damage{f: f}
+	t, bad := newTally(filter, want), &damage{f: f}
+	t.whole = whole
 	for {
 		c, err := r.NextColumns(ctx)
 		if err == nil {
@@ -106,8 +119,8 @@ func (t *tally) report(wal render.WAL, bad *damage) inspectReport {
 		First:  t.first.String(), Last: t.last.String(),
 		Records: t.all.Messages, Bytes: t.all.Bytes, Rows: t.all.Rows,
 		From: render.RFC3339(render.TickTime(t.firstTick)), To: render.RFC3339(render.TickTime(t.all.LastTick)),
-		Openings: t.openings, Tail: len(t.behind), Behind: t.behindTimeTick, Defects: t.messagesWithDefects,
-		Txns: txnReport{t.begun, t.committed, t.rolled, len(t.open)},
+		Openings: t.openings, Tail: len(t.tail), Behind: t.behind,
+		Txns: txnReport{t.begun, t.committed, t.ended, len(t.open)},
 		TimeTick: tickReport{t.timeTicks, t.lastPersistedID.String(), t.lastPersisted,
 			render.RFC3339(render.TickTime(t.lastPersisted))},
 		Torn: bad.torn, Damage: bad.places,
@@ -115,15 +128,28 @@ func (t *tally) report(wal render.WAL, bad *damage) inspectReport {
 	if r.WAL.Backend == "" && t.all.Messages > 0 {
 		r.WAL.Backend = t.first.Backend.String()
 	}
-	for typ, c := range t.types {
+	if t.whole && t.progress {
+		r.Defects = &t.defects
+	}
+	for _, v := range t.names {
+		if r.WAL.PChannel == "" && v != "" {
+			r.WAL.PChannel = message.PChannelOf(v)
+		}
+	}
+	for typ := range t.types {
+		if t.types[typ].Messages > 0 {
+			r.Types = append(r.Types, named(message.Type(typ).String(), &t.types[typ]))
+		}
+	}
+	for typ, c := range t.oddTypes {
 		r.Types = append(r.Types, named(typ.String(), c))
 	}
 	slices.SortFunc(r.Types, func(a, b groupReport) int {
 		return cmp.Or(cmp.Compare(b.Messages, a.Messages), cmp.Compare(a.Name, b.Name))
 	})
-	for i := range t.vchannels {
-		if t.vchannels[i].Messages > 0 {
-			r.VChans = append(r.VChans, named(t.names[i], &t.vchannels[i]))
+	for i := range t.byVChannel {
+		if t.byVChannel[i].Messages > 0 {
+			r.VChans = append(r.VChans, named(t.names[i], &t.byVChannel[i]))
 		}
 	}
 	slices.SortFunc(r.VChans, func(a, b groupReport) int { return cmp.Compare(a.Name, b.Name) })
@@ -156,51 +182,107 @@ func sizeName(bit int) string {
 }
 
 func writeOverview(f *cli.Factory, o *inspectOptions, r *inspectReport) error {
-	switch o.output {
-	case cli.JSON:
+	by := o.statsBy()
+	if by == nil {
+		by = []string{"type"}
+		if !o.output.IsTable() || o.output == cli.Wide {
+			by = []string{"type", "vchannel", "term"}
+		}
+	}
+	switch {
+	case o.output == cli.JSON && o.stats == "":
 		return render.JSON(f.Out(), r)
-	case cli.NDJSON:
-		for _, g := range append(slices.Clone(r.Types), r.VChans...) {
-			if err := render.NDJSON(f.Out(), g); err != nil {
-				return err
+	case o.output == cli.JSON:
+		return render.JSON(f.Out(), r.stats(by))
+	case o.output == cli.NDJSON:
+		for _, word := range by {
+			for _, g := range r.groups(word) {
+				line := struct {
+					By string `json:"by"`
+					groupReport
+				}{word, g}
+				if err := render.NDJSON(f.Out(), line); err != nil {
+					return err
+				}
 			}
 		}
 		return nil
-	case cli.CSV:
-		return groupTable("type", r.Types).CSV(f.Out())
+	case o.output == cli.CSV:
+		return allGroups(r, by).CSV(f.Out())
 	}
 	if o.stats == "" {
 		if err := writeHead(f, r); err != nil {
 			return err
 		}
 	}
-	by := o.statsBy()
-	if by == nil {
-		by = []string{"type"}
-		if len(r.VChans) > 1 && o.output == cli.Wide {
-			by = append(by, "vchannel")
-		}
-	}
-	return writeGroups(f, o.output, r, by)
-}
-
-func writeGroups(f *cli.Factory, output cli.Output, r *inspectReport, by []string) error {
 	for i, word := range by {
 		if i > 0 {
 			if _, err := fmt.Fprintln(f.Out()); err != nil {
 				return err
 			}
 		}
-		groups := map[string][]groupReport{"type": r.Types, "vchannel": r.VChans, "size": r.Sizes, "term": r.Terms}[word]
-		t := groupTable(word, groups)
-		if len(by) > 1 || output == cli.Wide {
-			t.Columns[1].Name = "count"
-		}
-		if err := t.Write(f.Out(), f.Style(output)); err != nil {
+		if err := groupTable(word, r.groups(word)).Write(f.Out(), f.Style(o.output)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// statsReport is the JSON answer of --stats: what was counted and no more.
+type statsReport struct {
+	render.Header
+	Records int64         `json:"records"`
+	Bytes   int64         `json:"bytes"`
+	Rows    uint64        `json:"rows"`
+	From    string        `json:"from"`
+	To      string        `json:"to"`
+	Types   []groupReport `json:"types,omitempty"`
+	VChans  []groupReport `json:"vchannels,omitempty"`
+	Sizes   []groupReport `json:"sizes,omitempty"`
+	Terms   []groupReport `json:"terms,omitempty"`
+	Torn    string        `json:"torn_tail,omitempty"`
+	Damage  []badPlace    `json:"damage,omitempty"`
+}
+
+func (r *inspectReport) stats(by []string) statsReport {
+	s := statsReport{Header: r.Header, Records: r.Records, Bytes: r.Bytes, Rows: r.Rows, From: r.From, To: r.To, Torn: r.Torn, Damage: r.Damage}
+	for _, word := range by {
+		switch word {
+		case "type":
+			s.Types = r.Types
+		case "vchannel":
+			s.VChans = r.VChans
+		case "size":
+			s.Sizes = r.Sizes
+		case "term":
+			s.Terms = r.Terms
+		}
+	}
+	return s
+}
+
+func (r *inspectReport) groups(by string) []groupReport {
+	switch by {
+	case "vchannel":
+		return r.VChans
+	case "size":
+		return r.Sizes
+	case "term":
+		return r.Terms
+	}
+	return r.Types
+}
+
+// allGroups is every group in one table, for CSV.
+func allGroups(r *inspectReport, by []string) *render.Table {
+	t := groupTable("name", nil)
+	t.Columns = append([]render.Column{{Name: "by"}}, t.Columns...)
+	for _, word := range by {
+		for _, row := range groupTable(word, r.groups(word)).Rows {
+			t.Add(append([]render.Cell{render.Text(word)}, row...)...)
+		}
+	}
+	return t
 }
 
 func groupTable(word string, groups []groupReport) *render.Table {
@@ -243,8 +325,8 @@ func writeHead(f *cli.Factory, r *inspectReport) error {
 	if r.Behind > 0 {
 		lines = append(lines, fmt.Sprintf("%s messages lie behind a TimeTick: no later reader delivers them", render.Thousands(r.Behind)))
 	}
-	if r.Defects > 0 {
-		lines = append(lines, fmt.Sprintf("%s messages have an undecodable envelope", render.Thousands(r.Defects)))
+	if r.Defects != nil && *r.Defects > 0 {
+		lines = append(lines, fmt.Sprintf("%s messages have an undecodable envelope", render.Thousands(*r.Defects)))
 	}
 	for _, l := range lines {
 		if _, err := fmt.Fprintln(f.Out(), l); err != nil {

@@ -1,10 +1,13 @@
 package cmd
 
 import (
+	"context"
 	"math/bits"
 
 	"github.com/walctl/walctl/internal/cli"
+	"github.com/walctl/walctl/pkg/walreader/archive"
 	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 // count is what is known of a group of messages.
@@ -19,117 +22,275 @@ func (c *count) add(bytes int64, rows, tick uint64) {
 	c.Messages++
 	c.Bytes += bytes
 	c.Rows += rows
-	c.LastTick = max(c.LastTick, tick)
+	if tick > c.LastTick {
+		c.LastTick = tick
+	}
 }
 
-// tally counts one pass over a log.
+// wants says what a tally counts, and so which columns have to be read.
+type wants struct{ types, vchannels, sizes, terms, progress bool }
+
+// columns is what to ask an archive for.
+func (w wants) columns(f *cli.Filter) archive.ColumnSet {
+	set := archive.ColumnTimeTick | archive.ColumnPayloadSize | archive.ColumnRows
+	for _, c := range []struct {
+		on  bool
+		set archive.ColumnSet
+	}{
+		{w.types || !f.Empty(), archive.ColumnType},
+		{w.vchannels || !f.Empty(), archive.ColumnVChannel},
+		{w.terms, archive.ColumnTerm | archive.ColumnFlags},
+		{w.progress, archive.ColumnID | archive.ColumnType | archive.ColumnFlags | archive.ColumnVersion | archive.ColumnTxn},
+		{!f.Empty(), archive.ColumnCollection},
+	} {
+		if c.on {
+			set |= c.set
+		}
+	}
+	return set
+}
+
+// columnSetSource is a source that reads no more columns than it is asked for.
+type columnSetSource interface {
+	OpenColumnSet(ctx context.Context, r source.Range, set archive.ColumnSet) (source.ColumnReader, error)
+}
+
+// openFor opens a range for counting. whole tells whether the envelopes come with
+// it, so that broken ones can be counted.
+func openFor(ctx context.Context, s source.Source, rng source.Range, w wants, f *cli.Filter) (r source.ColumnReader, whole bool, err error) {
+	if a, ok := s.(columnSetSource); ok {
+		r, err := a.OpenColumnSet(ctx, rng, w.columns(f))
+		return r, false, err
+	}
+	r, err = source.OpenColumns(ctx, s, rng)
+	return r, true, err
+}
+
+// knownTypes bounds the types counted in an array; others are rare.
+const knownTypes = 1024
+
+// tally counts one pass over a log, column by column.
 type tally struct {
+	wants
 	filter *cli.Filter
+	whole  bool            // envelopes come along: defects can be counted
+	picked message.Columns // rows that pass a filter
 
 	all         count
 	first, last message.ID
 	firstTick   uint64 // smallest TimeTick seen
-	types       map[message.Type]*count
-	vchannels   []count // indexed like Columns.VChannels
+	types       [knownTypes]count
+	oddTypes    map[message.Type]*count
+	byVChannel  []count // indexed like Columns.VChannels
 	names       []string
 	passes      []bool // by vchannel: the filter lets it through
-	sizes       [64]count
+	sizes       [65]count
 	terms       map[int64]*count
 
-	openings                    int64
-	begun, committed, rolled    int64
-	open                        map[int64]struct{}
-	lastPersisted               uint64 // TimeTick of the last TimeTick message
-	behind                      []uint64
-	timeTicks, behindTimeTick   int64
-	messagesWithDefects         int64
-	lastPersistedID, lastOpened message.ID
+	openings, timeTicks     int64
+	begun, committed, ended int64
+	open                    map[int64]struct{}
+	lastPersisted           uint64 // largest TimeTick of a TimeTick message
+	lastPersistedID         message.ID
+	tail                    []uint64 // TimeTicks above it
+	behind                  int64
+	defects                 int64
 }
 
-func newTally(filter *cli.Filter) *tally {
-	return &tally{filter: filter, types: map[message.Type]*count{}, terms: map[int64]*count{}, open: map[int64]struct{}{}}
+func newTally(filter *cli.Filter, w wants) *tally {
+	return &tally{wants: w, filter: filter, oddTypes: map[message.Type]*count{}, terms: map[int64]*count{}, open: map[int64]struct{}{}}
 }
 
-// maxOpen bounds what a hostile log of Begins can make the tally hold.
+// maxOpen bounds what a hostile log can make the tally hold.
 const maxOpen = 1 << 20
 
 func (t *tally) add(c *message.Columns) {
-	for len(t.vchannels) < len(c.VChannels) {
-		name := c.VChannels[len(t.vchannels)]
-		t.vchannels = append(t.vchannels, count{})
-		t.passes = append(t.passes, t.filter.MatchesVChannel(name))
+	if !t.filter.Empty() {
+		c = t.pick(c)
+	}
+	if c.N == 0 {
+		return
+	}
+	t.total(c)
+	if t.wants.types {
+		t.addTypes(c)
+	}
+	if t.vchannels {
+		t.addVChannels(c)
+	}
+	if t.wants.sizes {
+		for i, b := range c.PayloadSize {
+			t.sizes[bits.Len64(uint64(max(b, 0)))].add(b, c.Rows[i], c.TimeTick[i])
+		}
+	}
+	if t.wants.terms {
+		t.addTerms(c)
+	}
+	if t.progress {
+		t.follow(c)
+	}
+}
+
+// pick copies the rows that pass the filter, with the columns counted.
+func (t *tally) pick(c *message.Columns) *message.Columns {
+	for len(t.passes) < len(c.VChannels) {
+		t.passes = append(t.passes, t.filter.MatchesVChannel(c.VChannels[len(t.passes)]))
+	}
+	p := &t.picked
+	p.Reset()
+	p.Backend, p.VChannels = c.Backend, c.VChannels
+	for i := range c.N {
+		if !t.passes[c.VChannel[i]] || !t.filter.MatchType(c.Type[i]) || !t.filter.MatchCollection(c.Collection[i]) {
+			continue
+		}
+		if m := c.Full[i]; m != nil && len(m.Defects) > 0 {
+			if p.Full == nil {
+				p.Full = map[int]*message.Message{}
+			}
+			p.Full[p.N] = m
+		}
+		p.Type, p.VChannel = append(p.Type, c.Type[i]), append(p.VChannel, c.VChannel[i])
+		p.TimeTick, p.Rows = append(p.TimeTick, c.TimeTick[i]), append(p.Rows, c.Rows[i])
+		p.PayloadSize = append(p.PayloadSize, c.PayloadSize[i])
+		if len(c.Term) > 0 {
+			p.Term = append(p.Term, c.Term[i])
+		}
+		if len(c.Flags) > 0 {
+			p.Flags = append(p.Flags, c.Flags[i])
+		}
+		if len(c.A) > 0 {
+			p.A, p.B, p.Batch = append(p.A, c.A[i]), append(p.B, c.B[i]), append(p.Batch, c.Batch[i])
+		}
+		if len(c.Version) > 0 {
+			p.Version, p.TxnID = append(p.Version, c.Version[i]), append(p.TxnID, c.TxnID[i])
+		}
+		p.N++
+	}
+	return p
+}
+
+func (t *tally) total(c *message.Columns) {
+	if len(c.A) > 0 {
+		if t.all.Messages == 0 {
+			t.first = c.ID(0)
+		}
+		t.last = c.ID(c.N - 1)
+	}
+	bytes, rows, top, low := int64(0), uint64(0), t.all.LastTick, t.firstTick
+	for _, b := range c.PayloadSize {
+		bytes += b
+	}
+	for _, r := range c.Rows {
+		rows += r
+	}
+	for _, tick := range c.TimeTick {
+		if tick > top {
+			top = tick
+		}
+		if tick-1 < low-1 { // 0 is no TimeTick
+			low = tick
+		}
+	}
+	t.all.Messages += int64(c.N)
+	t.all.Bytes, t.all.Rows, t.all.LastTick, t.firstTick = t.all.Bytes+bytes, t.all.Rows+rows, top, low
+}
+
+func (t *tally) addTypes(c *message.Columns) {
+	sizes, rows, ticks := c.PayloadSize[:c.N], c.Rows[:c.N], c.TimeTick[:c.N]
+	for i, typ := range c.Type[:c.N] {
+		if typ < knownTypes {
+			t.types[typ].add(sizes[i], rows[i], ticks[i])
+		} else if g := group(t.oddTypes, typ); g != nil {
+			g.add(sizes[i], rows[i], ticks[i])
+		}
+	}
+}
+
+func (t *tally) addVChannels(c *message.Columns) {
+	for len(t.byVChannel) < len(c.VChannels) {
+		t.byVChannel = append(t.byVChannel, count{})
 	}
 	t.names = c.VChannels
-	all := t.filter.Empty()
-	for i := range c.N {
-		if all || t.passes[c.VChannel[i]] && t.filter.Match(c.Type[i], c.VChannels[c.VChannel[i]], c.Collection[i]) {
-			t.row(c, i)
+	groups := t.byVChannel
+	for i, v := range c.VChannel[:c.N] {
+		groups[v].add(c.PayloadSize[i], c.Rows[i], c.TimeTick[i])
+	}
+}
+
+// addTerms keeps the term at hand, for it hardly ever changes.
+func (t *tally) addTerms(c *message.Columns) {
+	var at int64
+	var g *count
+	for i, term := range c.Term[:c.N] {
+		if c.Flags[i]&message.HasTerm == 0 {
+			continue
+		}
+		if g == nil || term != at {
+			at, g = term, group(t.terms, term)
+		}
+		if g != nil {
+			g.add(c.PayloadSize[i], c.Rows[i], c.TimeTick[i])
 		}
 	}
 }
 
-func (t *tally) row(c *message.Columns, i int) {
-	typ, tick, bytes, rows := c.Type[i], c.TimeTick[i], c.PayloadSize[i], c.Rows[i]
-	if t.all.Messages == 0 {
-		t.first = c.ID(i)
-	}
-	t.last = c.ID(i)
-	if tick > 0 && (t.firstTick == 0 || tick < t.firstTick) {
-		t.firstTick = tick
-	}
-	t.all.add(bytes, rows, tick)
-	group(t.types, typ).add(bytes, rows, tick)
-	t.vchannels[c.VChannel[i]].add(bytes, rows, tick)
-	t.sizes[bits.Len64(uint64(max(bytes, 0)))%64].add(bytes, rows, tick)
-	if c.Flags[i]&message.HasTerm != 0 {
-		group(t.terms, c.Term[i]).add(bytes, rows, tick)
-	}
-	if m := c.Full[i]; m != nil && len(m.Defects) > 0 {
-		t.messagesWithDefects++
-	}
-	t.progress(c, i, typ, tick)
-}
-
-// progress follows TimeTicks and transactions.
-func (t *tally) progress(c *message.Columns, i int, typ message.Type, tick uint64) {
-	switch typ {
-	case message.TypeTimeTick:
-		t.timeTicks++
-		if c.Flags[i]&message.HasTerm == 0 && c.Version[i] > 0 {
-			t.openings++
-			t.lastOpened = c.ID(i)
+// follow watches TimeTicks, transactions and defects.
+func (t *tally) follow(c *message.Columns) {
+	for _, m := range c.Full {
+		if len(m.Defects) > 0 {
+			t.defects++
 		}
-		t.lastPersisted, t.lastPersistedID = max(t.lastPersisted, tick), c.ID(i)
-		kept := t.behind[:0]
-		for _, b := range t.behind {
-			if b > t.lastPersisted {
-				kept = append(kept, b)
+	}
+	for i, typ := range c.Type[:c.N] {
+		tick := c.TimeTick[i]
+		switch typ {
+		case message.TypeTimeTick:
+			t.timeTick(c, i, tick)
+			continue
+		case message.TypeBeginTxn:
+			t.begun++
+			if len(t.open) < maxOpen {
+				t.open[c.TxnID[i]] = struct{}{}
 			}
+		case message.TypeCommitTxn, message.TypeRollbackTxn:
+			if typ == message.TypeCommitTxn {
+				t.committed++
+			} else {
+				t.ended++
+			}
+			delete(t.open, c.TxnID[i])
 		}
-		t.behind = kept
-		return
-	case message.TypeBeginTxn:
-		t.begun++
-		if len(t.open) < maxOpen {
-			t.open[c.TxnID[i]] = struct{}{}
+		if tick > t.lastPersisted {
+			if len(t.tail) < maxOpen {
+				t.tail = append(t.tail, tick)
+			}
+		} else if tick < t.lastPersisted {
+			t.behind++
 		}
-	case message.TypeCommitTxn:
-		t.committed++
-		delete(t.open, c.TxnID[i])
-	case message.TypeRollbackTxn:
-		t.rolled++
-		delete(t.open, c.TxnID[i])
-	}
-	if tick < t.lastPersisted {
-		t.behindTimeTick++
-	} else if tick > t.lastPersisted && len(t.behind) < maxOpen {
-		t.behind = append(t.behind, tick)
 	}
 }
+
+func (t *tally) timeTick(c *message.Columns, i int, tick uint64) {
+	t.timeTicks++
+	if c.Flags[i]&message.HasTerm == 0 && c.Version[i] > 0 {
+		t.openings++
+	}
+	t.lastPersisted, t.lastPersistedID = max(t.lastPersisted, tick), c.ID(i)
+	kept := t.tail[:0]
+	for _, b := range t.tail {
+		if b > t.lastPersisted {
+			kept = append(kept, b)
+		}
+	}
+	t.tail = kept
+}
+
+// maxGroups bounds the groups of a hostile log; what is over stands in the total.
+const maxGroups = 1 << 16
 
 func group[K comparable](m map[K]*count, k K) *count {
 	c := m[k]
-	if c == nil {
+	if c == nil && len(m) < maxGroups {
 		c = &count{}
 		m[k] = c
 	}

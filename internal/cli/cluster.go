@@ -187,6 +187,41 @@ func Protected(s *pulsar.Source, now time.Time) string {
 	return name + ": " + strings.Join(parts, " · ")
 }
 
+// Protection is what keeps a live log from being deleted, for answers.
+type Protection struct {
+	AdminOpen        bool   `json:"admin_open"` // false: nothing else here is known
+	RetentionKnown   bool   `json:"retention_known"`
+	RetentionSeconds int64  `json:"retention_seconds"` // applied; −1 = for ever
+	RetentionBytes   int64  `json:"retention_bytes"`   // applied; −1 = no limit
+	TTLSeconds       int64  `json:"ttl_seconds"`       // 0 = none
+	Ledgers          int    `json:"ledgers"`
+	OldestLedger     int64  `json:"oldest_ledger"` // −1 = none, or not known
+	OldestTime       string `json:"oldest_time,omitempty"`
+	LostAt           string `json:"lost_at,omitempty"` // the oldest ledger may go from then on
+	Expired          int    `json:"expired"`           // ledgers kept only because the topic is not loaded
+}
+
+// ProtectionOf is what first contact saw of a live log; nil for any other.
+func ProtectionOf(s source.Source) *Protection {
+	live, ok := s.(*pulsar.Source)
+	if !ok {
+		return nil
+	}
+	p := live.FirstContact()
+	seconds := func(d time.Duration) int64 {
+		if d < 0 {
+			return -1
+		}
+		return int64(d.Seconds())
+	}
+	return &Protection{
+		AdminOpen: live.AdminOpen(), RetentionKnown: p.RetentionKnown,
+		RetentionSeconds: seconds(p.Retention), RetentionBytes: p.RetentionBytes, TTLSeconds: seconds(p.TTL),
+		Ledgers: p.Ledgers, OldestLedger: p.OldestLedger, OldestTime: render.RFC3339(p.OldestTime),
+		LostAt: render.RFC3339(p.LostAt), Expired: p.Expired,
+	}
+}
+
 func retention(p pulsar.Protection) string {
 	switch {
 	case !p.RetentionKnown:

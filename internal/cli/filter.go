@@ -102,15 +102,18 @@ func (f *Filter) Empty() bool {
 	return f.types == nil && len(f.vchannels) == 0 && f.collections == nil
 }
 
-// Match reports whether a message of these properties passes.
-func (f *Filter) Match(t message.Type, vchannel string, collection int64) bool {
-	return (f.types == nil || f.types[t]) &&
-		(len(f.vchannels) == 0 || f.MatchVChannel(vchannel)) &&
-		(f.collections == nil || f.collections[collection])
-}
+// MatchType reports whether messages of a type can pass.
+func (f *Filter) MatchType(t message.Type) bool { return f.types == nil || f.types[t] }
 
-// MatchVChannel compares whole names, or their end behind - or _.
-func (f *Filter) MatchVChannel(v string) bool {
+// MatchCollection reports whether messages of a collection can pass.
+func (f *Filter) MatchCollection(id int64) bool { return f.collections == nil || f.collections[id] }
+
+// MatchesVChannel reports whether messages of a vchannel can pass: its whole
+// name, or its end behind - or _.
+func (f *Filter) MatchesVChannel(v string) bool {
+	if len(f.vchannels) == 0 {
+		return true
+	}
 	for _, want := range f.vchannels {
 		if v == want {
 			return true
@@ -123,9 +126,6 @@ func (f *Filter) MatchVChannel(v string) bool {
 }
 
 // Has reports whether a message passes.
-func (f *Filter) Has(m *message.Message) bool { return f.Match(m.Type, m.VChannel, m.Collection) }
-
-// MatchesVChannel reports whether messages of a vchannel can pass.
-func (f *Filter) MatchesVChannel(v string) bool {
-	return len(f.vchannels) == 0 || f.MatchVChannel(v)
+func (f *Filter) Has(m *message.Message) bool {
+	return f.MatchType(m.Type) && f.MatchCollection(m.Collection) && f.MatchesVChannel(m.VChannel)
 }
