@@ -10,6 +10,9 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
+// maxKeptProps is how long a list of properties is kept for the next line.
+const maxKeptProps = 256
+
 // parser turns chunks of lines into messages. Each goroutine has its own.
 type parser struct {
 	name    string
@@ -45,8 +48,12 @@ func (p *parser) chunk(c *chunk) {
 		at = next
 	}
 	// Nothing of the chunk stays behind in what the next one uses again.
-	clear(p.rec.props[:cap(p.rec.props)])
-	p.rec = record{props: p.rec.props[:0]}
+	kept := p.rec.props[:0]
+	if cap(kept) > maxKeptProps {
+		kept = nil
+	}
+	clear(kept[:cap(kept)])
+	p.rec = record{props: kept}
 	p.scratch = message.Message{}
 }
 
