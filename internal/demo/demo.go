@@ -10,10 +10,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/walctl/walctl/internal/walgen"
@@ -21,6 +21,7 @@ import (
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/archive"
 	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 // Sentinels for the caller to test.
@@ -67,16 +68,20 @@ func (s *story) tell(format string, a ...any) { s.told = append(s.told, fmt.Spri
 // that stopped cleanly leaves it.
 func (s *story) write(cfg walgen.Config) error {
 	s.gen = walgen.New(cfg)
-	before := s.gen.CatalogBefore()
 	s.ms = s.gen.Messages()
-	return s.persist(before)
+	return s.persist(len(s.ms))
 }
 
-// persist replays the log on the keys given and keeps what a graceful stop leaves.
-func (s *story) persist(before map[string][]byte) error {
-	p := s.gen.PChannel()
-	md, _ := catalog.Decode(p, before)
-	res, err := recovery.Replay(context.Background(), walgen.SliceSource(p, s.ms), md, recovery.ReplayOptions{})
+// persist replays the log up to the last TimeTick before index end and keeps
+// the catalog a node leaves that stops there.
+func (s *story) persist(end int) error {
+	for end--; end > 0 && (s.ms[end].Type != message.TypeTimeTick || s.ms[end].OpensTerm()); {
+		end--
+	}
+	p, at := s.gen.PChannel(), s.ms[end]
+	md, _ := catalog.Decode(p, s.gen.CatalogBefore())
+	res, err := recovery.Replay(context.Background(), walgen.SliceSource(p, s.ms), md,
+		recovery.ReplayOptions{Until: source.Bound{Kind: source.AtTimeTick, TimeTick: at.TimeTick}})
 	if err != nil {
 		return err
 	}
@@ -84,17 +89,25 @@ func (s *story) persist(before map[string][]byte) error {
 	if err != nil {
 		return err
 	}
-	s.kv = s.gen.ClusterKeys()
-	maps.Copy(s.kv, kv)
+	s.kv = s.gen.ClusterKeys(at)
+	for k, v := range kv {
+		if strings.HasPrefix(k, catalog.WALPrefix(p)) {
+			s.kv[k] = v
+		}
+	}
 	return nil
 }
 
+// inject breaks the log in one place; the catalog is that of a node that was
+// killed some time before it met the place.
 func (s *story) inject(f walgen.Fault, seed uint64) (walgen.Injected, error) {
 	ms, truth, err := walgen.Inject(s.ms, f, seed)
-	if err == nil {
-		s.ms = ms
+	if err != nil {
+		return truth, err
 	}
-	return truth, err
+	s.ms = ms
+	at := slices.IndexFunc(ms, func(m *message.Message) bool { return m.ID == truth.IDs[0] })
+	return truth, s.persist(max(at-400, 100))
 }
 
 // Build writes a demo's archive and catalog into dir, which must be empty or missing.

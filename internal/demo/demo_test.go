@@ -36,6 +36,11 @@ func TestDemosTellTheirStory(t *testing.T) {
 			require.NoError(t, cat.Close())
 			res, err := recovery.Replay(context.Background(), src, md, recovery.ReplayOptions{})
 			require.NoError(t, err, d.Name)
+			dirty, err := res.State.Dirty()
+			require.NoError(t, err)
+			if d.Name == "crash" {
+				require.Greater(t, len(dirty.Puts)+len(dirty.Deletes), 10)
+			}
 			require.Equal(t, stops[d.Name], res.State.Issues().FirstObstacle(recovery.Line26) != nil, "%s: %+v", d.Name, res.State.Issues().List())
 		}
 		info, err := os.Stat(filepath.Join(dir, "catalog.db"))

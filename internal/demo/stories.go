@@ -19,12 +19,14 @@ var demos = [...]Demo{
 		Next: []string{"walctl verify $DIR", "walctl explain stale-writer", "walctl salvage $DIR --lost-only --dir ./rows"}},
 	{Name: "idle", Title: "a collection nobody writes to: TimeTicks stop, and that is healthy", build: idle,
 		Next: []string{"walctl timetick $DIR", "walctl scanners $DIR --simulate"}},
+	{Name: "crash", Title: "a node killed before it could save: what a restart makes of the log", build: crash,
+		Next: []string{"walctl recover $DIR --catalog $CATALOG --out p.json", "walctl apply p.json --yes --reason demo", "walctl undo latest --catalog $CATALOG"}},
 	{Name: "partition-ddl", Title: "partitions created and dropped at once: inserts into a dropped one, a vchannel without its schema", build: partitionDDL,
-		Next: []string{"walctl verify $DIR", "walctl recover $DIR --catalog $CATALOG --out p.json", "walctl apply p.json"}},
+		Next: []string{"walctl verify $DIR", "walctl recover $DIR --catalog $CATALOG --out p.json", "walctl apply p.json --yes --reason demo"}},
 	{Name: "reduplicate", Title: "vchannels registered twice, not at all, and though they were dropped", build: reduplicate,
-		Next: []string{"walctl channels $DIR", "walctl channels repair $DIR --catalog $CATALOG --out p.json", "walctl apply p.json"}},
+		Next: []string{"walctl channels $DIR", "walctl channels repair $DIR --catalog $CATALOG --out p.json", "walctl apply p.json --yes --reason demo"}},
 	{Name: "trimmed", Title: "retention took the beginning: the checkpoint points nowhere, a schema is gone from log and catalog", build: trimmed,
-		Next: []string{"walctl positions $DIR", "walctl recover $DIR --catalog $CATALOG --out p.json", "walctl apply p.json"}},
+		Next: []string{"walctl positions $DIR", "walctl recover $DIR --catalog $CATALOG --out p.json", "walctl apply p.json --yes --reason demo"}},
 }
 
 func shop(seed uint64) walgen.Config {
@@ -52,9 +54,6 @@ func staleWriter(s *story) error {
 	if err != nil {
 		return err
 	}
-	if err := s.persist(s.gen.CatalogBefore()); err != nil {
-		return err
-	}
 	s.tell("A node lost its pchannel and did not notice: %d of its messages (%s … %s), %d rows, lie behind the next node's first TimeTick.",
 		len(truth.IDs), truth.IDs[0], truth.IDs[len(truth.IDs)-1], truth.Rows)
 	s.tell("Its clients were told these writes are safe. No reader will ever deliver them.")
@@ -73,6 +72,20 @@ func idle(s *story) error {
 	return nil
 }
 
+func crash(s *story) error {
+	cfg := shop(7)
+	cfg.Messages, cfg.DDLRatio, cfg.IdleStretches = 10_000, 0.01, -1
+	if err := s.write(cfg); err != nil {
+		return err
+	}
+	if err := s.persist(len(s.ms) / 2); err != nil {
+		return err
+	}
+	s.tell("The last node was killed; the catalog is what it had saved half-way through the log.")
+	s.tell("Collections, partitions and segments have come and gone since then.")
+	return nil
+}
+
 func partitionDDL(s *story) error {
 	cfg := shop(4)
 	cfg.Messages, cfg.DDLRatio, cfg.Partitions = 8000, 0.02, 6
@@ -81,9 +94,6 @@ func partitionDDL(s *story) error {
 	}
 	truth, err := s.inject(walgen.DroppedPartition, 4)
 	if err != nil {
-		return err
-	}
-	if err := s.persist(s.gen.CatalogBefore()); err != nil {
 		return err
 	}
 	s.tell("An insert (%s, %d rows) names a partition that had been dropped.", truth.IDs[0], truth.Rows)

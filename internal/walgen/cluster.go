@@ -17,8 +17,9 @@ import (
 // ClusterKeys returns what the coordinators hold beside the WAL's own keys once
 // the log is written: the control channel, the streaming version, each live
 // collection with its fields and partitions, and DataCoord's channel
-// checkpoints. No session: the cluster is stopped.
-func (g *Generator) ClusterKeys() map[string][]byte {
+// checkpoints, which stand at the TimeTick given. No session: the cluster is
+// stopped.
+func (g *Generator) ClusterKeys(at *message.Message) map[string][]byte {
 	kv := map[string][]byte{
 		"streamingcoord-meta/pchannel/" + g.cfg.PChannel: g.assignment(),
 		"streamingcoord-meta/cchannel":                   marshal(&streamingpb.CChannelMeta{Pchannel: g.hostCC[:len(g.hostCC)-len("_vcchan")]}),
@@ -31,7 +32,7 @@ func (g *Generator) ClusterKeys() map[string][]byte {
 		}
 		g.collectionKeys(kv, c)
 		kv["datacoord-meta/channel-cp/"+c.scope.name] = marshal(&msgpb.MsgPosition{
-			ChannelName: c.scope.name, MsgID: g.rawBytes(g.lastTickID), Timestamp: g.lastTick, WALName: g.walName(),
+			ChannelName: c.scope.name, MsgID: g.rawBytes(at.ID), Timestamp: at.TimeTick, WALName: g.walName(),
 		})
 	}
 	return kv
