@@ -5,7 +5,6 @@ import (
 	"math/bits"
 
 	"github.com/walctl/walctl/internal/cli"
-	"github.com/walctl/walctl/pkg/walreader/archive"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
@@ -31,17 +30,17 @@ func (c *count) add(bytes int64, rows, tick uint64) {
 type wants struct{ types, vchannels, sizes, terms, progress bool }
 
 // columns is what to ask an archive for.
-func (w wants) columns(f *cli.Filter) archive.ColumnSet {
-	set := archive.ColumnTimeTick | archive.ColumnPayloadSize | archive.ColumnRows
+func (w wants) columns(f *cli.Filter) message.ColumnSet {
+	set := message.ColumnTimeTick | message.ColumnPayloadSize | message.ColumnRows
 	for _, c := range []struct {
 		on  bool
-		set archive.ColumnSet
+		set message.ColumnSet
 	}{
-		{w.types || !f.Empty(), archive.ColumnType},
-		{w.vchannels || !f.Empty(), archive.ColumnVChannel},
-		{w.terms, archive.ColumnTerm | archive.ColumnFlags},
-		{w.progress, archive.ColumnID | archive.ColumnType | archive.ColumnFlags | archive.ColumnVersion | archive.ColumnTxn},
-		{!f.Empty(), archive.ColumnCollection},
+		{w.types || !f.Empty(), message.ColumnType},
+		{w.vchannels || !f.Empty(), message.ColumnVChannel},
+		{w.terms, message.ColumnTerm | message.ColumnFlags},
+		{w.progress, message.ColumnID | message.ColumnType | message.ColumnFlags | message.ColumnVersion | message.ColumnTxn | message.ColumnDefects},
+		{!f.Empty(), message.ColumnCollection},
 	} {
 		if c.on {
 			set |= c.set
@@ -50,20 +49,13 @@ func (w wants) columns(f *cli.Filter) archive.ColumnSet {
 	return set
 }
 
-// columnSetSource is a source that reads no more columns than it is asked for.
-type columnSetSource interface {
-	OpenColumnSet(ctx context.Context, r source.Range, set archive.ColumnSet) (source.ColumnReader, error)
-}
-
-// openFor opens a range for counting. whole tells whether the envelopes come with
-// it, so that broken ones can be counted.
+// openFor opens a range for counting. whole tells whether the envelopes of broken
+// messages come with it, so that they can be counted.
 func openFor(ctx context.Context, s source.Source, rng source.Range, w wants, f *cli.Filter) (r source.ColumnReader, whole bool, err error) {
-	if a, ok := s.(columnSetSource); ok {
-		r, err := a.OpenColumnSet(ctx, rng, w.columns(f))
-		return r, false, err
-	}
+	rng.Columns = w.columns(f)
+	_, native := s.(source.ColumnSource)
 	r, err = source.OpenColumns(ctx, s, rng)
-	return r, true, err
+	return r, !native || rng.Columns&message.ColumnDefects != 0, err
 }
 
 // knownTypes bounds the types counted in an array; others are rare.

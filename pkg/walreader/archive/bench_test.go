@@ -43,12 +43,12 @@ func perSecond(b *testing.B, n int64, since time.Duration) {
 	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds()/1e6, "Mrecords/s")
 }
 
-func benchColumns(b *testing.B, set ColumnSet) {
+func benchColumns(b *testing.B, set message.ColumnSet) {
 	s, n := benchArchive(b, 10)
 	b.ReportAllocs()
 	cpu := cpuTime()
 	for b.Loop() {
-		r, err := s.OpenColumnSet(context.Background(), source.Range{}, set)
+		r, err := s.OpenColumns(context.Background(), source.Range{Columns: set})
 		require.NoError(b, err)
 		got := int64(0)
 		for {
@@ -66,10 +66,10 @@ func benchColumns(b *testing.B, set ColumnSet) {
 }
 
 func BenchmarkColumnsForStats(b *testing.B) {
-	benchColumns(b, ColumnType|ColumnVChannel|ColumnPayloadSize|ColumnTimeTick)
+	benchColumns(b, message.ColumnType|message.ColumnVChannel|message.ColumnPayloadSize|message.ColumnTimeTick)
 }
 
-func BenchmarkColumnsForVerify(b *testing.B) { benchColumns(b, AllColumns) }
+func BenchmarkColumnsForVerify(b *testing.B) { benchColumns(b, message.AllColumns) }
 
 func benchMessages(b *testing.B, r source.Range) {
 	s, n := benchArchive(b, 5)

@@ -14,13 +14,14 @@ type block struct {
 	backend message.Backend
 	interns map[string]uint32
 
-	ordinal                      []int64
-	partition, lcPart, lcSize    []int32
-	canonical                    []int32
-	header, properties, extra    texts
-	table                        []uint32
-	haveForms, haveTexts, sparse bool
-	j                            joiner
+	ordinal                   []int64
+	partition, lcPart, lcSize []int32
+	canonical                 []int32
+	header, properties, extra texts
+	table                     []uint32
+	haveForms, haveTexts      bool
+	whole                     bool // every column was loaded
+	j                         joiner
 }
 
 // texts is a byte-array column: row i is data[ends[i−1]:ends[i]].
@@ -64,41 +65,41 @@ func ints[T columnfile.Integer](b *block, err *error, col int, dst *[]T) {
 }
 
 // load decodes the fields asked for of a block.
-func (b *block) load(p part, set ColumnSet) error {
-	if set&ColumnFull != 0 {
-		set = AllColumns
+func (b *block) load(p part, set message.ColumnSet) error {
+	if set&message.ColumnFull != 0 {
+		set = message.AllColumns
 	}
 	b.p, b.N, b.Backend, b.haveForms, b.haveTexts = p, p.hi-p.lo, b.backend, false, false
-	b.Full = nil
+	b.Full, b.whole = nil, set&message.ColumnFull != 0
 	var err error
-	want := func(c ColumnSet) bool { return set&c != 0 && err == nil }
-	if want(ColumnID) {
+	want := func(c message.ColumnSet) bool { return set&c != 0 && err == nil }
+	if want(message.ColumnID) {
 		ints(b, &err, colA, &b.A)
 		ints(b, &err, colB, &b.B)
 		ints(b, &err, colBatch, &b.Batch)
 	}
-	if want(ColumnBatchSize) {
+	if want(message.ColumnBatchSize) {
 		ints(b, &err, colBatchSize, &b.BatchSize)
 	}
-	if want(ColumnVersion) {
+	if want(message.ColumnVersion) {
 		ints(b, &err, colVersion, &b.Version)
 	}
-	if want(ColumnType) {
+	if want(message.ColumnType) {
 		ints(b, &err, colType, &b.Type)
 	}
-	if want(ColumnFlags) {
+	if want(message.ColumnFlags) {
 		ints(b, &err, colFlags, &b.Flags)
 	}
-	if want(ColumnTimeTick) {
+	if want(message.ColumnTimeTick) {
 		ints(b, &err, colTimeTick, &b.TimeTick)
 	}
-	if want(ColumnBarrier) {
+	if want(message.ColumnBarrier) {
 		ints(b, &err, colBarrier, &b.Barrier)
 	}
-	if want(ColumnTerm) {
+	if want(message.ColumnTerm) {
 		ints(b, &err, colTerm, &b.Term)
 	}
-	if want(ColumnVChannel) {
+	if want(message.ColumnVChannel) {
 		var v []uint32
 		if v, err = p.f.Texts(p.b, colVChannel, b.VChannel, b.intern); err == nil {
 			b.VChannel = v
@@ -111,47 +112,60 @@ func (b *block) load(p part, set ColumnSet) error {
 	if err == nil {
 		b.Ordinal = b.ordinal[p.lo]
 	}
-	if want(ColumnFull) {
+	if want(message.ColumnFull | message.ColumnDefects) {
 		ints(b, &err, colCanonical, &b.canonical)
 	}
 	return err
 }
 
-func (b *block) loadCounts(err *error, want func(ColumnSet) bool) {
-	if want(ColumnCollection) {
+// loadRest brings what a message is built from beyond what was loaded.
+func (b *block) loadRest() error {
+	if !b.whole {
+		if err := b.load(b.p, message.AllColumns); err != nil {
+			return err
+		}
+	}
+	if err := b.loadForms(); err != nil {
+		return err
+	}
+	return b.loadTexts()
+}
+
+func (b *block) loadCounts(err *error, want func(message.ColumnSet) bool) {
+	if want(message.ColumnCollection) {
 		ints(b, err, colCollection, &b.Collection)
 	}
-	if want(ColumnPartition) {
+	if want(message.ColumnPartition) {
 		ints(b, err, colPartition, &b.Partition)
 	}
-	if want(ColumnSegment) {
+	if want(message.ColumnSegment) {
 		ints(b, err, colSegment, &b.Segment)
 	}
-	if want(ColumnRows) {
+	if want(message.ColumnRows) {
 		ints(b, err, colRows, &b.Rows)
 	}
-	if want(ColumnBinarySize) {
+	if want(message.ColumnBinarySize) {
 		ints(b, err, colBinarySize, &b.BinarySize)
 	}
-	if want(ColumnLastConfirmed) {
+	if want(message.ColumnLastConfirmed) {
 		ints(b, err, colLCA, &b.LCA)
 		ints(b, err, colLCB, &b.LCB)
 		ints(b, err, colLCBatch, &b.LCBatch)
 	}
-	if want(ColumnTxn) {
+	if want(message.ColumnTxn) {
 		ints(b, err, colTxnID, &b.TxnID)
 		ints(b, err, colKeepalive, &b.Keepalive)
 	}
-	if want(ColumnBroadcastID) {
+	if want(message.ColumnBroadcastID) {
 		ints(b, err, colBroadcastID, &b.BroadcastID)
 	}
-	if want(ColumnPayloadSize) {
+	if want(message.ColumnPayloadSize) {
 		ints(b, err, colPayloadSize, &b.PayloadSize)
 	}
-	if want(ColumnPublishTime) {
+	if want(message.ColumnPublishTime) {
 		ints(b, err, colPublishTime, &b.PublishTime)
 	}
-	if want(ColumnChecksum) {
+	if want(message.ColumnChecksum) {
 		ints(b, err, colChecksum, &b.Checksum)
 	}
 }
@@ -193,6 +207,8 @@ func (b *block) needsFull(i int) bool {
 		b.Flags[i]&(message.HasBroadcast|message.HasReplicate|message.HasCipher|message.HasOtherProps) != 0 ||
 		b.canonical[i]&bitDefect != 0
 }
+
+func (b *block) hasDefect(i int) bool { return b.canonical[i]&bitDefect != 0 }
 
 // fill sets a message's fields but for properties and payload. All columns and
 // the forms must be loaded.

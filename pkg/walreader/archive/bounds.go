@@ -35,7 +35,7 @@ func (s *Source) resolve(ctx context.Context, r source.Range) (start, end int64,
 
 // search is a question for the first row that matches.
 type search struct {
-	set   ColumnSet
+	set   message.ColumnSet
 	col   int
 	least int64               // a match has at least this in it
 	skip  func(*Segment) bool // no match in the segment
@@ -52,7 +52,7 @@ func (s *Source) seek(ctx context.Context, b source.Bound, to bool) (int64, erro
 		if to {
 			least = 1
 		}
-		q.set, q.col, q.least = ColumnID, colA, id.A
+		q.set, q.col, q.least = message.ColumnID, colA, id.A
 		q.skip = func(g *Segment) bool {
 			return g.Sorted && comparePlace(g.Last, Position{A: id.A, B: id.B, Batch: id.Batch}) < least
 		}
@@ -64,7 +64,7 @@ func (s *Source) seek(ctx context.Context, b source.Bound, to bool) (int64, erro
 		if !ok {
 			return s.m.Records(), nil
 		}
-		q.set, q.col, q.least = ColumnTimeTick|ColumnFlags|ColumnType, colTimeTick, int64(min(least, math.MaxInt64))
+		q.set, q.col, q.least = message.ColumnTimeTick|message.ColumnFlags|message.ColumnType, colTimeTick, int64(min(least, math.MaxInt64))
 		q.skip = func(g *Segment) bool { return g.MaxTimeTick < least }
 		q.match = func(c *message.Columns, i int) bool {
 			return c.TimeTick[i] >= least && c.Flags[i]&message.HasTimeTick != 0 && (!to || c.Type[i] == message.TypeTimeTick)

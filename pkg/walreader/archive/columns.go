@@ -9,18 +9,16 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
-// OpenColumns implements source.ColumnSource: every field of message.Columns.
+// OpenColumns implements source.ColumnSource. Only the fields of r.Columns are
+// decoded: a question over a few columns touches no others' bytes.
 func (s *Source) OpenColumns(ctx context.Context, r source.Range) (source.ColumnReader, error) {
-	return s.OpenColumnSet(ctx, r, AllColumns)
-}
-
-// OpenColumnSet opens a range as columns and decodes only the fields asked for;
-// the others come back empty. A question over a few columns touches no others'
-// bytes.
-func (s *Source) OpenColumnSet(ctx context.Context, r source.Range, set ColumnSet) (source.ColumnReader, error) {
 	start, end, err := s.resolve(ctx, r)
 	if err != nil {
 		return nil, err
+	}
+	set := r.Columns
+	if set == 0 {
+		set = message.AllColumns
 	}
 	return &columnReader{c: s.cursor(start, end), b: newBlock(s.m.Backend), set: set}, nil
 }
@@ -29,7 +27,7 @@ type columnReader struct {
 	mu     sync.Mutex // Close may come from another goroutine
 	c      *cursor
 	b      *block
-	set    ColumnSet
+	set    message.ColumnSet
 	out    message.Columns
 	closed bool
 }
@@ -48,10 +46,8 @@ func (r *columnReader) NextColumns(ctx context.Context) (*message.Columns, error
 	if err := r.b.load(p, r.set); err != nil {
 		return nil, r.c.fault(p, err)
 	}
-	if r.set&ColumnFull != 0 {
-		if err := r.full(p); err != nil {
-			return nil, r.c.fault(p, err)
-		}
+	if err := r.full(p); err != nil {
+		return nil, r.c.fault(p, err)
 	}
 	r.out = r.b.Columns
 	if p.lo > 0 || p.hi < p.b.Rows {
@@ -60,28 +56,32 @@ func (r *columnReader) NextColumns(ctx context.Context) (*message.Columns, error
 	return &r.out, nil
 }
 
-// full builds the messages of Columns.Full.
+// full builds the messages of Columns.Full that were asked for.
 func (r *columnReader) full(p part) error {
-	b := r.b
+	needs := r.b.needsFull
+	switch {
+	case r.set&message.ColumnFull != 0:
+	case r.set&message.ColumnDefects != 0:
+		needs = r.b.hasDefect
+	default:
+		return nil
+	}
 	for i := p.lo; i < p.hi; i++ {
-		if !b.needsFull(i) {
+		if !needs(i) {
 			continue
 		}
-		if err := b.loadForms(); err != nil {
-			return err
-		}
-		if err := b.loadTexts(); err != nil {
+		if err := r.b.loadRest(); err != nil {
 			return err
 		}
 		m := new(message.Message)
-		b.fill(m, i)
-		if err := b.join(m, i); err != nil {
+		r.b.fill(m, i)
+		if err := r.b.join(m, i); err != nil {
 			return err
 		}
-		if b.Full == nil {
-			b.Full = make(map[int]*message.Message)
+		if r.b.Full == nil {
+			r.b.Full = make(map[int]*message.Message)
 		}
-		b.Full[i-p.lo] = m
+		r.b.Full[i-p.lo] = m
 	}
 	return nil
 }

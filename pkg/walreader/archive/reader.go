@@ -65,7 +65,7 @@ func (r *reader) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = r.b.load(p, AllColumns)
+	err = r.b.load(p, message.AllColumns)
 	if err == nil {
 		err = r.b.loadForms()
 	}

@@ -97,34 +97,3 @@ var payloadColumns = [...]columnfile.Column{
 	payData:    {Name: "payload", Kind: columnfile.Bytes},
 	payDDL:     {Name: "payload_ddl", Kind: columnfile.Bytes},
 }
-
-// ColumnSet names fields of message.Columns to read. Fields not asked for come
-// back empty.
-type ColumnSet uint32
-
-// The fields of message.Columns a reader can be asked for.
-const (
-	ColumnID ColumnSet = 1 << iota // A, B, Batch
-	ColumnBatchSize
-	ColumnVersion
-	ColumnType
-	ColumnFlags
-	ColumnTimeTick
-	ColumnBarrier
-	ColumnTerm
-	ColumnVChannel
-	ColumnCollection
-	ColumnPartition
-	ColumnSegment
-	ColumnRows
-	ColumnBinarySize
-	ColumnLastConfirmed // LCA, LCB, LCBatch
-	ColumnTxn           // TxnID, Keepalive
-	ColumnBroadcastID
-	ColumnPayloadSize
-	ColumnPublishTime
-	ColumnChecksum
-	ColumnFull
-	// AllColumns is every field.
-	AllColumns ColumnSet = 1<<iota - 1
-)

@@ -40,6 +40,39 @@ type Columns struct {
 	Full map[int]*Message
 }
 
+// ColumnSet names fields of Columns to read. Fields not asked for may come back
+// empty: an archive decodes no page of theirs.
+type ColumnSet uint32
+
+// The fields of Columns a reader can be asked for. Ordinal and VChannels always
+// come.
+const (
+	ColumnID ColumnSet = 1 << iota // A, B, Batch
+	ColumnBatchSize
+	ColumnVersion
+	ColumnType
+	ColumnFlags
+	ColumnTimeTick
+	ColumnBarrier
+	ColumnTerm
+	ColumnVChannel
+	ColumnCollection
+	ColumnPartition
+	ColumnSegment
+	ColumnRows
+	ColumnBinarySize
+	ColumnLastConfirmed // LCA, LCB, LCBatch
+	ColumnTxn           // TxnID, Keepalive
+	ColumnBroadcastID
+	ColumnPayloadSize
+	ColumnPublishTime
+	ColumnChecksum
+	ColumnFull
+	ColumnDefects // of Full, at least the rows with Defects
+	// AllColumns is every field.
+	AllColumns ColumnSet = 1<<iota - 1
+)
+
 // ID returns row i's position.
 func (c *Columns) ID(i int) ID {
 	return ID{Backend: c.Backend, A: c.A[i], B: c.B[i], Batch: c.Batch[i]}

@@ -94,6 +94,9 @@ type Range struct {
 	Limit    int64 // records; 0 = all
 	Payload  Payload
 	Props    bool // bring every message's properties, not only those NeedsFull asks for
+	// Columns are the fields a ColumnReader has to bring; 0 = all. Others may
+	// come back empty.
+	Columns message.ColumnSet
 }
 
 // Description says what a source is, for overviews and errors.
