@@ -26,6 +26,7 @@ func commands(f *cli.Factory) []*cobra.Command {
 		newRecoverCmd(f, nil),
 		newVerifyCmd(f, nil),
 		newTimetickCmd(f, nil),
+		newCaptureCmd(f, nil),
 		newExplainCmd(f, nil),
 		newContextCmd(f),
 		newVersionCmd(f, nil),
