@@ -3,7 +3,6 @@ package cmd
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
@@ -29,27 +28,6 @@ func newManCmd(f *cli.Factory) *cobra.Command {
 	return cli.Finish(f, cmd)
 }
 
-func newDocsCmd(f *cli.Factory) *cobra.Command {
-	var dir string
-	cmd := &cobra.Command{
-		Use:     "docs",
-		Short:   "Write the command reference as Markdown into a directory",
-		Hidden:  true,
-		Args:    cli.Args(cobra.NoArgs),
-		Example: "walctl docs --dir docs/commands",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return generate(cmd, dir, func(root *cobra.Command) error {
-				if err := doc.GenMarkdownTree(root, dir); err != nil {
-					return err
-				}
-				return dropCompletion(dir)
-			})
-		},
-	}
-	cmd.Flags().StringVar(&dir, "dir", filepath.Join("docs", "commands"), "where the pages go")
-	return cli.Finish(f, cmd)
-}
-
 // generate leaves out the date, so that the same commands give the same pages.
 func generate(cmd *cobra.Command, dir string, gen func(*cobra.Command) error) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -61,15 +39,4 @@ func generate(cmd *cobra.Command, dir string, gen func(*cobra.Command) error) er
 		return fmt.Errorf("write pages into %s: %w", dir, err)
 	}
 	return nil
-}
-
-// dropCompletion removes cobra's own pages about completion scripts of each shell.
-func dropCompletion(dir string) error {
-	pages, err := filepath.Glob(filepath.Join(dir, "walctl_completion_*.md"))
-	for _, p := range pages {
-		if err := os.Remove(p); err != nil {
-			return err
-		}
-	}
-	return err
 }
