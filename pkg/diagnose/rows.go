@@ -109,8 +109,8 @@ func (v *verifier) row(c *message.Columns, i int) {
 		return
 	}
 	bits := v.typeBits[min(int(typ), len(v.typeBits)-1)]
-	lc := flags & lcFlags
-	if flags&(envelopeFlags|message.NotPersisted) != envelopeFlags || lc == 0 || lc == lcFlags ||
+	has := flags & lcFlags
+	if flags&(envelopeFlags|message.NotPersisted) != envelopeFlags || has == 0 || has == lcFlags ||
 		bits&bitKnown == 0 || (bits&bitV1 != 0) != (c.Version[i] == 1) || (bits&bitTxn != 0 && flags&message.HasTxn == 0) ||
 		(bits&bitData != 0 && c.VChannel[i] == 0) || (flags&message.PChannelLevel != 0 && flags&message.HasBroadcast == 0) || typ == message.TypeTxn {
 		v.envelope(c, i, bits)
@@ -128,7 +128,11 @@ func (v *verifier) row(c *message.Columns, i int) {
 	if vs := &v.vchannels[c.VChannel[i]]; vs.foreign || (bits&bitRows != 0 && vs.kind != kindData && c.VChannel[i] != 0) {
 		v.tell(badEnvelope, v.place(c, i, "a vchannel of another log, or one that holds no rows"))
 	}
-	v.lastConfirmed(c, i)
+	pos := makePosition(c.A[i], c.B[i], c.Batch[i])
+	lc := makePosition(c.LCA[i], c.LCB[i], c.LCBatch[i])
+	if lc != v.terms.lastLC || !lc.less(pos) || flags&message.LastConfirmedSelf != 0 {
+		v.lastConfirmed(c, i, pos, lc)
+	}
 	if cp := v.opts.Checkpoint; cp != nil && !v.check15 && tt > cp.TimeTick {
 		v.checkpoint(c, i, cp)
 	}
@@ -148,11 +152,11 @@ func (v *verifier) row(c *message.Columns, i int) {
 		v.window.unjudged++
 		return
 	}
-	v.enter(c, i, bits)
+	v.enter(c, i, bits, pos, lc)
 }
 
 // enter appends a row to the window.
-func (v *verifier) enter(c *message.Columns, i int, bits uint16) {
+func (v *verifier) enter(c *message.Columns, i int, bits uint16, pos, lc position) {
 	vc, flags := c.VChannel[i], c.Flags[i]
 	if bits&bitExclusive30 != 0 && (v.is30 || bits&bit30 != 0) {
 		bits |= bitExclusive
@@ -161,16 +165,21 @@ func (v *verifier) enter(c *message.Columns, i int, bits uint16) {
 		bits |= bitPChannel
 	}
 	w := &v.window
-	w.slab = append(w.slab, entry{
-		tt: c.TimeTick[i], pos: makePosition(c.A[i], c.B[i], c.Batch[i]), lc: makePosition(c.LCA[i], c.LCB[i], c.LCBatch[i]),
-		sum: c.Checksum[i], term: c.Term[i], txn: c.TxnID[i], keepalive: c.Keepalive[i], segment: c.Segment[i],
-		collection: c.Collection[i], partition: c.Partition[i], rows: c.Rows[i], bytes: c.BinarySize[i],
-		vchannel: vc, typ: c.Type[i], bits: bits, flags: flags,
-	})
-	if bits&bitHot == 0 || flags&fullFlags != 0 {
-		w.slab[len(w.slab)-1].full = c.Full[i]
+	n := len(w.slab)
+	if n == cap(w.slab) {
+		w.slab = append(w.slab, entry{})
 	}
-	v.push()
+	w.slab = w.slab[:n+1]
+	e := &w.slab[n] // field by field: a literal would be built aside and copied
+	e.tt, e.pos, e.lc, e.sum, e.term = c.TimeTick[i], pos, lc, c.Checksum[i], c.Term[i]
+	e.txn, e.keepalive = c.TxnID[i], c.Keepalive[i]
+	e.collection, e.partition, e.segment = c.Collection[i], c.Partition[i], c.Segment[i]
+	e.rows, e.bytes, e.full = c.Rows[i], c.BinarySize[i], nil
+	e.vchannel, e.typ, e.bits, e.flags = vc, c.Type[i], bits, flags
+	if bits&bitHot == 0 || flags&fullFlags != 0 {
+		e.full = c.Full[i]
+	}
+	v.push(n, e)
 }
 
 func (v *verifier) place(c *message.Columns, i int, note string) occurrence {

@@ -37,7 +37,7 @@ type recentRing struct {
 }
 
 func (r *recentRing) add(tt, sum uint64, p position) {
-	k := r.n % len(r.tt)
+	k := uint(r.n) % uint(len(r.tt))
 	r.tt[k], r.sum[k], r.pos[k] = tt, sum, p
 	r.n++
 }
@@ -211,7 +211,7 @@ func (t *termState) reached(term int64) *termLC {
 
 // lastConfirmed judges a row's own last confirmed id: below itself, and a
 // message of this log. docs/rules.md#invariants 5.
-func (v *verifier) lastConfirmed(c *message.Columns, i int) {
+func (v *verifier) lastConfirmed(c *message.Columns, i int, pos, lc position) {
 	flags := c.Flags[i]
 	if flags&message.HasLastConfirmed == 0 {
 		if flags&(message.LastConfirmedSelf|message.HasTerm) == message.LastConfirmedSelf|message.HasTerm {
@@ -220,8 +220,7 @@ func (v *verifier) lastConfirmed(c *message.Columns, i int) {
 		return
 	}
 	t := &v.terms
-	lc := makePosition(c.LCA[i], c.LCB[i], c.LCBatch[i])
-	if !lc.less(makePosition(c.A[i], c.B[i], c.Batch[i])) {
+	if !lc.less(pos) {
 		o := v.place(c, i, "the last confirmed id is not before the message itself")
 		o.other, o.hasOther = lc, true
 		v.tell(lastConfirmedAhead, o)
@@ -244,9 +243,10 @@ func (v *verifier) lastConfirmed(c *message.Columns, i int) {
 // confirmLC holds last confirmed ids of a term's messages in TimeTick order.
 func (v *verifier) confirmLC(e *entry) {
 	t := &v.terms
-	if n := len(t.lc); n == 0 || t.lc[n-1].term != e.term {
-		if l := t.reached(e.term); l == nil {
-			if n >= 16 {
+	n := len(t.lc) - 1
+	if n < 0 || t.lc[n].term != e.term {
+		if t.reached(e.term) == nil {
+			if n+1 >= maxTerms {
 				t.lc = append(t.lc[:0], t.lc[1:]...)
 			}
 			t.lc = append(t.lc, termLC{e.term, e.lc})
@@ -260,3 +260,7 @@ func (v *verifier) confirmLC(e *entry) {
 	}
 	l.lc = e.lc
 }
+
+// maxTerms is how many terms are followed at once; more than two write at once
+// only in a hostile log.
+const maxTerms = 16

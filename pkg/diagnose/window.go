@@ -55,11 +55,9 @@ const (
 	maxWindow      = 1 << 18
 )
 
-// push takes the entry just appended to the slab into the window.
-func (v *verifier) push() {
+// push takes the entry just put into a slot of the slab into the window.
+func (v *verifier) push(slot int, e *entry) {
 	w := &v.window
-	slot := len(w.slab) - 1
-	e := &w.slab[slot]
 	w.keys = append(w.keys, windowKey{e.tt, int32(slot), e.bits})
 	w.budget = min(w.budget+siftPerMessage, siftBudget)
 	if n := len(w.keys) - 1; n > 0 && w.keys[n-1].tt > e.tt {
