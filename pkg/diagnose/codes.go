@@ -190,3 +190,31 @@ func ThreadURL(thread string) string {
 	}
 	return "https://github.com/milvus-io/milvus/issues/" + n
 }
+
+// Page returns docs/findings.md.
+func Page() string {
+	var b strings.Builder
+	b.WriteString("# Findings\n\nEvery code walctl reports, as `walctl explain CODE` tells it. Made from pkg/diagnose/codes.go.\n")
+	severity := map[string]Severity{}
+	for _, c := range checkTable {
+		severity[c.Code] = c.Severity
+	}
+	for _, e := range Explanations() {
+		b.WriteString("\n## " + e.Code + "\n\n")
+		b.WriteString("**" + strings.ToUpper(e.Title[:1]) + e.Title[1:] + ".**")
+		if s, ok := severity[e.Code]; ok {
+			b.WriteString(" Severity: " + s.String() + ".")
+		}
+		b.WriteString("\n\n" + e.Meaning + "\n\n*Cause:* " + e.Cause + "\n\n*What to do:* " + e.Do + "\n")
+		for i, t := range e.Threads {
+			if i == 0 {
+				b.WriteString("\n*Upstream:*")
+			}
+			b.WriteString(" [" + t + "](" + ThreadURL(t) + ")")
+			if i == len(e.Threads)-1 {
+				b.WriteString("\n")
+			}
+		}
+	}
+	return b.String()
+}

@@ -13,6 +13,7 @@ type termState struct {
 	openings int
 
 	tick     uint64 // the largest persisted TimeTick
+	line     uint64 // the newest one, by which a reader drops: after a regression it is smaller
 	tickPos  position
 	tickSum  uint64
 	tickTerm int64 // 0 for an opening
@@ -103,7 +104,9 @@ func (v *verifier) behind(c *message.Columns, i int, stale bool) {
 		o.note = "a message lies behind a TimeTick of its own term"
 		v.tell(behindTimeTick, o)
 	}
-	v.drop(c, i, o)
+	if o.tt < t.line {
+		v.drop(c, i, o)
+	}
 }
 
 func (v *verifier) drop(c *message.Columns, i int, o occurrence) {
@@ -131,6 +134,7 @@ func (v *verifier) timeTick(c *message.Columns, i int) {
 	} else {
 		stale = v.term(c, i)
 	}
+	t.line = tt
 	if tt <= t.tick && t.tick > 0 {
 		v.tickBack(c, i, stale)
 		return
