@@ -215,7 +215,7 @@ func redecoded(r *rand.Rand, list []*message.Message, i int) []*message.Message 
 // Whatever happens to a log, the replay neither panics nor hides it: either the
 // state is the same, or something is listed.
 func TestFaultsAreHarmlessOrListed(t *testing.T) {
-	rounds := 150
+	rounds := 50
 	if testing.Short() {
 		rounds = 20
 	}
