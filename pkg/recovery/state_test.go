@@ -404,3 +404,24 @@ func TestLinesOfVersions(t *testing.T) {
 		require.Equal(t, want, recovery.LineOf(v), v)
 	}
 }
+
+func TestFlushAtTheSegmentsOwnTimeTick(t *testing.T) {
+	m := start(t, catalog.Metadata{})
+	m.create(vchan, 100, 1)
+	m.segment(vchan, 100, 1, 7)
+	insert := m.build(message.TypeInsert, vchan, insertHeader(100, 1, 7, 5), nil)
+	flush := m.build(message.TypeFlush, vchan, &messagespb.FlushMessageHeader{SegmentId: 7}, nil)
+	m.Observe(order.Delivery{Message: flush, TimeTick: 200, Begin: insert, Body: []*message.Message{insert, flush}})
+	require.Empty(t, m.Snapshot().Segments)
+	require.EqualValues(t, 5, m.rows(7))
+}
+
+func TestCreateCollectionAgainChangesNothing(t *testing.T) {
+	m := start(t, catalog.Metadata{})
+	m.create(vchan, 100, 1)
+	m.create(vchan, 100, 1, 2)
+	require.Len(t, m.All().VChannels[vchan].CollectionInfo.Partitions, 1)
+	m.see(message.TypeDropCollection, vchan, &messagespb.DropCollectionMessageHeader{CollectionId: 100}, nil)
+	m.create(vchan, 100, 1)
+	require.Empty(t, m.Snapshot().VChannels, "a dropped one stays dropped")
+}
