@@ -24,7 +24,8 @@ type appendOp struct {
 
 	tt, prevTT, prevData uint64
 	lc                   message.ID
-	self                 bool // `_lcs`
+	self                 bool  // `_lcs`
+	started              int64 // microseconds since the Unix epoch
 	txn                  *txn
 	seg                  *segment
 	rows                 uint64
@@ -80,6 +81,7 @@ func (g *Generator) start(op *appendOp) {
 	op.prevTT, op.prevData = g.lastTT, g.lastData
 	op.tt, op.lc = g.allocate(), g.lastConfirmed
 	g.lastTT, g.lastData = op.tt, op.tt
+	op.started = g.clock
 	if op.txn != nil {
 		op.txn.lastTT = op.tt
 		op.txn.inflight++

@@ -94,29 +94,35 @@ func (e *edit) retryDuplicate() bool {
 	return true
 }
 
-// missingTimeTick takes away every TimeTick of a stretch of a second or more.
+// missingTimeTick takes away every TimeTick of more than a second and a half.
 func (e *edit) missingTimeTick() bool {
+	last := map[int]int{} // TimeTick → the last one of its term
+	for i, run := 0, []int(nil); i <= len(e.ms); i++ {
+		if i == len(e.ms) || e.ms[i].OpensTerm() {
+			for _, t := range run {
+				last[t] = run[len(run)-1]
+			}
+			run = run[:0]
+		} else if e.tick(i) {
+			run = append(run, i)
+		}
+	}
+	const stretch = 1500 << 18
 	from := e.pick(func(i int, m *message.Message) bool {
-		return m.Type == message.TypeTimeTick && !m.OpensTerm() && i < len(e.ms)*3/4
+		return last[i] > 0 && m.TimeTick+stretch < e.ms[last[i]].TimeTick
 	})
 	if from < 0 {
 		return false
 	}
-	start := e.ms[from].TimeTick
-	for i := from; i < len(e.ms) && !e.ms[i].OpensTerm(); {
-		if !e.tick(i) || e.nextTick(i+1) >= len(e.ms) {
+	for i, end := from, e.ms[from].TimeTick+stretch; e.ms[i].TimeTick <= end || !e.tick(i); {
+		if e.tick(i) {
+			e.take(i)
+		} else {
 			i++
-			continue
 		}
-		if e.ms[i].TimeTick > start+1500<<18 && len(e.truth.TimeTicks) >= 5 {
-			break
-		}
-		e.take(i)
 	}
-	if from < len(e.ms) {
-		e.touched = append(e.touched, e.ms[from])
-	}
-	return len(e.truth.TimeTicks) > 0
+	e.touched = append(e.touched, e.ms[from])
+	return true
 }
 
 // earlyTimeTick moves a TimeTick before appends it had waited for.

@@ -12,6 +12,9 @@ import (
 // syncEvery is how often a node emits a TimeTick, in microseconds.
 const syncEvery = 200_000
 
+// slowest is how long an append stays in flight at most, in microseconds.
+const slowest = 40_000
+
 // Generator writes one log, message by message. It is not safe for concurrent use.
 type Generator struct {
 	cfg     Config
@@ -171,6 +174,10 @@ func (g *Generator) Messages() []*message.Message {
 func (g *Generator) emit(m *message.Message) { g.out.push(m) }
 
 func (g *Generator) step() {
+	if len(g.pending) > 0 && g.clock-g.pending[0].started > slowest {
+		g.write(0)
+		return
+	}
 	if g.clock >= g.nextSync && g.state == running {
 		g.sync(false)
 		g.nextSync = g.clock - g.clock%syncEvery + syncEvery

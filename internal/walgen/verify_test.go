@@ -59,7 +59,10 @@ func TestVerifyFindsEveryFault(t *testing.T) {
 					codes = append(codes, x.Code)
 				}
 			}
-			if f.Traceless() || f == MissingTimeTick { // the timetick command's
+			if f == MissingTimeTick { // the timetick command's; the next one's last confirmed id can tell too
+				codes = slices.DeleteFunc(codes, func(c string) bool { return c == "last-confirmed-regress" })
+			}
+			if f.Traceless() || f == MissingTimeTick {
 				require.Empty(t, codes, "%s at %v", f, truth.IDs)
 				continue
 			}
@@ -82,4 +85,35 @@ func requireDropped(t *testing.T, truth Injected, rep *diagnose.VerifyReport) {
 		got = append(got, d.ID)
 	}
 	require.ElementsMatch(t, truth.IDs, got)
+}
+
+func timeTicks(t *testing.T, ms []*message.Message) *diagnose.TickReport {
+	t.Helper()
+	r, err := source.OpenColumns(context.Background(), SliceSource("by-dev-rootcoord-dml_0", ms), source.Range{})
+	require.NoError(t, err)
+	rep, err := diagnose.TimeTicks(context.Background(), r, diagnose.TickOptions{})
+	require.NoError(t, err)
+	return rep
+}
+
+// TestTimeTicksTellsMissingFromIdle: pauses nobody wrote in are healthy, a
+// stretch with data and no TimeTick is not.
+func TestTimeTicksTellsMissingFromIdle(t *testing.T) {
+	for name, cfg := range configs() {
+		rep := timeTicks(t, New(cfg).Messages())
+		for _, f := range rep.Findings {
+			require.LessOrEqual(t, f.Severity, diagnose.SeverityInfo, "%s: %s %v", name, f.Code, f.Where)
+		}
+		require.Zero(t, rep.Regressions, name)
+	}
+	for seed := range uint64(6) {
+		clean := New(faultLog(seed)).Messages()
+		ms, truth, err := Inject(clean, MissingTimeTick, seed)
+		require.NoError(t, err)
+		rep, worst := timeTicks(t, ms), diagnose.SeverityInfo
+		for _, f := range rep.Findings {
+			worst = max(worst, f.Severity)
+		}
+		require.Greater(t, worst, diagnose.SeverityInfo, "seed %d: %d TimeTicks taken at %v; %v", seed, len(truth.TimeTicks), truth.IDs, rep.Findings)
+	}
 }
