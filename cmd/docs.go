@@ -58,16 +58,16 @@ func section(b *strings.Builder, c *cobra.Command, level string) {
 	fmt.Fprintf(b, "%s walctl %s\n\n%s.\n", level, strings.TrimPrefix(c.CommandPath(), "walctl "), c.Short)
 	block := func(title, text string) {
 		if text = strings.Trim(text, "\n"); text != "" {
-			fmt.Fprintf(b, "\n%s\n```text\n%s\n```\n", title, text)
+			fmt.Fprintf(b, "\n%s```text\n%s\n```\n", title, text)
 		}
 	}
 	if c.Runnable() {
 		block("", "  "+c.UseLine())
 	}
 	block("", c.Long)
-	block("Examples:\n", c.Example)
+	block("Examples:\n\n", c.Example)
 	own, _ := flagSets(c)
-	block("Flags:\n", own.FlagUsagesWrapped(helpWidth))
+	block("Flags:\n\n", own.FlagUsagesWrapped(helpWidth))
 	if level == "##" {
 		return
 	}

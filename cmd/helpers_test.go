@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"bytes"
+	"encoding/base64"
 	"io"
 	"strings"
 	"time"
@@ -19,3 +20,5 @@ func testFactory(env map[string]string) (f *cli.Factory, out, errOut *bytes.Buff
 		Getenv: func(k string) string { return env[k] },
 	}, out, errOut
 }
+
+func b64(s string) ([]byte, error) { return base64.StdEncoding.DecodeString(s) }

@@ -1,9 +1,12 @@
 package cmd
 
 import (
+	"bufio"
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -110,4 +113,30 @@ func footprint(t *testing.T, b *testenv.Broker, ns, topic string) string {
 	})
 	require.NoError(t, err)
 	return string(j)
+}
+
+// Following shows what is written later, and ends when it is told to.
+func TestFollowLive(t *testing.T) {
+	golden.Root(t)
+	b := testenv.Pulsar(t)
+	topic := "persistent://public/" + b.Namespace(t) + "/by-dev-rootcoord-dml_5"
+	b.CreateTopic(t, topic)
+	records, _ := publishGolden(t, b, topic, "small")
+	cmd := walctl(t, "inspect", strings.Replace(topic, "persistent://", b.URL+"/", 1), "-f", "--records", "-o", "ndjson", "--pulsar-admin", b.AdminURL)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	in := bufio.NewScanner(out)
+	read := func(n int) {
+		for range n {
+			require.True(t, in.Scan(), "the output ended")
+		}
+	}
+	read(len(records))
+	b.Publish(t, topic, records[:3], 0)
+	read(3)
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	var exit *exec.ExitError
+	require.ErrorAs(t, cmd.Wait(), &exit)
+	require.Equal(t, 130, exit.ExitCode())
 }
