@@ -1,11 +1,13 @@
 package message_test
 
 import (
+	"encoding/base64"
 	"maps"
 	"math"
 	"slices"
 	"testing"
 
+	"github.com/apache/pulsar-client-go/pulsar"
 	"github.com/milvus-io/milvus-proto/go-api/v3/commonpb"
 	"github.com/stretchr/testify/require"
 
@@ -85,6 +87,10 @@ func FuzzEnvelope(f *testing.F) {
 
 // FuzzID parses ids in every spelling: what is accepted comes back as it was.
 func FuzzID(f *testing.F) {
+	for _, raw := range []string{"COkHEAAY////////////ASAAMAA=", "CAUQARgAIAAwAQ==", "CAUQAQ==", "CAU=", "CAUQASoBAA==", "CAUQAToECAUQAQ=="} {
+		b, _ := base64.StdEncoding.DecodeString(raw)
+		f.Add(uint16(message.BackendPulsar), string(b))
+	}
 	for _, s := range []string{"COkHEAAY////////////ASAAMAA=", "CAUQABgAIAAwAQ==", "", "EAI=", "zz", "-1", "1/2/3", "1:2", "4/8", "12", "1//2", "+1/2/3", "3w5e11264sgsf"} {
 		for _, b := range []uint16{0, 1, 2, 3, 4, 1000} {
 			f.Add(b, s)
@@ -119,6 +125,7 @@ func FuzzID(f *testing.F) {
 		} else {
 			require.ErrorIs(t, err, message.ErrBadID)
 		}
+		requireLikeClient(t, []byte(s))
 		if id, form, err := message.ParseBytes(b, []byte(s)); err == nil {
 			again, form2, err := message.ParseRaw(b, id.Raw(form))
 			require.NoError(t, err)
@@ -128,6 +135,25 @@ func FuzzID(f *testing.F) {
 			require.ErrorIs(t, err, message.ErrBadID)
 		}
 	})
+}
+
+// requireLikeClient holds the bytes of a Pulsar id against the client's reading.
+func requireLikeClient(t testing.TB, b []byte) {
+	want, wantErr := pulsar.DeserializeMessageID(b)
+	id, form, err := message.ParseBytes(message.BackendPulsar, b)
+	if wantErr != nil || err != nil {
+		require.Equal(t, wantErr == nil, err == nil)
+		return
+	}
+	require.Equal(t, []int64{want.LedgerID(), want.EntryID(), int64(want.BatchIdx())}, []int64{id.A, id.B, int64(id.Batch)})
+	require.Equal(t, []int32{want.PartitionIdx(), want.BatchSize()}, []int32{form.Partition, form.BatchSize})
+	require.Equal(t, want.Serialize(), mustDecode(t, id.Raw(form)))
+}
+
+func mustDecode(t testing.TB, s string) []byte {
+	b, err := base64.StdEncoding.DecodeString(s)
+	require.NoError(t, err)
+	return b
 }
 
 // FuzzV0 decodes arbitrary messages from before the streaming service: what has

@@ -131,6 +131,9 @@ func (id ID) Raw(f Form) string {
 // and a varint of ten bytes, in base64, with room to spare.
 const maxRaw = 128
 
+// maxBytes caps a raw id; one with the largest ack set is far shorter.
+const maxBytes = 4096
+
 // AppendRaw appends the stored spelling to b.
 func (id ID) AppendRaw(b []byte, f Form) []byte {
 	var buf [64]byte
@@ -204,18 +207,20 @@ func parseRawBytes(backend Backend, b []byte) (ID, Form, error) {
 	seen := 0
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 || (typ != protowire.VarintType && !(num == 5 && typ == protowire.BytesType)) {
+		if n < 0 {
 			return ID{}, Form{}, fmt.Errorf("%w: broken %s id", ErrBadID, backend)
 		}
 		b = b[n:]
-		if typ != protowire.VarintType { // an ack set says nothing about the place
-			if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
-				return ID{}, Form{}, fmt.Errorf("%w: broken %s id", ErrBadID, backend)
+		var v uint64
+		if typ == protowire.VarintType {
+			v, n = protowire.ConsumeVarint(b)
+		} else { // an ack set, a first chunk: they say nothing about the place
+			n = protowire.ConsumeFieldValue(num, typ, b)
+			if backend == BackendPulsar && typ == protowire.BytesType && n >= 0 && !validPart(num, b[:n]) {
+				n = -1
 			}
-			b = b[n:]
-			continue
+			num = 0
 		}
-		v, n := protowire.ConsumeVarint(b)
 		if n < 0 {
 			return ID{}, Form{}, fmt.Errorf("%w: broken %s id", ErrBadID, backend)
 		}
@@ -240,11 +245,34 @@ func parseRawBytes(backend Backend, b []byte) (ID, Form, error) {
 	return id, f, nil
 }
 
+// validPart checks what a Pulsar id may carry beside the position, since a
+// reader of Milvus's refuses the whole id for it: an ack set and a chunk's id.
+func validPart(num protowire.Number, b []byte) bool {
+	v, _ := protowire.ConsumeBytes(b)
+	switch num {
+	case 5:
+		for len(v) > 0 {
+			_, n := protowire.ConsumeVarint(v)
+			if n < 0 {
+				return false
+			}
+			v = v[n:]
+		}
+	case 7:
+		_, _, err := parseRawBytes(BackendPulsar, v)
+		return err == nil
+	}
+	return true
+}
+
 // ParseBytes decodes the raw bytes of DataCoord's channel checkpoints:
 // protobuf for Pulsar and Woodpecker, 8 bytes little-endian for offsets.
 func ParseBytes(backend Backend, b []byte) (ID, Form, error) {
 	switch backend {
 	case BackendPulsar, BackendWoodpecker:
+		if len(b) > maxBytes { // also bounds how deep a chunk's id can nest
+			return ID{}, Form{}, fmt.Errorf("%w: %s id of %d bytes", ErrBadID, backend, len(b))
+		}
 		return parseRawBytes(backend, b)
 	case BackendKafka, BackendRocksMQ, BackendOffset, BackendTest:
 		if len(b) != 8 {
