@@ -85,6 +85,7 @@ func runTimetick(ctx context.Context, f *cli.Factory, o *timetickOptions) error 
 	if err != nil {
 		return err
 	}
+	rng.Columns = diagnose.TickColumns
 	r, err := source.OpenColumns(ctx, s, rng)
 	if err != nil {
 		return err

@@ -95,6 +95,7 @@ func runVerify(ctx context.Context, f *cli.Factory, o *verifyOptions) error {
 	show, done := f.Progress("verify")
 	defer done()
 	want.Progress = show
+	rng.Columns = diagnose.VerifyColumns
 	r, err := source.OpenColumns(ctx, s, rng)
 	if err != nil {
 		return err

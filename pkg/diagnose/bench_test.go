@@ -5,8 +5,11 @@ import (
 	"io"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/walctl/walctl/internal/golden"
 	"github.com/walctl/walctl/internal/walgen"
+	"github.com/walctl/walctl/pkg/walreader/archive"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
@@ -113,4 +116,38 @@ func BenchmarkTimeTicks(b *testing.B) {
 		_, err := TimeTicks(ctx, r, TickOptions{})
 		return err
 	})
+}
+
+// BenchmarkVerifyArchive is verify as an operator runs it over an archive of
+// Milvus's own log, ten times over: read, decoded and judged.
+func BenchmarkVerifyArchive(b *testing.B) {
+	for name, ms := range map[string][]*message.Message{
+		"golden":    goldenMessages(b, "200k"),
+		"generated": walgen.New(walgen.Config{Messages: 500_000, Cheap: true, Terms: 2}).Messages(),
+	} {
+		b.Run(name, func(b *testing.B) {
+			dir := b.TempDir()
+			w, err := archive.NewWriter(dir, archive.WriterOptions{PChannel: "by-dev-rootcoord-dml_0", Backend: ms[0].ID.Backend})
+			require.NoError(b, err)
+			for i, m := range ms {
+				require.NoError(b, w.Add(m, int64(i)))
+			}
+			require.NoError(b, w.Close())
+			s, err := archive.Open(context.Background(), dir, archive.Options{})
+			require.NoError(b, err)
+			defer s.Close()
+			b.ReportAllocs()
+			used := cpuTime()
+			for b.Loop() {
+				r, err := s.OpenColumns(context.Background(), source.Range{Columns: VerifyColumns})
+				require.NoError(b, err)
+				rep, err := Verify(context.Background(), r, VerifyOptions{})
+				require.NoError(b, err)
+				require.EqualValues(b, len(ms), rep.Records)
+				require.Zero(b, rep.Broken)
+				require.NoError(b, r.Close())
+			}
+			b.ReportMetric(float64(len(ms))*float64(b.N)/(cpuTime()-used).Seconds()/1e6, "Mrecords/cpu-s")
+		})
+	}
 }

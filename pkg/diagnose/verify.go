@@ -118,6 +118,9 @@ type VerifyReport struct {
 	Corrupt    int               `json:"corrupt_places"` // places that could not be read
 }
 
+// VerifyColumns are the fields Verify reads.
+const VerifyColumns = message.AllColumns &^ (message.ColumnPublishTime | message.ColumnPayloadSize | message.ColumnBroadcastID)
+
 // Verify reads columns to their end and holds every invariant of
 // docs/rules.md#invariants against them, in one pass. Memory is bounded by one
 // TimeTick window, the open transactions, and the live vchannels, partitions
