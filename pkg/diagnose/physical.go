@@ -35,6 +35,9 @@ func (v *verifier) physical(c *message.Columns) {
 		} else {
 			v.follow(c, i, p, counts)
 		}
+		if c.Batch[i] > 0 {
+			v.entries.add(p)
+		}
 		v.last, v.lastSize = p, size
 	}
 }
@@ -66,7 +69,6 @@ func (v *verifier) follow(c *message.Columns, i int, p position, counts bool) {
 		if batch != l.b&0xffff+1 {
 			v.hole(c, i, "messages are missing inside an entry")
 		}
-		v.entries.add(p)
 	case !whole:
 		v.hole(c, i, "the end of an entry is missing")
 	case batch != 0:

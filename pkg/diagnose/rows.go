@@ -219,7 +219,7 @@ func (v *verifier) envelope(c *message.Columns, i int, bits uint16) {
 // defects reports what the decoder found undecodable.
 func (v *verifier) defects(c *message.Columns) {
 	for i, m := range c.Full {
-		if len(m.Defects) == 0 || i >= c.N || (m.Version == 0 && c.Flags[i]&message.HasTimeTick == 0) {
+		if len(m.Defects) == 0 || i >= c.N {
 			continue
 		}
 		for k := range m.Defects {
@@ -230,13 +230,16 @@ func (v *verifier) defects(c *message.Columns) {
 	}
 }
 
-// beforeStreaming takes a V0 message: its log order is judged, nothing else.
+// beforeStreaming takes a V0 message: its ids are judged, and that Milvus can
+// adapt it (its defects tell); it carries no envelope to hold to the rest.
 func (v *verifier) beforeStreaming(c *message.Columns, i int) {
-	if c.Flags[i]&(message.HasTimeTick|message.HasTerm|lcFlags) != 0 {
+	if c.Flags[i]&(message.HasTerm|message.HasHeader|lcFlags) != 0 {
 		v.tell(badEnvelope, v.place(c, i, "no version, though it carries a streaming envelope"))
 		return
 	}
 	v.old++
 	v.partial = true
-	v.replicate.role = roleUnknown
+	if v.replicate.role == rolePrimary {
+		v.replicate.role = roleUnknown
+	}
 }

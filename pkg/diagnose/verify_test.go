@@ -4,9 +4,13 @@ import (
 	"context"
 	"testing"
 
+	"github.com/milvus-io/milvus-proto/go-api/v3/commonpb"
+	"github.com/milvus-io/milvus-proto/go-api/v3/msgpb"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/walctl/walctl/internal/golden"
+	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
 )
@@ -78,5 +82,49 @@ func TestVerifyStaleWriter(t *testing.T) {
 func TestEveryCheckIsExplained(t *testing.T) {
 	for _, c := range Checks() {
 		require.NotEmpty(t, Lookup(c.Code).Do, c.Code)
+	}
+}
+
+// legacyMessage is a message as releases before the streaming service wrote it.
+func legacyMessage(t *testing.T, entry int64, typ string, body proto.Message) *message.Message {
+	t.Helper()
+	b, err := proto.Marshal(body)
+	require.NoError(t, err)
+	m := &message.Message{Payload: b, PayloadSize: int64(len(b)), Props: message.Properties{{Key: message.LegacyKeyType, Value: typ}}}
+	m.SetRawID(message.ID{Backend: message.BackendPulsar, A: 1000, B: entry}, message.Form{}, "")
+	var d message.Decoder
+	d.Decode(m)
+	m.Checksum = message.ComputeChecksum(m.Props, m.Payload)
+	return m
+}
+
+// TestVerifyBeforeStreaming: a log that an older release began is sound; a
+// message of it that Milvus cannot adapt, and would panic on, is not.
+func TestVerifyBeforeStreaming(t *testing.T) {
+	tick := &msgpb.TimeTickMsg{Base: &commonpb.MsgBase{MsgType: commonpb.MsgType_TimeTick, Timestamp: 11}}
+	old := []*message.Message{legacyMessage(t, 0, "TimeTick", tick), legacyMessage(t, 1, "TimeTick", tick)}
+	log := append(old, goldenMessages(t, "small")...)
+	r, err := Verify(context.Background(), columnsOf(log), VerifyOptions{})
+	require.NoError(t, err)
+	require.Empty(t, aboveInfo(r.Findings))
+
+	old[1] = legacyMessage(t, 1, "CreateAlias", tick)
+	r, err = Verify(context.Background(), columnsOf(append(old, log[2:]...)), VerifyOptions{})
+	require.NoError(t, err)
+	require.Equal(t, []string{"bad-envelope"}, aboveInfo(r.Findings))
+}
+
+// TestVerifyPartial: any suffix of a sound log is sound.
+func TestVerifyPartial(t *testing.T) {
+	for _, name := range []string{"small", "live-pulsar", "live-woodpecker", "3k-secondary", "v3-small", "10k-persist"} {
+		log := goldenMessages(t, name)
+		for from := 1; from < len(log); from += max(1, len(log)/40) {
+			r, err := Verify(context.Background(), columnsOf(log[from:]), VerifyOptions{})
+			require.NoError(t, err)
+			require.Empty(t, aboveInfo(r.Findings), "%s from %s", name, log[from].ID)
+			r, err = Verify(context.Background(), columnsOf(log[:from]), VerifyOptions{})
+			require.NoError(t, err)
+			require.Empty(t, aboveInfo(r.Findings), "%s up to %s", name, log[from].ID)
+		}
 	}
 }
