@@ -41,6 +41,32 @@ type splitter struct {
 	text, in, header, derived []byte
 	canonical                 int64
 	properties, extra         []byte
+
+	// Spellings of the row before: the next one's are mostly the same.
+	lc      cached[lcKey]
+	term    cached[int64]
+	version cached[int8]
+	kind    cached[message.Type]
+	txn     cached[[2]int64]
+}
+
+type lcKey struct {
+	id   message.ID
+	form message.Form
+}
+
+// cached keeps the last spelling of a value.
+type cached[K comparable] struct {
+	key  K
+	text []byte // nil = none
+}
+
+// is reports whether v is the spelling of key.
+func (c *cached[K]) is(v string, key K, spell func([]byte) []byte) bool {
+	if c.text == nil || c.key != key {
+		c.key, c.text = key, spell(c.text[:0])
+	}
+	return string(c.text) == v
 }
 
 // split sorts a message's properties into those the columns give back (bits of
@@ -73,11 +99,9 @@ func (s *splitter) split(m *message.Message) error {
 func (s *splitter) bit(m *message.Message, key, v string) int64 {
 	switch key {
 	case message.KeyVersion:
-		s.text = strconv.AppendInt(s.text[:0], int64(m.Version), 10)
-		return when(string(s.text) == v, bitVersion)
+		return when(s.version.is(v, m.Version, func(b []byte) []byte { return strconv.AppendInt(b, int64(m.Version), 10) }), bitVersion)
 	case message.KeyType:
-		s.text = strconv.AppendInt(s.text[:0], int64(m.Type), 10)
-		return when(string(s.text) == v, bitType)
+		return when(s.kind.is(v, m.Type, func(b []byte) []byte { return strconv.AppendInt(b, int64(m.Type), 10) }), bitType)
 	case message.KeyTimeTick:
 		s.text = strconv.AppendUint(s.text[:0], m.TimeTick, 36)
 		return when(m.Has(message.HasTimeTick) && string(s.text) == v, bitTimeTick)
@@ -85,19 +109,21 @@ func (s *splitter) bit(m *message.Message, key, v string) int64 {
 		s.text = strconv.AppendUint(s.text[:0], m.Barrier, 36)
 		return when(m.Has(message.HasBarrier) && string(s.text) == v, bitBarrier)
 	case message.KeyTerm:
-		s.text = strconv.AppendInt(s.text[:0], m.Term, 36)
-		return when(m.Has(message.HasTerm) && string(s.text) == v, bitTerm)
+		return when(m.Has(message.HasTerm) && s.term.is(v, m.Term, func(b []byte) []byte { return strconv.AppendInt(b, m.Term, 36) }), bitTerm)
 	case message.KeyLastConfirmed:
-		s.text = m.LastConfirmed.AppendRaw(s.text[:0], m.LastConfirmedForm())
-		return when(m.Has(message.HasLastConfirmed) && m.LastConfirmed.Backend == s.backend && string(s.text) == v, bitLastConfirmed)
+		return when(m.Has(message.HasLastConfirmed) && m.LastConfirmed.Backend == s.backend &&
+			s.lc.is(v, lcKey{m.LastConfirmed, m.LastConfirmedForm()}, func(b []byte) []byte {
+				return m.LastConfirmed.AppendRaw(b, m.LastConfirmedForm())
+			}), bitLastConfirmed)
 	case message.KeyVChannel:
 		return when(m.VChannel == v, bitVChannel)
 	case message.KeyHeader:
 		return s.headerBits(m, v)
 	case message.KeyTxn:
-		s.derived = appendTxn(s.derived[:0], m.TxnID, m.Keepalive)
-		s.text = base64.StdEncoding.AppendEncode(s.text[:0], s.derived)
-		return when(string(s.text) == v, bitTxn)
+		return when(s.txn.is(v, [2]int64{m.TxnID, m.Keepalive}, func(b []byte) []byte {
+			s.derived = appendTxn(s.derived[:0], m.TxnID, m.Keepalive)
+			return base64.StdEncoding.AppendEncode(b, s.derived)
+		}), bitTxn)
 	}
 	if v != "" {
 		return 0
@@ -262,12 +288,9 @@ func (j *joiner) join(m *message.Message, canonical int64, header, properties, e
 		return nil
 	}
 	if len(properties) > 0 {
-		rest := map[string]string{}
-		if err := json.Unmarshal(properties, &rest); err != nil {
-			return fmt.Errorf("column properties: %w", err)
-		}
-		for k, v := range rest {
-			m.Props = append(m.Props, message.Property{Key: k, Value: v})
+		var err error
+		if m.Props, err = appendJSON(m.Props, properties); err != nil {
+			return err
 		}
 	}
 	if err := j.extra(m, extra); err != nil {
@@ -439,4 +462,54 @@ func idName(id message.ID) string {
 		b = strconv.AppendUint(b, uint64(max(v, -v)), 10)
 	}
 	return string(b)
+}
+
+// appendJSON reads the object of column "properties". What it mostly is, strings
+// without a backslash, is cut out; the rest goes through encoding/json.
+func appendJSON(p message.Properties, object []byte) (message.Properties, error) {
+	if out, ok := appendPlainJSON(p, string(object)); ok {
+		return out, nil
+	}
+	rest := map[string]string{}
+	if err := json.Unmarshal(object, &rest); err != nil {
+		return nil, fmt.Errorf("column properties: %w", err)
+	}
+	for k, v := range rest {
+		p = append(p, message.Property{Key: k, Value: v})
+	}
+	return p, nil
+}
+
+func appendPlainJSON(p message.Properties, s string) (message.Properties, bool) {
+	if strings.IndexByte(s, '\\') >= 0 || len(s) < 2 || s[0] != '{' || s[len(s)-1] != '}' {
+		return nil, false
+	}
+	// A string ends at the next quote: {"k":"v","k":"v"}
+	text := func() (out string, ok bool) {
+		if len(s) == 0 || s[0] != '"' {
+			return "", false
+		}
+		n := strings.IndexByte(s[1:], '"')
+		if n < 0 {
+			return "", false
+		}
+		out, s = s[1:1+n], s[n+2:]
+		return out, true
+	}
+	for s = s[1 : len(s)-1]; len(s) > 0; {
+		k, ok := text()
+		if !ok || len(s) == 0 || s[0] != ':' {
+			return nil, false
+		}
+		s = s[1:]
+		v, ok := text()
+		if !ok || len(s) > 0 && s[0] != ',' {
+			return nil, false
+		}
+		p = append(p, message.Property{Key: k, Value: v})
+		if len(s) > 0 {
+			s = s[1:]
+		}
+	}
+	return p, true
 }

@@ -179,6 +179,19 @@ func (m *Message) OpensTerm() bool {
 // ComputeChecksum returns xxhash64 over properties and payload: two messages
 // with equal checksums and TimeTicks are the same append, retried.
 func ComputeChecksum(p Properties, payload []byte) uint64 {
+	var buf [1024]byte
+	b := buf[:0] // many small writes cost a digest more than one copy
+	if p.Size()+8*len(p)+len(payload) <= len(buf) {
+		for i := range p {
+			b = append(binary.LittleEndian.AppendUint32(b, uint32(len(p[i].Key))), p[i].Key...)
+			b = append(binary.LittleEndian.AppendUint32(b, uint32(len(p[i].Value))), p[i].Value...)
+		}
+		return xxhash.Sum64(append(b, payload...))
+	}
+	return streamChecksum(p, payload)
+}
+
+func streamChecksum(p Properties, payload []byte) uint64 {
 	var d xxhash.Digest
 	d.Reset()
 	var n [4]byte
