@@ -62,13 +62,14 @@ type Config struct {
 	IdleStretches int           // pauses without any append, spread over the log
 	Idle          time.Duration // how long each is; default 3 h
 
-	Batches          bool   // Pulsar entries hold up to four messages
-	LedgerEntries    int    // entries until a new Pulsar ledger or Woodpecker segment; default 50000
-	NoControlChannel bool   // another pchannel hosts the control channel
-	ControlPChannel  string // which; default another of the cluster
-	Secondary        bool   // the cluster becomes a replication target after a quarter of the log
-	RowBased         bool   // inserts are row-based, as old SDKs wrote them
-	Cheap            bool   // tiny payloads and only data operations: for benchmarks
+	Batches          bool            // Pulsar entries hold up to four messages
+	LedgerEntries    int             // entries until a new Pulsar ledger or Woodpecker segment; default 50000
+	NoControlChannel bool            // another pchannel hosts the control channel
+	ControlPChannel  string          // which; default another of the cluster
+	Secondary        bool            // the cluster becomes a replication target after a quarter of the log
+	AlterWAL         message.Backend // the log ends with the switch to another WAL, and the opening after it
+	RowBased         bool            // inserts are row-based, as old SDKs wrote them
+	Cheap            bool            // tiny payloads and only data operations: for benchmarks
 	Collection0      int64
 	NodeID           int64 // of the streaming node; default 1
 }

@@ -220,6 +220,9 @@ func (g *Generator) boundary() bool {
 	case n >= total:
 		g.drain(nil)
 		g.sync(true)
+		if g.cfg.AlterWAL != message.BackendUnknown {
+			g.alterWAL()
+		}
 		g.state, g.cfg.Messages = tailing, int(g.ordinal)
 		g.cfg.Rows = 0
 		return true

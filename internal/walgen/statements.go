@@ -132,3 +132,21 @@ func (g *Generator) replicate(vchannel string) string {
 		TimeTick: g.srcTT, Vchannel: sourceCluster + strings.TrimPrefix(vchannel, own),
 	}))
 }
+
+// alterWAL switches the cluster to another WAL: the append fences this one, so
+// no TimeTick confirms it until the log is opened once more.
+func (g *Generator) alterWAL() {
+	done := false
+	g.pchannelWide(message.TypeAlterWAL, &messagespb.AlterWALMessageHeader{
+		TargetWalName: commonpb.WALName(g.cfg.AlterWAL),
+		Config:        map[string]string{"mq.type": strings.ToLower(g.cfg.AlterWAL.String())},
+	}, nil, func() { done = true })
+	for !done {
+		g.tasks = g.tasks[len(g.tasks)-1:] // nothing else comes any more
+		g.runTasks()
+		g.drain(nil)
+	}
+	g.tasks = nil
+	g.clock += 2_000_000
+	g.openTerm()
+}

@@ -30,6 +30,7 @@ func configs() map[string]Config {
 		"row-based":  {Messages: 1000, RowBased: true},
 		"no-control": {Messages: 3000, PChannel: "by-dev-rootcoord-dml_7", NoControlChannel: true, DDLRatio: 0.05, ShardIndex: 1},
 		"cheap":      {Messages: 20000, Cheap: true, Terms: 2},
+		"alter-wal":  {Messages: 1000, Terms: 2, AlterWAL: message.BackendWoodpecker},
 		"tail":       {Messages: 1000, Tail: 40},
 	}
 }
