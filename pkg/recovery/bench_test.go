@@ -9,6 +9,7 @@ import (
 
 	"github.com/walctl/walctl/internal/golden"
 	"github.com/walctl/walctl/pkg/recovery"
+	"github.com/walctl/walctl/pkg/walreader/archive"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/order"
 	"github.com/walctl/walctl/pkg/walreader/source"
@@ -100,6 +101,25 @@ func BenchmarkReplayDecoded(b *testing.B) {
 
 func BenchmarkReplayNDJSON(b *testing.B) {
 	replayed(b, jsonl.Open(golden.WAL(b, "200k")), len(inMemory(b, "200k").list), "200k")
+}
+
+func BenchmarkReplayArchive(b *testing.B) {
+	e, dir := last(b, "200k"), b.TempDir()
+	w, err := archive.NewWriter(dir, archive.WriterOptions{PChannel: e.PChannel, Backend: message.BackendPulsar})
+	require.NoError(b, err)
+	rd, err := jsonl.Open(golden.WAL(b, "200k")).Open(context.Background(), source.Range{Payload: source.PayloadAll, Props: true})
+	require.NoError(b, err)
+	n := 0
+	require.NoError(b, source.Each(context.Background(), rd, func(m *message.Message) error {
+		n++
+		return w.Add(m, int64(n-1))
+	}, nil))
+	require.NoError(b, rd.Close())
+	require.NoError(b, w.Close())
+	s, err := archive.Open(context.Background(), dir, archive.Options{})
+	require.NoError(b, err)
+	defer s.Close()
+	replayed(b, s, n, "200k")
 }
 
 func BenchmarkScan(b *testing.B) {

@@ -98,8 +98,9 @@ func Replay(ctx context.Context, src source.Source, md catalog.Metadata, o Repla
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = rd.Close() }()
-	p.reader = rd
+	ahead := readAhead(ctx, rd)
+	defer func() { _ = ahead.Close() }()
+	p.reader = ahead
 	p.startTick = st.tick
 	p.scan = order.NewScanner(p, order.Options{Observer: p, Account: o.Account, Legacy: legacy(st)})
 	err = p.run(ctx)

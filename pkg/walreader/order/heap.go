@@ -21,28 +21,32 @@ type buffered struct {
 // interface calls.
 type tickHeap []buffered
 
+// An element that sifts is held in hand and written once, where it stops.
 func (h *tickHeap) push(b buffered) {
 	*h = append(*h, b)
 	s := *h
 	child := len(s) - 1
 	for child > 0 {
 		parent := (child - 1) / 2
-		if s[child].tick >= s[parent].tick {
+		if b.tick >= s[parent].tick {
 			break
 		}
-		s[parent], s[child] = s[child], s[parent]
+		s[child] = s[parent]
 		child = parent
 	}
+	s[child] = b
 }
 
 func (h *tickHeap) pop() buffered {
 	s := *h
 	last := len(s) - 1
-	s[0], s[last] = s[last], s[0]
-	top := s[last]
+	top, b := s[0], s[last]
 	s[last] = buffered{}
 	s = s[:last]
 	*h = s
+	if last == 0 {
+		return top
+	}
 	parent := 0
 	for {
 		child := 2*parent + 1
@@ -52,12 +56,13 @@ func (h *tickHeap) pop() buffered {
 		if right := child + 1; right < last && s[right].tick < s[child].tick {
 			child = right
 		}
-		if s[child].tick >= s[parent].tick {
+		if s[child].tick >= b.tick {
 			break
 		}
-		s[parent], s[child] = s[child], s[parent]
+		s[parent] = s[child]
 		parent = child
 	}
+	s[parent] = b
 	return top
 }
 

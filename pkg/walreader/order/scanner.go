@@ -95,8 +95,10 @@ func (s *Scanner) push(m *message.Message) error {
 		s.report(m, DuplicateID, 0)
 	default:
 		s.queue.push(m)
-		s.bytes += held(m)
-		if s.bytes-s.accounted > accountStep {
+		if s.opts.Account == nil {
+			return nil
+		}
+		if s.bytes += held(m); s.bytes-s.accounted > accountStep {
 			return s.account(true)
 		}
 	}
@@ -121,12 +123,8 @@ func (s *Scanner) drain() (Delivery, bool) {
 		if !ok {
 			continue
 		}
-		s.bytes -= held(d.Message)
-		if d.Begin != nil {
-			s.bytes -= held(d.Begin)
-			for _, p := range d.Body {
-				s.bytes -= held(p)
-			}
+		if s.opts.Account != nil {
+			s.letGo(d)
 		}
 		return d, true
 	}
@@ -138,6 +136,16 @@ func (s *Scanner) drain() (Delivery, bool) {
 	}
 	s.draining = false
 	return Delivery{}, false
+}
+
+func (s *Scanner) letGo(d Delivery) {
+	s.bytes -= held(d.Message)
+	if d.Begin != nil {
+		s.bytes -= held(d.Begin)
+	}
+	for _, p := range d.Body {
+		s.bytes -= held(p)
+	}
 }
 
 // Flush releases everything that waits as a later TimeTick would, without
@@ -158,12 +166,15 @@ func (s *Scanner) Uncommitted() []*Txn { return s.txns.sorted() }
 // Read is the number of messages taken from the reader.
 func (s *Scanner) Read() int64 { return s.read }
 
-// Bytes estimates what waits for a TimeTick or a commit, in bytes of memory.
+// Bytes estimates what waits for a TimeTick or a commit, in bytes of memory. It
+// is counted only where Options.Account is set.
 func (s *Scanner) Bytes() int64 { return s.bytes }
 
 // dropped reports a message that was held until now.
 func (s *Scanner) dropped(m *message.Message, why Reason, tick uint64) {
-	s.bytes -= held(m)
+	if s.opts.Account != nil {
+		s.bytes -= held(m)
+	}
 	s.report(m, why, tick)
 }
 

@@ -130,7 +130,7 @@ func TestScanner(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var drops dropLog
-			s := NewScanner(&listReader{list: build(t, c.log...)}, Options{Observer: &drops})
+			s := NewScanner(&listReader{list: build(t, c.log...)}, Options{Observer: &drops, Account: func(int64) error { return nil }})
 			require.Equal(t, c.out, run(t, s))
 			require.Equal(t, c.drops, []string(drops))
 			var open []int64

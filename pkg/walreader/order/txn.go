@@ -71,7 +71,7 @@ func (b *txnBuffer) handle(m *message.Message) (Delivery, bool) {
 		if t != nil {
 			b.discard(t, Superseded, m.TimeTick)
 		}
-		t = &Txn{ID: m.TxnID, Begin: m}
+		t = &Txn{ID: m.TxnID, Begin: m, Body: make([]*message.Message, 0, 4)}
 		b.open[m.TxnID] = t
 		b.earliest = min(b.earliest, t.ExpiredTimeTick())
 	case message.TypeCommitTxn:
