@@ -259,18 +259,22 @@ func verdictLine(r *diagnose.VerifyReport) string {
 	return line
 }
 
-// shown leaves information and examples to wide output.
+// shown leaves information, examples and repeated meanings to wide output.
 func shown(all []diagnose.Finding, out cli.Output) []diagnose.Finding {
 	if out == cli.Wide {
 		return all
 	}
-	keep := []diagnose.Finding{}
+	keep, told := []diagnose.Finding{}, map[string]bool{}
 	for _, x := range all {
 		if x.Severity == diagnose.SeverityInfo {
 			continue
 		}
+		if told[x.Code] {
+			x.Meaning = ""
+		}
+		told[x.Code] = true
 		x.Evidence = slices.DeleteFunc(slices.Clone(x.Evidence), func(e diagnose.Evidence) bool {
-			return e.Name == "example" || e.Name == "last" || e.Name == "messages"
+			return e.Name == "example" || e.Name == "last" || e.Name == "messages" || strings.HasPrefix(e.Name, "rows of ")
 		})
 		keep = append(keep, x)
 	}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
@@ -409,5 +411,54 @@ func TestVerifyMutants(t *testing.T) {
 			}
 			t.Logf("%d of %d found; not: %v", made-len(missed), made, missed)
 		})
+	}
+}
+
+// TestVerifyNeverPanics piles damage on damage: the engines end, whatever the log.
+func TestVerifyNeverPanics(t *testing.T) {
+	log := rawLog(goldenMessages(t, "small"))
+	all := mutations()
+	for seed := range uint64(60) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		out := log
+		for range 40 {
+			if next := all[rng.IntN(len(all))].do(out, 1+rng.IntN(len(out)-2)); next != nil {
+				out = next
+			}
+		}
+		ms := decodeLog(out)
+		r, err := Verify(context.Background(), columnsOf(ms), VerifyOptions{ListDropped: true})
+		require.NoError(t, err)
+		require.NotZero(t, r.Broken)
+		_, err = TimeTicks(context.Background(), columnsOf(ms), TickOptions{})
+		require.NoError(t, err)
+	}
+}
+
+// TestVerifyHostileOrder: a log in reverse, one without any TimeTick, and one of
+// Begins alone cost neither time nor memory without bound.
+func TestVerifyHostileOrder(t *testing.T) {
+	const n = 600_000
+	build := func(typ message.Type, tt func(i int) uint64) *memory {
+		ms := make([]*message.Message, n)
+		for i := range ms {
+			ms[i] = &message.Message{ID: message.ID{Backend: message.BackendPulsar, A: 1, B: int64(i)}, Version: 2, Type: typ,
+				Flags:    message.HasTimeTick | message.HasHeader | message.HasTerm | message.HasLastConfirmed | message.HasVChannel | message.HasTxn,
+				TimeTick: tt(i), Term: 1, VChannel: "p_1v0", TxnID: int64(i), Keepalive: 1}
+		}
+		return columnsOf(ms)
+	}
+	for name, m := range map[string]*memory{
+		"reverse":  build(message.TypeBeginTxn, func(i int) uint64 { return uint64(n-i) << 18 }),
+		"no ticks": build(message.TypeBeginTxn, func(i int) uint64 { return uint64(i+1) << 18 }),
+		"one tt":   build(message.TypeDelete, func(int) uint64 { return 7 << 18 }),
+	} {
+		v := newVerifier(VerifyOptions{})
+		for _, c := range m.batches {
+			v.batch(c)
+			require.LessOrEqual(t, len(v.window.slab), maxWindow, name)
+		}
+		v.report()
+		require.LessOrEqual(t, len(v.found.groups), maxGroups, name)
 	}
 }

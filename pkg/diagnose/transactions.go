@@ -213,8 +213,15 @@ func (v *verifier) end(slot int32, how endKind) {
 	}
 }
 
+// maxJudged is how many open transactions last confirmed ids are held against;
+// more are open at once only in a hostile log.
+const maxJudged = 1 << 14
+
 func (x *transactions) refreshMin() {
 	x.minBegin = position{math.MaxInt64, math.MaxInt64}
+	if x.open > maxJudged {
+		return
+	}
 	for k := x.slab[0].nextOpen; k != 0; k = x.slab[k].nextOpen {
 		if t := &x.slab[k]; !t.suspect && t.begin.less(x.minBegin) {
 			x.minBegin = t.begin
