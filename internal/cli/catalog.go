@@ -29,23 +29,35 @@ func (c *CatalogFlags) Add(cmd *cobra.Command) {
 // ErrNoCatalog says that no catalog was named and none is configured.
 var ErrNoCatalog = errors.New("no catalog is known; give --catalog, --etcd, or a context with an etcd")
 
-// OpenCatalog opens the catalog for a log: what --catalog names, what an archive
-// brings with it, or the context's etcd. wal may be nil. Where there is none the
-// error is ErrNoCatalog. The caller closes it.
-func (f *Factory) OpenCatalog(ctx context.Context, c CatalogFlags, wal source.Source, write bool) (catalog.Catalog, error) {
+// CatalogSpec spells the catalog of a log as --catalog does: what --catalog names,
+// what an archive brings with it, or the context's etcd. wal may be nil. Where
+// there is none the error is ErrNoCatalog.
+func (f *Factory) CatalogSpec(c CatalogFlags, wal source.Source) (string, error) {
 	if c.Spec == "" && wal != nil {
 		c.Spec = catalogOfArchive(wal)
+	}
+	if c.Spec != "" {
+		return c.Spec, nil
+	}
+	settings, err := f.Config()
+	if err != nil {
+		return "", err
+	}
+	if len(settings.Etcd) == 0 {
+		return "", ErrNoCatalog
+	}
+	return etcdSpec(settings.Etcd, settings.EtcdRoot), nil
+}
+
+// OpenCatalog opens the catalog CatalogSpec names. The caller closes it.
+func (f *Factory) OpenCatalog(ctx context.Context, c CatalogFlags, wal source.Source, write bool) (catalog.Catalog, error) {
+	spec, err := f.CatalogSpec(c, wal)
+	if err != nil {
+		return nil, err
 	}
 	settings, err := f.Config()
 	if err != nil {
 		return nil, err
-	}
-	spec := c.Spec
-	if spec == "" {
-		if len(settings.Etcd) == 0 {
-			return nil, ErrNoCatalog
-		}
-		spec = etcdSpec(settings.Etcd, settings.EtcdRoot)
 	}
 	parsed, err := catalog.ParseSpec(spec)
 	if err != nil {

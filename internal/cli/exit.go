@@ -11,6 +11,7 @@ import (
 
 	"github.com/walctl/walctl/pkg/diagnose"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/recovery/plan"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
@@ -110,13 +111,15 @@ func as[T error](err error) bool {
 var exitTable = [...]exitRow{
 	{CodeOK, "clean", func(err error) bool { return err == nil }},
 	{CodeInterrupted, "interrupted", isAny(ErrInterrupted, context.Canceled)},
-	{CodeUsage, "wrong usage, or a confirmation that could not be asked for", as[*UsageError]},
+	{CodeUsage, "wrong usage, or a confirmation that could not be asked for", func(err error) bool {
+		return as[*UsageError](err) || errors.Is(err, plan.ErrNotConfirmed)
+	}},
 	{CodeDeclined, "you said no", isAny(ErrDeclined)},
 	{CodeRefused, "refused: a live owner, a changed catalog, or looking would destroy", func(err error) bool {
-		return isAny(ErrPrecondition, source.ErrRefused, catalog.ErrDenied, catalog.ErrReadOnly)(err) || as[*catalog.ConflictError](err)
+		return isAny(ErrPrecondition, source.ErrRefused, catalog.ErrDenied, catalog.ErrReadOnly, plan.ErrRefused)(err) || as[*catalog.ConflictError](err)
 	}},
 	{CodeCorrupt, "corrupt or undecodable data; everything else was read", func(err error) bool {
-		return isAny(ErrCorrupt, catalog.ErrCorrupt, source.ErrTornTail)(err) || as[*source.CorruptError](err)
+		return isAny(ErrCorrupt, catalog.ErrCorrupt, plan.ErrCorrupt, source.ErrTornTail)(err) || as[*source.CorruptError](err)
 	}},
 	{CodeFindings, "findings at or above --fail-on", as[*FindingsError]},
 	{CodePartial, "partial result", isAny(ErrPartial)},

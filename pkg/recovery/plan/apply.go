@@ -159,7 +159,7 @@ func (a *applier) journal(ctx context.Context, r *refusals) error {
 		milvus = a.o.Milvus
 	}
 	a.j = &Journal{
-		Schema: JournalSchema, ID: a.p.ID, PlanDigest: a.p.Digest, PChannel: a.p.PChannel, State: Applying,
+		Schema: JournalSchema, ID: a.p.ID, PlanDigest: a.p.Digest, PChannel: a.p.PChannel, Log: a.p.Binding.Log, State: Applying,
 		Who: a.o.Who, Reason: a.o.Reason, Started: a.o.now(), Walctl: a.o.Walctl, Milvus: milvus, Overridden: a.o.IKnowItIsStopped, Cuts: cuts,
 	}
 	return nil

@@ -44,6 +44,7 @@ type Journal struct {
 	ID         string    `json:"id"` // the plan's
 	PlanDigest string    `json:"plan_digest"`
 	PChannel   string    `json:"pchannel"`
+	Log        Log       `json:"log"`
 	State      State     `json:"state"`
 	Who        string    `json:"who"`
 	Reason     string    `json:"reason"`

@@ -84,6 +84,9 @@ type Log struct {
 
 // Binding says what a plan may be applied to.
 type Binding struct {
+	// Catalog is how it was reached, without credentials; another address of the
+	// same cluster will do as well.
+	Catalog     string `json:"catalog,omitempty"`
 	CatalogKind string `json:"catalog_kind"`
 	ClusterID   string `json:"cluster_id,omitempty"`
 	Root        string `json:"root"`

@@ -19,7 +19,7 @@ func Undo(ctx context.Context, id string, c catalog.Catalog, gate Gate, o Option
 	if err := o.confirmed(); err != nil {
 		return Result{}, err
 	}
-	j, err := journalToUndo(ctx, c, id)
+	j, err := Find(ctx, c, id)
 	if err != nil {
 		return Result{}, err
 	}
@@ -36,7 +36,9 @@ func Undo(ctx context.Context, id string, c catalog.Catalog, gate Gate, o Option
 	return u.run(ctx)
 }
 
-func journalToUndo(ctx context.Context, c catalog.Catalog, id string) (*Journal, error) {
+// Find returns the journal to take back: one by its id, or the Latest. One that
+// was taken back already is a *RefusedError, none is ErrNoJournal.
+func Find(ctx context.Context, c catalog.Catalog, id string) (*Journal, error) {
 	all, err := Journals(ctx, c)
 	if err != nil {
 		return nil, err

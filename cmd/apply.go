@@ -1,0 +1,115 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/walctl/walctl/internal/cli"
+	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/recovery/plan"
+)
+
+type applyOptions struct {
+	file, wal string
+	write     writeFlags
+	output    cli.Output
+	exists    func(string) bool
+}
+
+func newApplyCmd(f *cli.Factory, runF func(context.Context, *applyOptions) error) *cobra.Command {
+	opts := &applyOptions{}
+	if runF == nil {
+		runF = func(ctx context.Context, o *applyOptions) error { return runApply(ctx, f, o) }
+	}
+	cmd := &cobra.Command{
+		Use:   "apply FILE [WAL]",
+		Short: "Write a saved plan to the catalog, guarded and undoable",
+		Long: `Write a saved plan to the catalog, guarded and undoable. It is the only command
+that writes to a live catalog.
+
+Milvus has to be stopped: every transaction compares, inside itself, that no session
+lives and that no key was changed since the plan was made, and carries its journal.
+Killed at any step, the same command goes on, on any machine; undo goes back. Log
+and catalog are those the plan names; WAL and --catalog give their new address.`,
+		Example: `walctl apply p.json --reason "checkpoint trimmed, ticket 4711"
+walctl apply p.json --yes --reason "ticket 4711" -o json`,
+		Args: cli.Args(cobra.RangeArgs(1, 2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.file = args[0]
+			if len(args) == 2 {
+				opts.wal = args[1]
+			}
+			opts.exists = exists(cmd.Root())
+			return runF(cmd.Context(), opts)
+		},
+	}
+	cmd.Flags().StringVar(&opts.write.export, "dir", "", "save the touched keys as they were to this `DIR` (default: the plan's)")
+	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON)
+	opts.write.add(cmd)
+	return cli.Finish(f, cmd, cli.CodeCorrupt, cli.CodeRefused, cli.CodeDeclined)
+}
+
+func runApply(ctx context.Context, f *cli.Factory, o *applyOptions) error {
+	p, err := plan.Read(o.file)
+	if err != nil {
+		return err
+	}
+	if o.output.IsTable() {
+		if err := writePlan(f, p, o.output == cli.Wide); err != nil {
+			return err
+		}
+	}
+	if o.write.export == "" {
+		o.write.export = filepath.Dir(o.file)
+	}
+	opts, err := o.write.options(f, fmt.Sprintf("Write these %d keys?", len(p.Changes)))
+	if err != nil {
+		return err
+	}
+	settings, err := f.Config()
+	if err != nil {
+		return err
+	}
+	opts.Milvus = settings.MilvusVersion
+	at, err := o.write.open(ctx, f, p.Binding.Catalog, p.Binding.Log, o.wal)
+	if err != nil {
+		return err
+	}
+	defer at.close()
+	res, err := plan.Apply(ctx, p, at.cat, at.gate, opts)
+	report := &writeReport{
+		Header:  render.NewHeader("apply", render.WAL{PChannel: p.PChannel, Location: p.Binding.Log.Location}, nil),
+		Journal: res.Journal, Transactions: res.Transactions, Resumed: res.Resumed, Export: res.Export, Keys: len(p.Changes),
+		Next: proof(p, o.wal, o.write.catalog.Spec, o.exists),
+	}
+	if err := report.write(f, o.output, err); err != nil || o.output == cli.JSON {
+		return err
+	}
+	lines := []string{fmt.Sprintf("Applied    %d keys in %d transactions · journal %s", len(p.Changes), res.Transactions, res.Journal)}
+	if res.Export != "" {
+		lines = append(lines, "Saved      the keys as they were: "+res.Export)
+	}
+	if o.exists("undo") {
+		lines = append(lines, "Undo:  walctl undo "+res.Journal+" --catalog "+o.write.catalog.Spec+" --reason …")
+	}
+	if report.Next != "" {
+		lines = append(lines, "Proof: "+report.Next)
+	}
+	_, err = fmt.Fprintln(f.Out(), render.Clean(strings.Join(lines, "\n")))
+	return err
+}
+
+// proof is the command that shows that the plan worked.
+func proof(p *plan.Plan, wal, spec string, exists func(string) bool) string {
+	if wal == "" {
+		wal = p.Binding.Log.Location
+	}
+	if wal == "" || !exists("recover") {
+		return ""
+	}
+	return "walctl recover " + wal + " --catalog " + spec
+}

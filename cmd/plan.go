@@ -1,0 +1,273 @@
+package cmd
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/walctl/walctl/internal/cli"
+	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/recovery"
+	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/recovery/plan"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+// writeFlags are what apply and undo take: where, why, and who vouches.
+type writeFlags struct {
+	source  cli.WALFlags
+	catalog cli.CatalogFlags
+	yes     bool
+	reason  string
+	stopped bool
+	export  string
+}
+
+func (w *writeFlags) add(cmd *cobra.Command) {
+	p := cmd.Flags()
+	p.BoolVarP(&w.yes, "yes", "y", false, "do not ask; off a terminal nothing is written without it")
+	p.StringVar(&w.reason, "reason", "", "why, kept in the journal (required)")
+	p.BoolVar(&w.stopped, "i-know-it-is-stopped", false, "go on where what would show a live owner cannot be listed; what is seen alive is refused all the same")
+	w.catalog.Add(cmd)
+	w.source.Add(cmd)
+}
+
+// options asks on a terminal what the flags did not say.
+func (w *writeFlags) options(f *cli.Factory, question string) (plan.Options, error) {
+	if strings.TrimSpace(w.reason) == "" {
+		return plan.Options{}, cli.Usagef("nothing was written: say why with --reason")
+	}
+	if !w.yes {
+		in, ok := f.IO.In.(*os.File)
+		if !ok || !term.IsTerminal(int(in.Fd())) {
+			return plan.Options{}, cli.Usagef("nothing was written: this is no terminal to ask on; say --yes")
+		}
+		if err := f.Flush(); err != nil {
+			return plan.Options{}, err
+		}
+		fmt.Fprintf(f.IO.Err, "%s [yes/no] ", question)
+		answer, err := bufio.NewReader(in).ReadString('\n')
+		if err != nil || strings.TrimSpace(answer) != "yes" {
+			return plan.Options{}, fmt.Errorf("nothing was written: %w", cli.ErrDeclined)
+		}
+	}
+	return plan.Options{
+		Yes: true, Reason: w.reason, Who: who(), IKnowItIsStopped: w.stopped,
+		ExportDir: w.export, Clock: f.Now, Walctl: f.Version,
+	}, nil
+}
+
+// who is the person at the keyboard, for the journal.
+func who() string {
+	name, host := "unknown", "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if h, err := os.Hostname(); err == nil {
+		host = h
+	}
+	return name + "@" + host
+}
+
+// logGate looks at the log a plan names through the one door.
+type logGate struct {
+	src     source.Source // nil: the plan names no log
+	offline bool          // the catalog is a file: no live Milvus serves it
+	missing error         // why the log it names cannot be opened
+}
+
+// producerLister is a live log.
+type producerLister interface {
+	Producers(ctx context.Context) ([]string, error)
+	LedgerIDs(ctx context.Context) ([]string, error)
+}
+
+// State implements plan.Gate.
+func (g logGate) State(ctx context.Context) (plan.LogState, error) {
+	var s plan.LogState
+	if g.missing != nil {
+		return s, g.missing
+	}
+	if g.src == nil {
+		if !g.offline {
+			s.Unlisted = []string{"producers: the plan names no log"}
+		}
+		return s, nil
+	}
+	s.Location = g.src.Describe().Location
+	b, err := g.src.Bounds(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return s, err
+		}
+		s.Unlisted = append(s.Unlisted, "the end of the log: "+err.Error())
+	} else {
+		s.LastID = idText(b.Last)
+	}
+	live, ok := g.src.(producerLister)
+	if !ok {
+		if !g.offline {
+			s.Unlisted = append(s.Unlisted, "producers: "+s.Location+" is a copy; the topic itself was not looked at")
+		}
+		return s, nil
+	}
+	if s.Producers, err = live.Producers(ctx); err != nil {
+		s.Unlisted = append(s.Unlisted, err.Error())
+	}
+	if s.Ledgers, err = live.LedgerIDs(ctx); err != nil {
+		s.Ledgers = nil // told with the producers
+	}
+	return s, nil
+}
+
+// opened is a plan's catalog and log.
+type opened struct {
+	cat  catalog.Catalog
+	gate logGate
+}
+
+func (o *opened) close() {
+	if o.gate.src != nil {
+		_ = o.gate.src.Close() // nothing was written through it
+	}
+	_ = o.cat.Close() // every transaction is committed or not by now
+}
+
+// open opens what a plan or journal names; flags and argument only give another
+// address.
+func (w *writeFlags) open(ctx context.Context, f *cli.Factory, spec string, log plan.Log, wal string) (*opened, error) {
+	out := &opened{}
+	if wal == "" {
+		wal = log.Location
+	}
+	if w.catalog.Spec == "" {
+		w.catalog.Spec = spec
+	}
+	var err error
+	if wal != "" {
+		if out.gate.src, err = f.OpenWAL(ctx, wal, w.source); err != nil && errors.Is(err, source.ErrRefused) {
+			return nil, err
+		}
+		if out.gate.missing = err; err != nil {
+			out.gate.src = nil
+		}
+	}
+	if out.cat, err = f.OpenCatalog(ctx, w.catalog, nil, true); err != nil {
+		if out.gate.src != nil {
+			_ = out.gate.src.Close()
+		}
+		return nil, err
+	}
+	id, err := out.cat.Identity(ctx)
+	if err != nil {
+		out.close()
+		return nil, err
+	}
+	out.gate.offline = id.Kind != "etcd"
+	return out, nil
+}
+
+// absolute makes a path in a spec good for another directory.
+func absolute(spec string) string {
+	kind, path, ok := strings.Cut(spec, ":")
+	if ok && (kind == "file" || kind == "kvjson" || kind == "archive" || kind == "jsonl") {
+		if abs, err := filepath.Abs(path); err == nil {
+			return kind + ":" + abs
+		}
+	}
+	if _, err := os.Stat(spec); err == nil && !ok {
+		if abs, err := filepath.Abs(spec); err == nil {
+			return abs
+		}
+	}
+	return spec
+}
+
+// writePlan shows a plan: what stands against it, what it changes, what it costs.
+func writePlan(f *cli.Factory, p *plan.Plan, wide bool) error {
+	lines := []string{fmt.Sprintf("Plan       %s · %s · %s %s", p.ID, p.PChannel, p.Binding.CatalogKind, strings.TrimSpace(p.Binding.ClusterID+" "+p.Binding.Root))}
+	if p.Binding.Log.Location != "" {
+		lines = append(lines, fmt.Sprintf("Log        %s, ends at %s", p.Binding.Log.Location, p.Binding.Log.LastID))
+	}
+	if p.Applicable {
+		lines = append(lines, "Applicable yes")
+	}
+	for i, why := range p.NotApplicable {
+		head := "           "
+		if i == 0 {
+			head = "Applicable NO: "
+		}
+		lines = append(lines, head+why)
+	}
+	for _, b := range p.Blast {
+		if b.Rows+b.Deletes+b.DDL+b.Txns > 0 || b.Unknown {
+			more := ""
+			if b.Unknown {
+				more = ", and what is gone"
+			}
+			lines = append(lines, fmt.Sprintf("Cost       %s: %s rows, %s deletes, %d DDL, %d transactions%s",
+				b.VChannel, render.Thousands(b.Rows), render.Thousands(b.Deletes), b.DDL, b.Txns, more))
+		}
+	}
+	for _, n := range p.Notes {
+		lines = append(lines, "Note       "+n)
+	}
+	for _, l := range lines {
+		if _, err := fmt.Fprintln(f.Out(), render.Clean(l)); err != nil {
+			return err
+		}
+	}
+	limit := keysShown
+	if wide {
+		limit = len(p.Changes)
+	}
+	return writeDifferences(f, differencesOf(p), limit, wide)
+}
+
+func differencesOf(p *plan.Plan) []recovery.Difference {
+	before, after := map[string][]byte{}, map[string][]byte{}
+	for _, c := range p.Changes {
+		if c.Old != nil {
+			before[c.Key] = c.Old
+		}
+		if c.New != nil {
+			after[c.Key] = c.New
+		}
+	}
+	return recovery.Diff(before, after)
+}
+
+// writeReport is the JSON of apply and undo.
+type writeReport struct {
+	render.Header
+	Journal      string         `json:"journal"`
+	Transactions int            `json:"transactions"`
+	Resumed      bool           `json:"resumed"`
+	Export       string         `json:"export,omitempty"`
+	Keys         int            `json:"keys"`
+	Refused      []plan.Refusal `json:"refused,omitempty"`
+	Next         string         `json:"next,omitempty"`
+}
+
+// report shows what was done, or why not.
+func (w *writeReport) write(f *cli.Factory, output cli.Output, err error) error {
+	var refused *plan.RefusedError
+	if errors.As(err, &refused) {
+		w.Refused = refused.Reasons
+	}
+	if output == cli.JSON {
+		if jerr := render.JSON(f.Out(), w); jerr != nil {
+			return jerr
+		}
+		return cli.Reported(err)
+	}
+	return err
+}

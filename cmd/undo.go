@@ -1,0 +1,134 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/walctl/walctl/internal/cli"
+	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/recovery/plan"
+)
+
+type undoOptions struct {
+	id, wal string
+	list    bool
+	write   writeFlags
+	output  cli.Output
+}
+
+func newUndoCmd(f *cli.Factory, runF func(context.Context, *undoOptions) error) *cobra.Command {
+	opts := &undoOptions{}
+	if runF == nil {
+		runF = func(ctx context.Context, o *undoOptions) error { return runUndo(ctx, f, o) }
+	}
+	cmd := &cobra.Command{
+		Use:   "undo ID|latest [WAL]",
+		Short: "Take an applied plan back, byte for byte",
+		Long: `Take an applied plan back, byte for byte, from the journal it left in the catalog.
+
+It works on a plan that is half applied, and from any machine. It has the guards of
+apply, and refuses once the result was written to: taking back what Milvus built on
+would lose it. --list shows the journals.`,
+		Example: `walctl undo --list --catalog etcd://localhost:2379/by-dev/meta
+walctl undo latest --reason "did not help"
+walctl undo 20261121T030000Z-1a2b3c4d --yes --reason "ticket 4711"`,
+		Args: cli.Args(cobra.RangeArgs(0, 2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if opts.list != (len(args) == 0) {
+				return cli.Usagef("name a journal or `latest`, or ask for --list")
+			}
+			if len(args) > 0 {
+				opts.id = args[0]
+			}
+			if len(args) > 1 {
+				opts.wal = args[1]
+			}
+			return runF(cmd.Context(), opts)
+		},
+	}
+	cmd.Flags().BoolVar(&opts.list, "list", false, "list the journals")
+	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON)
+	opts.write.add(cmd)
+	return cli.Finish(f, cmd, cli.CodeCorrupt, cli.CodeRefused, cli.CodeDeclined)
+}
+
+func runUndo(ctx context.Context, f *cli.Factory, o *undoOptions) error {
+	if o.list {
+		return listJournals(ctx, f, o)
+	}
+	j, spec, err := o.journal(ctx, f)
+	if err != nil {
+		return err
+	}
+	keys := 0
+	for _, n := range j.Cuts[:j.Done-j.Taken] {
+		keys += n
+	}
+	if o.output.IsTable() {
+		if _, err := fmt.Fprintf(f.Out(), "Journal    %s · %s · %s by %s: %s\n", j.ID, j.PChannel, j.State, render.Clean(j.Who), render.Clean(j.Reason)); err != nil {
+			return err
+		}
+	}
+	opts, err := o.write.options(f, fmt.Sprintf("Put %d keys back?", keys))
+	if err != nil {
+		return err
+	}
+	at, err := o.write.open(ctx, f, spec, j.Log, o.wal)
+	if err != nil {
+		return err
+	}
+	defer at.close()
+	res, err := plan.Undo(ctx, j.ID, at.cat, at.gate, opts)
+	report := &writeReport{
+		Header:  render.NewHeader("undo", render.WAL{PChannel: j.PChannel, Location: j.Log.Location}, nil),
+		Journal: j.ID, Transactions: res.Transactions, Resumed: res.Resumed, Keys: keys,
+	}
+	if err := report.write(f, o.output, err); err != nil || o.output == cli.JSON {
+		return err
+	}
+	_, err = fmt.Fprintf(f.Out(), "Undone     %d keys in %d transactions\n", keys, res.Transactions)
+	return err
+}
+
+// journal finds the journal meant, with reading credentials.
+func (o *undoOptions) journal(ctx context.Context, f *cli.Factory) (*plan.Journal, string, error) {
+	spec, err := f.CatalogSpec(o.write.catalog, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	cat, err := f.OpenCatalog(ctx, cli.CatalogFlags{Spec: spec}, nil, false)
+	if err != nil {
+		return nil, "", err
+	}
+	defer cat.Close()
+	j, err := plan.Find(ctx, cat, o.id)
+	return j, spec, err
+}
+
+type journalsReport struct {
+	render.Header
+	Journals []plan.Journal `json:"journals"`
+}
+
+func listJournals(ctx context.Context, f *cli.Factory, o *undoOptions) error {
+	cat, err := f.OpenCatalog(ctx, o.write.catalog, nil, false)
+	if err != nil {
+		return err
+	}
+	defer cat.Close()
+	all, err := plan.Journals(ctx, cat)
+	if err != nil {
+		return err
+	}
+	if o.output == cli.JSON {
+		return render.JSON(f.Out(), journalsReport{render.NewHeader("undo", render.WAL{}, nil), all})
+	}
+	t := &render.Table{Columns: []render.Column{{Name: "journal"}, {Name: "pchannel"}, {Name: "state"}, {Name: "written", Right: true}, {Name: "started"}, {Name: "who"}, {Name: "reason"}}}
+	for _, j := range all {
+		t.Add(render.Text(j.ID), render.Text(j.PChannel), render.Text(string(j.State)), render.Text(fmt.Sprintf("%d/%d", j.Done-j.Taken, len(j.Cuts))),
+			render.Time(j.Started), render.Text(j.Who), render.Text(j.Reason))
+	}
+	return t.Write(f.Out(), f.Style(o.output))
+}
