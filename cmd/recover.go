@@ -22,6 +22,7 @@ type recoverOptions struct {
 	replay  replayFlags
 	output  cli.Output
 	writeTo string
+	plan    planFlags
 	exists  func(string) bool
 }
 
@@ -41,7 +42,8 @@ opening confirms. Where a node would panic or wait for ever the replay goes on, 
 the first message or key that stops it is named. The live catalog is never written.`,
 		Example: `walctl recover dml_3
 walctl recover ./evidence --until @2026-11-21T03:00:00Z -o json
-walctl recover wal.jsonl --catalog kvjson:before.json --write-to kvjson:after.json`,
+walctl recover wal.jsonl --catalog kvjson:before.json --write-to kvjson:after.json
+walctl recover dml_3 --accept-gap 15/1516..16/2 --out p.json`,
 		Args: cli.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.wal = args[0]
@@ -49,10 +51,14 @@ walctl recover wal.jsonl --catalog kvjson:before.json --write-to kvjson:after.js
 			if s, err := catalog.ParseSpec(opts.writeTo); opts.writeTo != "" && (err != nil || s.Kind != "file" && s.Kind != "kvjson") {
 				return cli.Usagef("--write-to %s: write to a new file:PATH or kvjson:PATH; a live catalog is changed by a plan only", opts.writeTo)
 			}
+			if err := opts.plan.check(); err != nil {
+				return err
+			}
 			return runF(cmd.Context(), opts)
 		},
 	}
 	cmd.Flags().StringVar(&opts.writeTo, "write-to", "", "write the pchannel's catalog as a graceful close would leave it to a new `file:PATH|kvjson:PATH`")
+	opts.plan.add(cmd)
 	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON)
 	opts.replay.add(cmd)
 	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused)
@@ -94,9 +100,11 @@ type recoverReport struct {
 	Tail        tailReport            `json:"tail"`
 	Differences []differenceReport    `json:"differences"`
 	WrittenTo   string                `json:"written_to,omitempty"`
+	Plan        *planReport           `json:"plan,omitempty"`
 }
 
 func runRecover(ctx context.Context, f *cli.Factory, o *recoverOptions) error {
+	planned := o.planning(f)
 	r, err := o.replay.replay(ctx, f, "recover", o.wal, recovery.ReplayOptions{Tail: true})
 	if err != nil {
 		return err
@@ -117,6 +125,7 @@ func runRecover(ctx context.Context, f *cli.Factory, o *recoverOptions) error {
 	d := recovery.Diff(r.metadata.KV, after)
 	report := r.recoverReport(d, len(recovery.Diff(after, next)))
 	report.WrittenTo = o.writeTo
+	report.Plan = planned.report()
 	if err := o.write(f, report, d); err != nil {
 		return err
 	}
@@ -170,6 +179,7 @@ func (o *recoverOptions) write(f *cli.Factory, r *recoverReport, d []recovery.Di
 	if r.WrittenTo != "" {
 		lines = append(lines, "Written    "+r.WrittenTo)
 	}
+	lines = append(lines, r.Plan.lines(o)...)
 	for _, l := range lines {
 		if _, err := fmt.Fprintln(f.Out(), render.Clean(l)); err != nil {
 			return err

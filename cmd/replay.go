@@ -25,6 +25,9 @@ type replayFlags struct {
 	catalog cli.CatalogFlags
 	until   string
 	cluster string
+	rebuild bool // from the log alone, as if the catalog had no key of the WAL
+	// during, if set, is called with log and catalog still open.
+	during func(context.Context, source.Source, catalog.Catalog, *replayed) error
 }
 
 func (r *replayFlags) add(cmd *cobra.Command) {
@@ -81,9 +84,16 @@ func (r *replayFlags) replay(ctx context.Context, f *cli.Factory, command, wal s
 	show, done := f.Progress(command)
 	defer done()
 	o.Progress, o.State.ClusterPrefix = show, r.cluster
-	out.Result, err = recovery.Replay(ctx, src, out.metadata, o)
+	from := out.metadata
+	if r.rebuild {
+		from = catalog.Metadata{PChannel: pchannel}
+	}
+	out.Result, err = recovery.Replay(ctx, src, from, o)
 	out.wal = cli.DescribeWAL(src)
 	out.wal.PChannel = pchannel
+	if err == nil && r.during != nil {
+		err = r.during(ctx, src, cat, out)
+	}
 	return out, err
 }
 

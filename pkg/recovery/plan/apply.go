@@ -148,7 +148,10 @@ func (a *applier) journal(ctx context.Context, r *refusals) error {
 	}
 	if j != nil {
 		a.j, a.resumed = j, true
-		return a.o.settled(ctx, a.c, j, r)
+		if j.State == Applying {
+			return a.o.settled(ctx, a.c, j, r)
+		}
+		return nil
 	}
 	cuts, err := cut(a.p.Changes, a.c.Limits())
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // MaxFileSize is the largest plan file that is read, in bytes.
@@ -65,6 +66,9 @@ func Parse(b []byte) (*Plan, error) {
 	}
 	if err := json.Unmarshal(b, &head); err != nil {
 		return nil, fmt.Errorf("%w: no plan of walctl: %v", ErrCorrupt, err)
+	}
+	if !strings.HasPrefix(head.Schema, planSchemas) {
+		return nil, fmt.Errorf("%w: no plan of walctl", ErrCorrupt)
 	}
 	p := &Plan{Schema: head.Schema}
 	if head.Schema == SchemaVersion {

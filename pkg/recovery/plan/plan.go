@@ -9,7 +9,10 @@ import (
 )
 
 // SchemaVersion stands in every plan file.
-const SchemaVersion = "walctl/plan/v1"
+const (
+	SchemaVersion = planSchemas + "v1"
+	planSchemas   = "walctl/plan/"
+)
 
 // Kind is a kind of repair. Each can be chosen alone.
 type Kind string

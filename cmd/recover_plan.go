@@ -1,0 +1,402 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/milvus-io/milvus-proto/go-api/v3/msgpb"
+	"github.com/spf13/cobra"
+
+	"github.com/walctl/walctl/internal/cli"
+	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/recovery"
+	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/recovery/plan"
+	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+// planFlags say which plan a replay is to end in.
+type planFlags struct {
+	out      string
+	only     []string
+	gaps     []string
+	alterWAL string
+}
+
+func (p *planFlags) add(cmd *cobra.Command) {
+	var kinds []string
+	for _, k := range plan.Kinds() {
+		if k != plan.KindImport {
+			kinds = append(kinds, string(k))
+		}
+	}
+	s := cmd.Flags()
+	s.StringVar(&p.out, "out", "", "save the plan that repairs the catalog to this `FILE`, for apply")
+	s.StringSliceVar(&p.only, "only", nil, "only repairs of this `KIND`: "+strings.Join(kinds, ", "))
+	s.StringSliceVar(&p.gaps, "accept-gap", nil, "accept the loss of this `FROM..TO`, as the coverage names it")
+	s.StringVar(&p.alterWAL, "alter-wal", "", "what becomes of a switch of WALs that was cut off: `finish|drop`")
+}
+
+func (p *planFlags) check() error {
+	for _, k := range p.only {
+		if !slices.Contains(plan.Kinds(), plan.Kind(k)) || k == string(plan.KindImport) {
+			return cli.Usagef("--only %s: no such kind of repair; see `walctl recover --help`", k)
+		}
+	}
+	if p.alterWAL != "" && p.alterWAL != "finish" && p.alterWAL != "drop" {
+		return cli.Usagef("--alter-wal %s: finish or drop", p.alterWAL)
+	}
+	if p.alterWAL == "" && slices.Contains(p.only, string(plan.KindAlterWAL)) {
+		return cli.Usagef("--only %s: say with --alter-wal whether to finish or drop it", plan.KindAlterWAL)
+	}
+	return nil
+}
+
+func (p *planFlags) wants(k plan.Kind) bool { return slices.Contains(p.only, string(k)) }
+
+// planned is the plan a recover ends in, once its replay has run.
+type planned struct {
+	plan *plan.Plan
+	out  string
+}
+
+// planning has the replay make a plan while log and catalog are open.
+func (o *recoverOptions) planning(f *cli.Factory) *planned {
+	p := &planned{out: o.plan.out}
+	o.replay.rebuild = o.plan.wants(plan.KindRebuild)
+	o.replay.during = func(ctx context.Context, src source.Source, cat catalog.Catalog, r *replayed) error {
+		if !r.Until.Reached {
+			return nil // there is nothing to bring the catalog to
+		}
+		in, err := o.planInput(ctx, f, src, cat, r)
+		if err != nil {
+			return err
+		}
+		if p.plan, err = plan.Build(*in); err != nil {
+			return &cli.UsageError{Err: err}
+		}
+		if p.out != "" {
+			return plan.Write(p.out, p.plan)
+		}
+		return nil
+	}
+	return p
+}
+
+// planInput gathers what a plan is made from.
+func (o *recoverOptions) planInput(ctx context.Context, f *cli.Factory, src source.Source, cat catalog.Catalog, r *replayed) (*plan.Input, error) {
+	spec, err := f.CatalogSpec(o.replay.catalog, src)
+	if err != nil {
+		return nil, err
+	}
+	binding, err := bindingOf(ctx, f, cli.CatalogFlags{Spec: spec}, cat)
+	if err != nil {
+		return nil, err
+	}
+	bounds, err := src.Bounds(ctx)
+	if err != nil {
+		return nil, err
+	}
+	binding.Log = plan.Log{Location: absolute(o.wal), LastID: idText(bounds.Last), LastTimeTick: r.State.TimeTick()}
+	if live, ok := src.(producerLister); ok {
+		if binding.Log.Ledgers, err = live.LedgerIDs(ctx); err != nil && !errors.Is(err, source.ErrUnavailable) {
+			return nil, err
+		}
+		binding.Log.Location = r.wal.PChannel
+		if strings.Contains(o.wal, "://") {
+			binding.Log.Location = o.wal
+		}
+	}
+	in := &plan.Input{
+		PChannel: r.wal.PChannel, Before: maps.Clone(r.metadata.KV), Revisions: maps.Clone(r.metadata.Revisions),
+		AcceptGaps: o.plan.gaps, Binding: binding, Coverage: o.planCoverage(r), Created: f.Now(),
+		Blast: lossOf(r), LogFirst: bounds.First, LogLast: bounds.Last,
+	}
+	for _, k := range o.plan.only {
+		in.Only = append(in.Only, plan.Kind(k))
+	}
+	if in.Positions, _, err = catalog.Positions(ctx, cat, in.PChannel); err != nil {
+		return nil, err
+	}
+	return in, o.edits(ctx, cat, r, in)
+}
+
+func (o *recoverOptions) planCoverage(r *replayed) plan.Coverage {
+	c := r.Coverage
+	out := plan.Coverage{From: idText(c.First), To: idText(c.Last), Messages: c.Records, Until: o.replay.until}
+	for _, g := range c.Gaps {
+		cause := "ids are missing"
+		if g.Cause != nil {
+			cause = g.Cause.Error()
+		}
+		out.Gaps = append(out.Gaps, plan.Gap{From: g.After.String(), To: g.Before.String(), Cause: cause})
+	}
+	for _, n := range r.Issues().Counts() {
+		switch n.Code {
+		case recovery.CodeEnvelope, recovery.CodeHeader, recovery.CodeBody:
+			out.Undecodable += n.Messages
+		}
+	}
+	return out
+}
+
+// lossOf sums by vchannel the rows of messages the reached state leaves out; with
+// a gap, what is missing there is on top and not known.
+func lossOf(r *replayed) []plan.Blast {
+	by := map[string]*plan.Blast{}
+	at := func(v string) *plan.Blast {
+		if by[v] == nil {
+			by[v] = &plan.Blast{VChannel: v}
+		}
+		return by[v]
+	}
+	list := r.Issues().List()
+	for i := range list {
+		if list[i].Rows > 0 && list[i].VChannel != "" {
+			at(list[i].VChannel).Rows += int64(list[i].Rows)
+		}
+	}
+	if !r.Coverage.Contiguous() {
+		for v := range r.State.All().VChannels {
+			at(v).Unknown = true
+		}
+	}
+	var out []plan.Blast
+	for _, b := range by {
+		out = append(out, *b)
+	}
+	return out
+}
+
+// edits are the repairs the replay asks for.
+func (o *recoverOptions) edits(ctx context.Context, cat catalog.Catalog, r *replayed, in *plan.Input) error {
+	after, err := r.State.Persist()
+	if err != nil {
+		return err
+	}
+	kind := plan.KindReplayed
+	if o.replay.rebuild {
+		kind = plan.KindRebuild
+	}
+	reasons := map[string]string{}
+	list := r.Issues().List()
+	for i := range list {
+		if list[i].Key != "" {
+			reasons[list[i].Key] = string(list[i].Code)
+		}
+	}
+	orphans := plan.RemoveOrphans(r.metadata, r.metadata.Problems)
+	in.Edits = append(plan.Replayed(in.PChannel, r.metadata.KV, after, kind, reasons, "state-behind-log"), orphans...)
+	in.Edits = oneKindEach(in.Edits)
+	if err := o.alterWALEdits(ctx, cat, r, in); err != nil {
+		return err
+	}
+	if err := positionEdits(ctx, cat, in, r, after); err != nil {
+		return err
+	}
+	if err := registerEdits(ctx, cat, r, in, after); err != nil {
+		return err
+	}
+	return o.slashEdits(ctx, cat, in)
+}
+
+// oneKindEach keeps, of several edits of a key to the same end, the more telling.
+func oneKindEach(edits []plan.Edit) []plan.Edit {
+	last := map[string]int{}
+	for i, e := range edits {
+		last[e.Key] = i
+	}
+	var out []plan.Edit
+	for i, e := range edits {
+		if last[e.Key] == i {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// readAlso brings keys outside the WAL's prefix into a plan's view.
+func readAlso(ctx context.Context, cat catalog.Catalog, in *plan.Input, prefix string) error {
+	kvs, _, err := cat.Range(ctx, prefix)
+	if err != nil {
+		return err
+	}
+	for _, kv := range kvs {
+		in.Before[kv.Key], in.Revisions[kv.Key] = kv.Value, kv.ModRevision
+	}
+	return nil
+}
+
+func flushedOf(ctx context.Context, cat catalog.Catalog) (map[string]*msgpb.MsgPosition, error) {
+	c, err := catalog.LoadCluster(ctx, cat)
+	if err != nil {
+		return nil, err
+	}
+	return c.ChannelCheckpoints, nil
+}
+
+func (o *recoverOptions) alterWALEdits(ctx context.Context, cat catalog.Catalog, r *replayed, in *plan.Input) error {
+	if o.plan.alterWAL == "" {
+		return nil
+	}
+	var edits []plan.Edit
+	var err error
+	if o.plan.alterWAL == "drop" {
+		edits, err = plan.DropAlterWAL(r.metadata)
+	} else {
+		var flushed map[string]*msgpb.MsgPosition
+		if flushed, err = flushedOf(ctx, cat); err == nil {
+			edits, err = plan.FinishAlterWAL(r.metadata, flushed)
+		}
+	}
+	if err != nil || len(edits) == 0 {
+		return err
+	}
+	in.Only = []plan.Kind{plan.KindAlterWAL} // the replayed checkpoint would say otherwise
+	in.Edits = append(in.Edits, edits...)
+	return readAlso(ctx, cat, in, catalog.ChannelCheckpointKey(in.PChannel+"_"))
+}
+
+// positionEdits move flush positions that no longer exist to the first message
+// that does, where the checkpoint's own is gone.
+func positionEdits(ctx context.Context, cat catalog.Catalog, in *plan.Input, r *replayed, after map[string][]byte) error {
+	from, first := r.Coverage.From, in.LogFirst
+	if from.IsZero() || first.IsZero() || !from.Less(first) || from == message.EarliestID() || r.metadata.Checkpoint == nil {
+		return nil
+	}
+	flushed, err := flushedOf(ctx, cat)
+	if err != nil {
+		return err
+	}
+	md, _ := catalog.Decode(in.PChannel, after)
+	md.Checkpoint = r.metadata.Checkpoint
+	_, form, err := message.ParseRaw(first.Backend, r.metadata.Checkpoint.GetMessageId().GetId())
+	if err != nil {
+		form = message.Form{}
+	}
+	edits, err := plan.MovePositions(md, flushed, plan.Target{ID: first, Form: form, TimeTick: r.metadata.Checkpoint.GetTimeTick()})
+	if err != nil {
+		return err
+	}
+	replayedToo := len(in.Only) == 0 || slices.Contains(in.Only, plan.KindReplayed)
+	for _, e := range edits {
+		if e.Key != catalog.CheckpointKey(in.PChannel) || !replayedToo {
+			in.Edits = append(in.Edits, e) // the replayed checkpoint lies further on already
+		}
+	}
+	return readAlso(ctx, cat, in, catalog.ChannelCheckpointKey(in.PChannel+"_"))
+}
+
+// registerEdits take from root-coord what the log no longer has: vchannels it
+// does not create any more, and schemas it does not set.
+func registerEdits(ctx context.Context, cat catalog.Catalog, r *replayed, in *plan.Input, after map[string][]byte) error {
+	md, problems := catalog.Decode(in.PChannel, after)
+	collections, _, err := catalog.Collections(ctx, cat)
+	if err != nil {
+		return err
+	}
+	next := r.State.All()
+	if r.Tail != nil && r.Tail.Next != nil {
+		next = r.Tail.Next.All()
+	}
+	for _, id := range slices.Sorted(maps.Keys(collections)) {
+		col := collections[id]
+		for _, v := range col.Info.GetVirtualChannelNames() {
+			if !strings.HasPrefix(v, in.PChannel+"_") || col.Info.GetState() != 0 {
+				continue
+			}
+			bare := slices.ContainsFunc(problems, func(p catalog.Problem) bool {
+				return p.Code == catalog.CodeNoSchema && p.Key == catalog.VChannelKey(in.PChannel, v)
+			})
+			if (md.VChannels[v] != nil || next.VChannels[v] != nil) && !bare {
+				continue
+			}
+			edits, err := plan.Register(in.PChannel, v, col)
+			if err != nil {
+				in.Notes = append(in.Notes, err.Error())
+				continue
+			}
+			for _, e := range edits {
+				if !bare || catalog.ParseKey(e.Key).Kind == catalog.KeySchema {
+					in.Edits = append(in.Edits, e)
+				}
+			}
+			in.Notes = append(in.Notes, v+" was not in the log; its schema is root-coord's, the segments DataCoord knows of stay DataCoord's")
+		}
+	}
+	return nil
+}
+
+// slashEdits bring the singletons to one spelling. They are the whole cluster's,
+// so only where asked for.
+func (o *recoverOptions) slashEdits(ctx context.Context, cat catalog.Catalog, in *plan.Input) error {
+	if !o.plan.wants(plan.KindTrailingSlash) {
+		return nil
+	}
+	for _, key := range []string{catalog.ControlChannelKey, catalog.StreamingVersionKey} {
+		if err := readAlso(ctx, cat, in, key); err != nil {
+			return err
+		}
+	}
+	slashed := false
+	for _, v := range []string{"2.6.13", "2.6.14", "2.6.15"} {
+		slashed = slashed || strings.TrimPrefix(in.Binding.Milvus, "v") == v
+	}
+	edits, err := plan.TrailingSlash(in.Before, slashed)
+	in.Edits = append(in.Edits, edits...)
+	return err
+}
+
+// planReport is the plan in recover's answer.
+type planReport struct {
+	ID            string       `json:"id"`
+	File          string       `json:"file,omitempty"`
+	Applicable    bool         `json:"applicable"`
+	NotApplicable []string     `json:"not_applicable,omitempty"`
+	Keys          int          `json:"keys"`
+	Notes         []string     `json:"notes,omitempty"`
+	Blast         []plan.Blast `json:"blast_radius,omitempty"`
+}
+
+func (p *planned) report() *planReport {
+	if p.plan == nil {
+		return nil
+	}
+	x := p.plan
+	return &planReport{x.ID, p.out, x.Applicable, x.NotApplicable, len(x.Changes), x.Notes, x.Blast}
+}
+
+// lines are the plan's share of the first screen.
+func (p *planReport) lines(o *recoverOptions) []string {
+	if p == nil || p.Keys == 0 && p.File == "" {
+		return nil
+	}
+	var lines []string
+	if p.Applicable {
+		lines = append(lines, "Applicable yes")
+	}
+	for i, why := range p.NotApplicable {
+		if i == 3 {
+			lines = append(lines, fmt.Sprintf("           and %d more reasons", len(p.NotApplicable)-i))
+			break
+		}
+		lines = append(lines, map[bool]string{true: "Applicable NO: ", false: "           "}[i == 0]+why)
+	}
+	for _, b := range p.Blast {
+		if b.Rows > 0 {
+			lines = append(lines, fmt.Sprintf("Cost       %s: %s rows stay out", b.VChannel, render.Thousands(b.Rows)))
+		}
+	}
+	if p.File != "" {
+		lines = append(lines, fmt.Sprintf("Plan       %d keys, saved to %s", p.Keys, p.File))
+		if p.Applicable && o.exists("apply") {
+			lines = append(lines, "Next       walctl apply "+p.File+" --reason …")
+		}
+	}
+	return lines
+}
