@@ -216,32 +216,30 @@ func (p *pump) accept(conn *connection, cm client.Message) (done bool, err error
 
 // skipped reports whether entries that were there at opening are passed over.
 func (p *pump) skipped(id message.ID) bool {
-	prev, batch := p.last, p.lastBatch
-	if prev.IsZero() {
-		if p.span.from.IsZero() {
-			return false
-		}
-		prev, batch = p.span.from, 0
-		prev.B--
+	if p.span.past(id) { // what lies behind is not ours to judge
+		id = message.ID{Backend: id.Backend, A: p.span.to.A, B: p.span.to.B + 1}
 	}
-	if p.span.past(id) {
-		id = p.span.to // what lies behind is not ours to judge
-		return missing(prev, batch, message.ID{Backend: id.Backend, A: id.A, B: id.B + 1}, p.ledgers) > 0
+	return p.lost(id) != 0
+}
+
+// lost counts the entries passed over before an id, as missing does.
+func (p *pump) lost(id message.ID) int64 {
+	if !p.last.IsZero() {
+		return missing(p.last, p.lastBatch, id, p.ledgers)
 	}
-	return missing(prev, batch, id, p.ledgers) > 0
+	from := p.span.from
+	switch {
+	case from.IsZero():
+		return 0
+	case len(p.ledgers) == 0 && from.A != id.A: // whether its ledger ended there is not known
+		return -1
+	}
+	from.B--
+	return missing(from, 0, id, p.ledgers)
 }
 
 func (p *pump) reportGap(id message.ID) {
-	prev, batch := p.last, p.lastBatch
-	if prev.IsZero() {
-		prev = p.span.from
-		prev.B--
-	}
-	lost := missing(prev, batch, id, p.ledgers)
-	if batch > 1 {
-		lost = -1
-	}
-	p.q.push(item{err: p.gap(p.start().String()+" up to "+id.String(), lost)}, 0)
+	p.q.push(item{err: p.gap(p.start().String()+" up to "+id.String(), p.lost(id))}, 0)
 }
 
 // gap is what a stretch of the log that the broker does not deliver looks like.

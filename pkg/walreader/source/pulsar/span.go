@@ -25,8 +25,8 @@ func (s span) past(id message.ID) bool {
 
 // missing counts the entries that must lie between two ids and were not
 // delivered. prevOfBatch is how many messages prev's entry holds. −1 = some,
-// but how many is not known; 0 = none. A ledger the snapshot does not know is
-// taken as whole.
+// but how many is not known; 0 = none. ledgers are those there at opening: an
+// older one that is not among them is gone, a newer one is taken as whole.
 func missing(prev message.ID, prevOfBatch int32, next message.ID, ledgers []ledger) int64 {
 	if prev.A == next.A {
 		switch {
@@ -39,14 +39,18 @@ func missing(prev message.ID, prevOfBatch int32, next message.ID, ledgers []ledg
 		}
 		return 0
 	}
-	lost := next.B // entries before it in its ledger
+	lost, known := next.B, false // entries before it in its ledger
 	for _, l := range ledgers {
+		known = known || l.ID == prev.A
 		switch {
 		case l.ID == prev.A && l.Entries > 0:
 			lost += max(l.Entries-1-prev.B, 0)
 		case l.ID > prev.A && l.ID < next.A:
 			lost += l.Entries
 		}
+	}
+	if n := len(ledgers); !known && n > 0 && prev.A < ledgers[n-1].ID {
+		return -1
 	}
 	return lost
 }

@@ -1,0 +1,265 @@
+package pulsar_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	client "github.com/apache/pulsar-client-go/pulsar"
+
+	"github.com/walctl/walctl/internal/testenv"
+	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/pulsar"
+	"github.com/walctl/walctl/pkg/walreader/source/sourcetest"
+)
+
+// footprint is what a read must leave as it was: topics, publishers,
+// subscriptions, every cursor's position, every ledger.
+func footprint(t *testing.T, b *testenv.Broker, topic string) map[string]any {
+	t.Helper()
+	namespace := strings.Split(topic, "/")[3]
+	stats, internal := b.Stats(t, topic), b.InternalStats(t, topic)
+	subscriptions := map[string]any{}
+	for name := range stats["subscriptions"].(map[string]any) {
+		subscriptions[name] = true
+	}
+	cursors := map[string]any{}
+	for name, c := range internal["cursors"].(map[string]any) {
+		c := c.(map[string]any)
+		cursors[name] = []any{c["markDeletePosition"], c["readPosition"], c["individuallyDeletedMessages"]}
+	}
+	return map[string]any{"topics": b.Topics(t, namespace), "publishers": stats["publishers"],
+		"subscriptions": subscriptions, "cursors": cursors, "ledgers": internal["ledgers"], "last": internal["lastConfirmedEntry"]}
+}
+
+// Everything a source can do leaves topics, publishers, subscriptions, cursors
+// and ledgers as they were.
+func TestFootprint(t *testing.T) {
+	b := testenv.Pulsar(t)
+	topic := b.Topic(t, "by-dev-rootcoord-dml_0")
+	records := numbered(300, 100)
+	published := b.Publish(t, topic, records, 100)
+	b.Subscribe(t, topic, "backlog-clear")
+	before := footprint(t, b, topic)
+
+	cfg := config(b, topic)
+	cfg.Parallel = 2
+	s, err := pulsar.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sourcetest.All(t, s, source.Range{})
+	sourcetest.All(t, s, source.Range{From: source.Bound{Kind: source.AtID, ID: published.IDs[150], Offset: -20}, Limit: 10})
+	sourcetest.All(t, s, source.Range{From: source.Bound{Kind: source.AtTime, Time: time.Now()}})
+	rd, err := s.Follow(t.Context(), source.Range{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 300 {
+		if _, err := rd.Next(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Bounds(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Protection(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pulsar.ListTopics(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	if during := footprint(t, b, topic); reflect.DeepEqual(during, before) {
+		t.Error("an open reader does not show: this test could not see one left behind")
+	}
+	_ = rd.Close()
+	_ = s.Close()
+	after := footprint(t, b, topic)
+	if !reflect.DeepEqual(before, after) {
+		x, _ := json.MarshalIndent(before, "", " ")
+		y, _ := json.MarshalIndent(after, "", " ")
+		t.Errorf("the read left traces: before\n%s\nafter\n%s", x, y)
+	}
+}
+
+// A name that is no topic is told, and no topic comes of it.
+func TestNoTopicIsCreated(t *testing.T) {
+	b := testenv.Pulsar(t)
+	namespace := b.Namespace(t)
+	for _, touch := range []bool{false, true} {
+		cfg := config(b, "persistent://public/"+namespace+"/mistyped")
+		cfg.Touch, cfg.TopicExists = touch, touch
+		if _, err := pulsar.Open(t.Context(), cfg); !errors.Is(err, source.ErrNotFound) {
+			t.Errorf("open a topic that is not there (touch %v): %v, want ErrNotFound", touch, err)
+		}
+	}
+	cfg := config(b, "persistent://public/"+namespace+"-not/mistyped")
+	if _, err := pulsar.Open(t.Context(), cfg); !errors.Is(err, source.ErrNotFound) {
+		t.Errorf("open in a namespace that is not there: %v, want ErrNotFound", err)
+	}
+	if topics := b.Topics(t, namespace); len(topics) > 0 {
+		t.Errorf("topics came into being: %v", topics)
+	}
+}
+
+// Without the admin port nothing is known: it takes both words to go on, and
+// then the read is whole.
+func TestAdminPortClosed(t *testing.T) {
+	b := testenv.Pulsar(t)
+	topic := b.Topic(t, "closed-admin")
+	b.Publish(t, topic, numbered(50, 100), 20)
+	cfg := config(b, topic)
+	cfg.AdminURL = "http://127.0.0.1:1"
+	for _, c := range []struct{ exists, touch bool }{{false, false}, {true, false}, {false, true}} {
+		cfg.TopicExists, cfg.Touch = c.exists, c.touch
+		var refused *pulsar.RefusedError
+		if _, err := pulsar.Open(t.Context(), cfg); !errors.As(err, &refused) || !errors.Is(err, source.ErrRefused) {
+			t.Errorf("exists %v, touch %v: %v, want a refusal", c.exists, c.touch, err)
+		}
+	}
+	cfg.TopicExists, cfg.Touch = true, true
+	if n := len(sourcetest.All(t, open(t, cfg), source.Range{})); n != 50 {
+		t.Errorf("%d records, want 50", n)
+	}
+}
+
+// ledgerCount is how many ledgers the metadata lists; reading it touches nothing.
+func ledgerCount(t *testing.T, b *testenv.Broker, topic string) int {
+	t.Helper()
+	return len(b.InternalInfo(t, topic)["ledgers"].([]any))
+}
+
+// Ledgers past their retention live on while their topic is not loaded. First
+// the destruction by a plain reader, to know that it is real; beside it a topic
+// the guard keeps, one the printed command saves, and one that is given up.
+func TestFirstContactKeepsExpiredLedgers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED: waits for a minute of retention")
+	}
+	b := testenv.PrivatePulsar(t, map[string]string{"retentionCheckIntervalInSeconds": "3",
+		"managedLedgerMinLedgerRolloverTimeMinutes": "0"})
+	namespace := b.Namespace(t)
+	b.SetRetention(t, namespace, -1, -1)
+	topics := map[string]string{}
+	for _, name := range []string{"bare", "guarded", "raised", "accepted"} {
+		topics[name] = "persistent://public/" + namespace + "/" + name
+		b.CreateTopic(t, topics[name])
+		b.Publish(t, topics[name], numbered(30, 100), 10)
+		b.Subscribe(t, topics[name], "backlog-clear")
+	}
+	b.Kill()
+	if err := b.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.SetRetention(t, namespace, 1, -1)
+	time.Sleep(65 * time.Second) // until all of it is past its retention
+	held := ledgerCount(t, b, topics["guarded"])
+	if held < 3 {
+		t.Fatalf("%d ledgers before the first contact, want at least 3", held)
+	}
+
+	_, err := pulsar.Open(t.Context(), config(b, topics["guarded"]))
+	var refused *pulsar.RefusedError
+	if !errors.As(err, &refused) {
+		t.Fatalf("first contact: %v, want a refusal", err)
+	}
+	t.Log(err)
+	for _, word := range []string{"topicPolicies set-retention", "topicPolicies remove-retention", "--touch"} {
+		if !strings.Contains(err.Error(), word) {
+			t.Errorf("the refusal does not say %q", word)
+		}
+	}
+
+	path := "persistent/public/" + namespace + "/raised/retention"
+	call(t, b, http.MethodPost, path, map[string]int{"retentionTimeInMinutes": -1, "retentionSizeInMB": -1})
+	if n := len(sourcetest.All(t, open(t, config(b, topics["raised"])), source.Range{})); n != 30 {
+		t.Errorf("read after raising retention: %d records, want 30", n)
+	}
+	accepted := config(b, topics["accepted"])
+	accepted.Touch = true
+	open(t, accepted).FirstContact() // what it reads depends on how fast the broker deletes
+
+	bareRead(t, b, topics["bare"])
+	deadline := time.Now().Add(3 * time.Minute)
+	for ledgerCount(t, b, topics["bare"]) >= held {
+		if time.Now().After(deadline) {
+			t.Fatal("a plain reader destroyed nothing: the guard is not proven")
+		}
+		time.Sleep(time.Second)
+	}
+	time.Sleep(7 * time.Second) // two more checks of retention
+	for _, name := range []string{"guarded", "raised"} {
+		if n := ledgerCount(t, b, topics[name]); n < held {
+			t.Errorf("%s: %d of %d ledgers left", name, n, held)
+		}
+	}
+}
+
+func call(t *testing.T, b *testenv.Broker, method, path string, body any) {
+	t.Helper()
+	if err := b.Call(t.Context(), method, path, body, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// bareRead reads a topic as any tool would.
+func bareRead(t *testing.T, b *testenv.Broker, topic string) {
+	t.Helper()
+	r, err := b.Client(t).CreateReader(client.ReaderOptions{Topic: topic, StartMessageID: client.EarliestMessageID()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	_, _ = r.Next(ctx)
+}
+
+// A read that begins where the log no longer is says so, and goes on.
+func TestTrimmedStartIsReported(t *testing.T) {
+	b := testenv.PrivatePulsar(t, map[string]string{"retentionCheckIntervalInSeconds": "1",
+		"managedLedgerMinLedgerRolloverTimeMinutes": "0"})
+	namespace := b.Namespace(t)
+	topic := "persistent://public/" + namespace + "/trimmed"
+	b.CreateTopic(t, topic)
+	records := numbered(30, 100)
+	published := b.Publish(t, topic, records, 10)
+	b.Subscribe(t, topic, "backlog-clear")
+	b.SetRetention(t, namespace, 0, 0)
+	for deadline := time.Now().Add(time.Minute); ledgerCount(t, b, topic) > 1 && time.Now().Before(deadline); {
+		time.Sleep(200 * time.Millisecond)
+	}
+	cfg := config(b, topic)
+	cfg.Touch = true
+	rd, err := open(t, cfg).Open(t.Context(), source.Range{From: source.Bound{Kind: source.AtID, ID: published.IDs[3]}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rd.Close() }()
+	m, err := rd.Next(t.Context())
+	var corrupt *source.CorruptError
+	if !errors.As(err, &corrupt) {
+		t.Fatalf("the first call answers %v, %v; want a CorruptError", m, err)
+	}
+	t.Log(err)
+	if !strings.Contains(corrupt.Place, published.IDs[3].String()) {
+		t.Errorf("place %q does not name %s", corrupt.Place, published.IDs[3])
+	}
+	n := 0
+	for ; err == nil || corrupt != nil; n++ {
+		corrupt = nil
+		if _, err = rd.Next(t.Context()); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, io.EOF) {
+		t.Fatalf("behind the gap: %v", err)
+	}
+	t.Logf("%d records behind the gap", n)
+}
