@@ -168,6 +168,14 @@ func (a *admin) topicRetention(ctx context.Context) (*retention, error) {
 	return out, err
 }
 
+// namespaceRetention is the policy of the namespace, nil where the broker's
+// default applies.
+func (a *admin) namespaceRetention(ctx context.Context) (*retention, error) {
+	var out *retention
+	err := a.get(ctx, "namespaces/"+a.namespacePath()+"/retention", &out)
+	return out, err
+}
+
 // appliedTTL is the message TTL in seconds, 0 = none.
 func (a *admin) appliedTTL(ctx context.Context) (int64, error) {
 	var out int64

@@ -100,26 +100,36 @@ func (s *Source) firstContact(ctx context.Context) (adminOpen bool, err error) {
 	return true, s.refusal(ctx, p)
 }
 
-// refusal names the two commands. A policy of the topic itself is put back, one
-// of the namespace or broker comes back when the topic's is removed.
+// refusal names the two commands. Retention is raised where it comes from: a
+// policy of the topic itself overrides the namespace's, but reaches the broker
+// late; one of the namespace holds at once.
 func (s *Source) refusal(ctx context.Context, p Protection) error {
-	tool := "pulsar-admin --admin-url " + s.cfg.AdminURL + " topicPolicies "
+	tool := "pulsar-admin --admin-url " + s.cfg.AdminURL + " "
+	namespace := s.cfg.Tenant + "/" + s.cfg.Namespace
 	e := &RefusedError{Topic: s.cfg.name(), Accept: "--touch",
-		Raise:    tool + "set-retention --time -1 --size -1 " + s.cfg.name(),
-		TakeBack: tool + "remove-retention " + s.cfg.name(),
+		Raise:    tool + "namespaces set-retention --time -1 --size -1 " + namespace,
+		TakeBack: tool + "namespaces remove-retention " + namespace,
 		Why: fmt.Sprintf("%d of %d ledgers are past their retention of %s and live only while the topic is not loaded; reading loads it, and the broker deletes them",
 			p.Expired, p.Ledgers, p.retention())}
 	if own, err := s.admin.topicRetention(ctx); err == nil && own != nil {
-		e.TakeBack = fmt.Sprintf("%sset-retention --time %dm --size %s %s", tool, own.Minutes, sizeFlag(own.Megabytes), s.cfg.name())
+		e.Raise = tool + "topicPolicies set-retention --time -1 --size -1 " + s.cfg.name() + "   # then wait a minute: it takes effect late"
+		e.TakeBack = tool + "topicPolicies set-retention " + own.flags() + " " + s.cfg.name()
+	} else if of, err := s.admin.namespaceRetention(ctx); err == nil && of != nil {
+		e.TakeBack = tool + "namespaces set-retention " + of.flags() + " " + namespace
 	}
 	return e
 }
 
-func sizeFlag(megabytes int64) string {
-	if megabytes < 0 {
-		return "-1"
+// flags spells a policy as pulsar-admin takes it.
+func (r retention) flags() string {
+	time, size := fmt.Sprintf("%dm", r.Minutes), fmt.Sprintf("%dM", r.Megabytes)
+	if r.Minutes <= 0 {
+		time = fmt.Sprint(r.Minutes)
 	}
-	return fmt.Sprintf("%dM", megabytes)
+	if r.Megabytes <= 0 {
+		size = fmt.Sprint(r.Megabytes)
+	}
+	return "--time " + time + " --size " + size
 }
 
 func (p Protection) retention() string {
