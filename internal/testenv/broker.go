@@ -38,7 +38,8 @@ type Broker struct {
 }
 
 // LaunchBroker starts a broker with its data under dir and waits until it is
-// healthy. conf overrides keys of standalone.conf. The caller stops it.
+// healthy. conf overrides keys of standalone.conf; ${brokerServicePort} in a value
+// stands for the port chosen. The caller stops it.
 func LaunchBroker(ctx context.Context, dir string, conf map[string]string) (*Broker, error) {
 	home, err := distribution()
 	if err != nil {
@@ -57,7 +58,7 @@ func LaunchBroker(ctx context.Context, dir string, conf map[string]string) (*Bro
 		"brokerDeleteInactiveTopicsEnabled": "false",
 	}
 	for k, v := range conf {
-		set[k] = v
+		set[k] = strings.ReplaceAll(v, "${brokerServicePort}", ports[0])
 	}
 	confFile := filepath.Join(dir, "standalone.conf")
 	if err := writeConf(filepath.Join(home, "conf", "standalone.conf"), confFile, set); err != nil {

@@ -58,11 +58,17 @@ type entry struct {
 	err error
 }
 
+// keep remembers an error. The client logs one failure several times, vaguer
+// each time: what came from the network stays.
 func (e entry) keep() {
-	if e.err != nil {
-		e.c.mu.Lock()
+	if e.err == nil {
+		return
+	}
+	e.c.mu.Lock()
+	defer e.c.mu.Unlock()
+	var network *net.OpError
+	if e.c.last == nil || errors.As(e.err, &network) || !errors.As(e.c.last, &network) {
 		e.c.last = e.err
-		e.c.mu.Unlock()
 	}
 }
 

@@ -41,6 +41,9 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 	if cfg.Topic == "" {
 		return nil, errors.New("open a Pulsar topic: no topic given")
 	}
+	if _, err := cfg.token(); err != nil {
+		return nil, err
+	}
 	a, err := newAdmin(cfg)
 	if err != nil {
 		return nil, err
