@@ -57,8 +57,20 @@ func (b *Broker) must(t testing.TB, method, path string, body, out any) {
 // its name. It is removed, topics included, when the test ends.
 func (b *Broker) Namespace(t testing.TB) string {
 	t.Helper()
+	return b.NamespaceOf(t, 4)
+}
+
+// NamespaceOf is Namespace with a number of bundles: topics of one bundle are
+// owned, and may be loaded, together.
+func (b *Broker) NamespaceOf(t testing.TB, bundles int) string {
+	t.Helper()
+	boundaries := make([]string, bundles+1)
+	for i := range boundaries {
+		boundaries[i] = fmt.Sprintf("0x%08x", min(int64(i)*(1<<32)/int64(bundles), 1<<32-1))
+	}
 	ns := fmt.Sprintf("t%x", time.Now().UnixNano())
-	b.must(t, http.MethodPut, "namespaces/public/"+ns, nil, nil)
+	b.must(t, http.MethodPut, "namespaces/public/"+ns,
+		map[string]any{"bundles": map[string]any{"numBundles": bundles, "boundaries": boundaries}}, nil)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()

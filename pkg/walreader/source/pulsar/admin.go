@@ -56,8 +56,20 @@ func newAdmin(cfg Config) (*admin, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &admin{base: cfg.AdminURL, cfg: cfg, http: &http.Client{Timeout: adminTimeout,
+	return &admin{base: cfg.AdminURL, cfg: cfg, http: &http.Client{Timeout: adminTimeout, CheckRedirect: redirect,
 		Transport: &http.Transport{TLSClientConfig: tlsConfig, MaxIdleConnsPerHost: 2}}}, nil
+}
+
+// redirect follows a broker to the one that owns the topic, token in hand: Go
+// would leave it behind at another host.
+func redirect(req *http.Request, via []*http.Request) error {
+	if len(via) >= 5 {
+		return errors.New("brokers send the call round in circles")
+	}
+	if token := via[0].Header.Get("Authorization"); token != "" && (req.URL.Scheme == "https" || via[0].URL.Scheme == "http") {
+		req.Header.Set("Authorization", token)
+	}
+	return nil
 }
 
 func (a *admin) close() { a.http.CloseIdleConnections() }
@@ -159,6 +171,14 @@ func (a *admin) appliedRetention(ctx context.Context) (*retention, error) {
 	var out *retention
 	err := a.get(ctx, a.topicPath()+"/retention?applied=true", &out)
 	return out, err
+}
+
+// settlePolicies has the namespace's policy topic owned by a broker before
+// anything makes one look for it: asked for this way, its bundle's topics are
+// not loaded. What it answers does not matter.
+func (a *admin) settlePolicies(ctx context.Context) error {
+	var out json.RawMessage
+	return a.get(ctx, "persistent/"+a.namespacePath()+"/__change_events/retention?applied=true", &out)
 }
 
 // topicRetention is the policy of the topic itself, nil where it has none.

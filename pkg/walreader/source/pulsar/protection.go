@@ -10,8 +10,8 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
-// loadGrace is how soon after loading a topic its last ledger may expire before
-// first contact refuses: loading closes that ledger and starts its retention.
+// loadGrace is how short a retention may be before first contact refuses for the
+// last ledger's sake: loading closes that ledger and starts its time.
 const loadGrace = 24 * time.Hour
 
 // Known says whether something was found out, and which way.
@@ -109,7 +109,7 @@ func (s *Source) refusal(ctx context.Context, p Protection) error {
 	e := &RefusedError{Topic: s.cfg.name(), Accept: "--touch",
 		Raise:    tool + "namespaces set-retention --time -1 --size -1 " + namespace,
 		TakeBack: tool + "namespaces remove-retention " + namespace,
-		Why: fmt.Sprintf("%d of %d ledgers are past their retention of %s and live only while the topic is not loaded; reading loads it, and the broker deletes them",
+		Why: fmt.Sprintf("%d of %d ledgers are past their retention (%s), or will be soon after the topic is loaded; reading loads it, and the broker deletes them",
 			p.Expired, p.Ledgers, p.retention())}
 	if own, err := s.admin.topicRetention(ctx); err == nil && own != nil {
 		e.Raise = tool + "topicPolicies set-retention --time -1 --size -1 " + s.cfg.name() + "   # then wait a minute: it takes effect late"
@@ -143,23 +143,28 @@ func (p Protection) retention() string {
 	return p.Retention.String() + ", " + size
 }
 
-// look reads internal-info and the applied retention, and nothing that would
+// look reads the applied retention and internal-info, and nothing that would
 // load the topic. exists is Unknown where the admin port does not tell.
+//
+// The order matters. internal-info alone makes a broker that owns nothing of
+// the namespace look for its policy topic, take over that topic's bundle and
+// load every topic in it. Asking for a retention takes a bundle over without
+// loading: first the policy topic's, then the topic's own.
 func (s *Source) look(ctx context.Context) (p Protection, exists Known, err error) {
 	p.OldestLedger, p.RetentionBytes = -1, -1
-	info, err := s.admin.internalInfo(ctx)
-	if errors.Is(err, errAdminClosed) || ctx.Err() != nil {
+	if err := s.admin.settlePolicies(ctx); errors.Is(err, errAdminClosed) || ctx.Err() != nil {
 		return p, Unknown, err
 	}
-	infoErr := err
-	policy, err := s.admin.appliedRetention(ctx)
+	policy, policyErr := s.admin.appliedRetention(ctx)
 	var status *statusError
-	switch {
-	case errors.As(err, &status) && status.Code == http.StatusNotFound:
+	if errors.As(policyErr, &status) && status.Code == http.StatusNotFound {
 		return p, No, nil
-	case infoErr != nil: // brokers answer 500 for a topic that is not there
-		return p, Unknown, fmt.Errorf("%w: %w", errAdminClosed, infoErr)
-	case err == nil && policy != nil:
+	}
+	info, err := s.admin.internalInfo(ctx)
+	switch {
+	case err != nil: // brokers answer 500 for a topic that is not there
+		return p, Unknown, fmt.Errorf("%w: %w", errAdminClosed, err)
+	case policyErr == nil && policy != nil:
 		p.RetentionKnown = true
 		p.Retention, p.RetentionBytes = time.Duration(policy.Minutes)*time.Minute, policy.Megabytes<<20
 		if policy.Minutes < 0 {
@@ -205,8 +210,8 @@ func (p *Protection) ledgers(info internalInfo, now time.Time) {
 			continue
 		}
 		old := p.Retention >= 0 && now.Sub(closed) > p.Retention
-		if last && old {
-			old = p.Retention < loadGrace
+		if last { // its time is the present, whatever it holds
+			old = p.Retention >= 0 && p.Retention < loadGrace
 		}
 		big := p.RetentionBytes >= 0 && behind >= p.RetentionBytes && !last
 		if old || big {
