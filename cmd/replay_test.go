@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/walctl/walctl/internal/golden"
+	"github.com/walctl/walctl/pkg/diagnose"
+	"github.com/walctl/walctl/pkg/recovery"
 )
 
 // goldenkv NAME before|after FILE writes a golden log's catalog as kvjson.
@@ -57,5 +59,12 @@ func TestStateOverTheCommandLine(t *testing.T) {
 			require.Contains(t, got, "uncommitted_txns")
 			require.Contains(t, got, "alter_wal")
 		}
+	}
+}
+
+func TestEveryRecoveryCodeIsExplained(t *testing.T) {
+	require.Greater(t, len(recovery.Codes()), 30)
+	for _, c := range recovery.Codes() {
+		require.Equal(t, string(c), diagnose.Lookup(string(c)).Code)
 	}
 }

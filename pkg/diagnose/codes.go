@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"slices"
 	"sort"
 	"strings"
 )
@@ -17,9 +18,11 @@ type Explanation struct {
 
 // Lookup returns a code's explanation; the zero value where there is none.
 func Lookup(code string) Explanation {
-	for i := range explanations {
-		if explanations[i].Code == code {
-			return explanations[i]
+	for _, list := range [...][]Explanation{explanations[:], recoveryExplanations[:]} {
+		for i := range list {
+			if list[i].Code == code {
+				return list[i]
+			}
 		}
 	}
 	return Explanation{}
@@ -27,7 +30,7 @@ func Lookup(code string) Explanation {
 
 // Explanations lists every code, sorted.
 func Explanations() []Explanation {
-	out := append([]Explanation(nil), explanations[:]...)
+	out := slices.Concat(explanations[:], recoveryExplanations[:])
 	sort.Slice(out, func(i, j int) bool { return out[i].Code < out[j].Code })
 	return out
 }
@@ -194,7 +197,7 @@ func ThreadURL(thread string) string {
 // Page returns docs/findings.md.
 func Page() string {
 	var b strings.Builder
-	b.WriteString("# Findings\n\nEvery code walctl reports, as `walctl explain CODE` tells it. Made from pkg/diagnose/codes.go.\n")
+	b.WriteString("# Findings\n\nEvery code walctl reports, as `walctl explain CODE` tells it. Made from pkg/diagnose/codes*.go.\n")
 	severity := map[string]Severity{}
 	for _, c := range checkTable {
 		severity[c.Code] = c.Severity

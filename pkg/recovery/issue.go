@@ -101,6 +101,9 @@ func (i *Issue) Consequence() string { return consequences[i.Code] }
 // Obstacle reports whether the issue stops a node of any line.
 func (i *Issue) Obstacle() bool { return i.Stops != 0 }
 
+// Codes lists every code an Issue can have, sorted.
+func Codes() []Code { return sortedKeys(consequences) }
+
 // IssueCount sums the issues of one code.
 type IssueCount struct {
 	Code     Code   `json:"code"`
