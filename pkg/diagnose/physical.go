@@ -156,6 +156,9 @@ func (v *verifier) exists(p position) (held, known bool) {
 // TimeTick. docs/rules.md#invariants 15.
 func (v *verifier) checkpoint(c *message.Columns, i int, cp *Checkpoint) {
 	v.check15 = true
+	if v.replicate.role == roleUnknown && cp.Secondary {
+		v.replicate = replication{role: roleSecondary, source: cp.Source}
+	}
 	at := makePosition(cp.ID.A, cp.ID.B, cp.ID.Batch)
 	if makePosition(c.A[i], c.B[i], c.Batch[i]).less(at) {
 		o := v.place(c, i, "the first message above the checkpoint's TimeTick lies before its position: replay misses it")

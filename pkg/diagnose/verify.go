@@ -16,7 +16,8 @@ type Checkpoint struct {
 	ID       message.ID
 	TimeTick uint64
 	// Secondary says the checkpoint's replicate configuration makes this
-	// cluster a target; Source is then the source cluster, "" = unknown.
+	// cluster a target; Source is then the source cluster, "" = unknown. It holds
+	// from the checkpoint's TimeTick on; what the log itself tells goes first.
 	Secondary bool
 	Source    string
 }
@@ -190,9 +191,6 @@ func newVerifier(opts VerifyOptions) *verifier {
 		v.typeBits[min(int(t), len(v.typeBits)-1)] = bitsOf(t)
 	}
 	v.dropped = DroppedSummary{VChannels: []DroppedCount{}, Types: []DroppedCount{}}
-	if cp := opts.Checkpoint; cp != nil && cp.Secondary {
-		v.replicate = replication{role: roleSecondary, source: cp.Source}
-	}
 	v.window.budget = siftBudget
 	return v
 }

@@ -128,3 +128,26 @@ func TestVerifyPartial(t *testing.T) {
 		}
 	}
 }
+
+// TestVerifyCheckpoint: invariant 15, and the role a checkpoint tells a log that
+// starts in the middle.
+func TestVerifyCheckpoint(t *testing.T) {
+	log := goldenMessages(t, "3k-secondary")
+	last := log[len(log)-1]
+	for name, c := range map[string]struct {
+		cp   Checkpoint
+		from int
+		want []string
+	}{
+		"good":           {Checkpoint{ID: log[10].ID, TimeTick: log[20].TimeTick, Secondary: false}, 0, nil},
+		"of the end":     {Checkpoint{ID: log[2000].ID, TimeTick: last.TimeTick, Secondary: true, Source: "src"}, 0, nil},
+		"role":           {Checkpoint{ID: log[2000].ID, TimeTick: log[2000].TimeTick, Secondary: true, Source: "src"}, 1500, nil},
+		"wrong source":   {Checkpoint{ID: log[1500].ID, TimeTick: log[1400].TimeTick, Secondary: true, Source: "other"}, 1500, []string{"replicate-mismatch"}},
+		"too far ahead":  {Checkpoint{ID: log[500].ID, TimeTick: log[20].TimeTick}, 0, []string{"checkpoint-beyond"}},
+		"no longer held": {Checkpoint{ID: log[10].ID, TimeTick: log[20].TimeTick}, 1500, []string{"position-gone"}},
+	} {
+		r, err := Verify(context.Background(), columnsOf(log[c.from:]), VerifyOptions{Checkpoint: &c.cp})
+		require.NoError(t, err)
+		require.Equal(t, c.want, aboveInfo(r.Findings), name)
+	}
+}
