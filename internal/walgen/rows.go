@@ -10,10 +10,13 @@ import (
 	"github.com/milvus-io/milvus-proto/go-api/v3/msgpb"
 	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
 )
 
-// insertBody makes n rows, new ones or those of the given keys.
-func (g *Generator) insertBody(c *collection, p *partition, n int, keys []int64) []byte {
+// insertBody makes n rows, new ones or those of the given keys. A partial
+// update tells the TimeTick and term it had read at.
+func (g *Generator) insertBody(c *collection, p *partition, n int, keys []int64, partial bool) []byte {
 	if keys == nil {
 		keys = g.keyRoom(n)
 		for i := range keys {
@@ -30,6 +33,10 @@ func (g *Generator) insertBody(c *collection, p *partition, n int, keys []int64)
 		DbID: 1, CollectionID: c.id, PartitionID: p.id,
 		Timestamps: make([]uint64, n), RowIDs: make([]int64, n), NumRows: uint64(n),
 		Version: msgpb.InsertDataVersion_ColumnBased,
+	}
+	if partial {
+		proof := b64(appendVarint(appendVarint(nil, 1, g.lastTick), 2, uint64(g.term)))
+		req.Base.Properties = map[string]string{message.KeyPartialUpdate: proof}
 	}
 	for i := range req.RowIDs {
 		req.RowIDs[i] = c.id + 1<<32 + keys[i]

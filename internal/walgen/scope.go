@@ -84,6 +84,7 @@ type txn struct {
 	done      bool // ended, failed or forgotten
 	left      int  // parts still to come
 	fate      txnFate
+	partial   bool    // a partial update: it carries the proof of what it read
 	upsert    []int64 // keys deleted by an upsert, to be inserted again
 	upsertP   *partition
 	segs      []*segment

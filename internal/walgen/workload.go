@@ -108,7 +108,8 @@ func (g *Generator) insert(c *collection, p *partition, t *txn, keys []int64) bo
 	}
 	g.rows += uint64(rows)
 	op := g.newOp(message.TypeInsert, 1, c.scope)
-	op.payload = g.insertBody(c, p, rows, keys)
+	op.puc = t != nil && t.partial
+	op.payload = g.insertBody(c, p, rows, keys, op.puc)
 	op.rows, op.size = uint64(rows), uint64(len(op.payload)+124)
 	op.hdr = g.insertHeader(op.hdr, c, p, s, op.rows, op.size)
 	op.seg, op.txn = s, t
@@ -220,6 +221,7 @@ func (g *Generator) beginUpsert() bool {
 	}
 	t := g.begin(c)
 	t.left, t.upsertP = 2, p
+	t.partial = g.cfg.Version == Version30 && g.rng.IntN(3) == 0
 	for range 1 + g.rng.IntN(4) {
 		k := 1 + g.rng.Int64N(max(c.nextPK, 1))
 		if !contains(t.upsert, k) {
@@ -316,6 +318,7 @@ func (g *Generator) endTxn(t *txn) bool {
 	}
 	op := g.newOp(typ, 2, t.scope)
 	op.txn, op.txHeader = t, t.partHeader(g)
+	op.puc = t.partial
 	g.start(op)
 	return true
 }
