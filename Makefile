@@ -17,7 +17,7 @@ test: ## set up everything, real Pulsar and etcd included, and pass all tests
 	scripts/test
 
 test-short: ## unit tests only: no services, under two minutes
-	$(GO) test ./...
+	$(GO) test -short ./...
 
 lint: ## linters and import arrows
 	scripts/tools golangci-lint

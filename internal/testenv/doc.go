@@ -6,6 +6,7 @@
 //	WALCTL_TEST_ETCD              an etcd that runs already (host:port,…)
 //	WALCTL_TEST_SERVICES=1        a service that can't be had fails the test
 //	                              instead of skipping it
+//	-short                        no service is started
 //	WALCTL_TEST_CACHE             where scripts/fetch-pulsar keeps the distribution
 //
 // One broker serves a test process; `go run ./internal/testenv/run COMMAND` starts
@@ -14,9 +15,18 @@
 package testenv
 
 import (
+	"errors"
 	"os"
 	"testing"
 )
+
+// short skips a test that would start a service in a short run.
+func short(t testing.TB, service string) {
+	t.Helper()
+	if testing.Short() && os.Getenv("WALCTL_TEST_SERVICES") == "" {
+		Missing(t, service, errors.New("a short run starts none"))
+	}
+}
 
 // Missing skips the test aloud, or fails it where services are demanded.
 func Missing(t testing.TB, service string, err error) {

@@ -41,6 +41,7 @@ func Pulsar(t testing.TB) *Broker {
 	if b := existing(); b != nil {
 		return b
 	}
+	short(t, "Pulsar broker")
 	shared.Lock()
 	defer shared.Unlock()
 	if !shared.tried {
@@ -59,6 +60,7 @@ func Pulsar(t testing.TB) *Broker {
 // conf overrides keys of standalone.conf.
 func PrivatePulsar(t testing.TB, conf map[string]string) *Broker {
 	t.Helper()
+	short(t, "Pulsar broker")
 	b, err := LaunchBroker(t.Context(), t.TempDir(), conf)
 	if err != nil {
 		Missing(t, "Pulsar broker", err)
