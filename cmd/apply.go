@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -99,8 +98,12 @@ func runApply(ctx context.Context, f *cli.Factory, o *applyOptions) error {
 	if report.Next != "" {
 		lines = append(lines, "Proof: "+report.Next)
 	}
-	_, err = fmt.Fprintln(f.Out(), render.Clean(strings.Join(lines, "\n")))
-	return err
+	for _, l := range lines {
+		if _, err := fmt.Fprintln(f.Out(), render.Clean(l)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // proof is the command that shows that the plan worked.

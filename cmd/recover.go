@@ -126,6 +126,9 @@ func runRecover(ctx context.Context, f *cli.Factory, o *recoverOptions) error {
 	report := r.recoverReport(d, len(recovery.Diff(after, next)))
 	report.WrittenTo = o.writeTo
 	report.Plan = planned.report()
+	if planned.plan != nil && !planned.plan.Empty() {
+		d = differencesOf(planned.plan)
+	}
 	if err := o.write(f, report, d); err != nil {
 		return err
 	}

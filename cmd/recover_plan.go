@@ -117,6 +117,9 @@ func (o *recoverOptions) planInput(ctx context.Context, f *cli.Factory, src sour
 		AcceptGaps: o.plan.gaps, Binding: binding, Coverage: o.planCoverage(r), Created: f.Now(),
 		Blast: lossOf(r), LogFirst: bounds.First, LogLast: bounds.Last,
 	}
+	if own, err := f.CatalogSpec(o.replay.catalog, nil); err != nil || own != spec {
+		in.Against = []string{"the catalog is the archive's copy, which stays as it was captured; name the one to repair with --catalog"}
+	}
 	for _, k := range o.plan.only {
 		in.Only = append(in.Only, plan.Kind(k))
 	}
@@ -322,11 +325,14 @@ func registerEdits(ctx context.Context, cat catalog.Catalog, r *replayed, in *pl
 				continue
 			}
 			for _, e := range edits {
+				if bare {
+					e.Reason = catalog.CodeNoSchema
+				}
 				if !bare || catalog.ParseKey(e.Key).Kind == catalog.KeySchema {
 					in.Edits = append(in.Edits, e)
 				}
 			}
-			in.Notes = append(in.Notes, v+" was not in the log; its schema is root-coord's, the segments DataCoord knows of stay DataCoord's")
+			in.Notes = append(in.Notes, v+": what the log no longer says is taken from root-coord; which segments hold its rows only DataCoord knows")
 		}
 	}
 	return nil
@@ -394,7 +400,7 @@ func (p *planReport) lines(o *recoverOptions) []string {
 	}
 	if p.File != "" {
 		lines = append(lines, fmt.Sprintf("Plan       %d keys, saved to %s", p.Keys, p.File))
-		if p.Applicable && o.exists("apply") {
+		if p.Applicable && p.Keys > 0 && o.exists("apply") {
 			lines = append(lines, "Next       walctl apply "+p.File+" --reason …")
 		}
 	}

@@ -41,6 +41,7 @@ type Input struct {
 	AcceptGaps []string
 	Binding    Binding
 	Notes      []string
+	Against    []string // what the caller knows that stands against applying
 	// Positions are those stored before; LogFirst and LogLast the ends of what
 	// survives of the log. Where LogFirst is zero, no position can be judged.
 	Positions         []catalog.Position
@@ -103,7 +104,7 @@ func Build(in Input) (*Plan, error) {
 		return nil, err
 	}
 	p.Changes = order(in.PChannel, changes)
-	var against []string
+	against := slices.Clone(in.Against)
 	against = append(against, p.acceptGaps(in.AcceptGaps)...)
 	against = append(against, p.coverage()...)
 	against = append(against, roundTrips(p.Changes)...)
