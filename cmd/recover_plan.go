@@ -18,6 +18,7 @@ import (
 	"github.com/walctl/walctl/pkg/recovery/plan"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
 )
 
 // planFlags say which plan a replay is to end in.
@@ -99,6 +100,9 @@ func (o *recoverOptions) planInput(ctx context.Context, f *cli.Factory, src sour
 		return nil, err
 	}
 	bounds, err := src.Bounds(ctx)
+	if errors.Is(err, jsonl.ErrConsumed) { // a stream: what was read of it is what there is
+		bounds, err = source.Bounds{First: r.Coverage.First, Last: r.Coverage.Last}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
