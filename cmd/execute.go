@@ -117,6 +117,7 @@ NDJSON on stdin, or archive:PATH, jsonl:PATH.`,
 		}
 		return cli.Usagef("%w; see `%s --help`", err, cmd.CommandPath())
 	})
+	root.Version = f.Version
 	f.Bind(root)
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(commands(f)...)

@@ -123,8 +123,10 @@ func runInspect(ctx context.Context, f *cli.Factory, o *inspectOptions) error {
 		if err != nil {
 			return err
 		}
+		quiet := o.source
+		quiet.Silent = true // the table tells of retention
 		return inspectAll(ctx, f, o, names, func(name string) (source.Source, error) {
-			return f.OpenWAL(ctx, name, o.source)
+			return f.OpenWAL(ctx, name, quiet)
 		})
 	}
 	filter, err := o.filter.Filter()

@@ -225,7 +225,22 @@ func writeOverview(f *cli.Factory, o *inspectOptions, r *inspectReport) error {
 			return err
 		}
 	}
-	return nil
+	if o.stats != "" {
+		return nil
+	}
+	return render.Next(f.Out(), r.next(o), o.exists)
+}
+
+// next is what to run after an overview that shows something odd.
+func (r *inspectReport) next(o *inspectOptions) []string {
+	var out []string
+	if p := r.Protection; p != nil && (p.Expired > 0 || p.LostAt != "") {
+		out = append(out, "walctl capture "+o.wal+" --dir ./evidence")
+	}
+	if r.Behind > 0 || r.Defects != nil && *r.Defects > 0 || len(r.Damage) > 0 {
+		out = append(out, "walctl verify "+o.wal)
+	}
+	return out
 }
 
 // statsReport is the JSON answer of --stats: what was counted and no more.
@@ -356,6 +371,8 @@ type pchannelReport struct {
 	LastTick uint64 `json:"last_time_tick,string"`
 	LastTime string `json:"last_time"`
 	Error    string `json:"error,omitempty"`
+
+	Protection *cli.Protection `json:"protection,omitempty"`
 }
 
 func inspectAll(ctx context.Context, f *cli.Factory, o *inspectOptions, names []string, open func(string) (source.Source, error)) error {
@@ -374,6 +391,28 @@ func inspectAll(ctx context.Context, f *cli.Factory, o *inspectOptions, names []
 	return errors.Join(writeAll(f, o, reports), failed)
 }
 
+// note is what a person should know of a pchannel: why it could not be read, or
+// when its oldest records go.
+func (r *pchannelReport) note(now time.Time) string {
+	switch p := r.Protection; {
+	case r.Error != "":
+		return r.Error
+	case p == nil:
+		return ""
+	case !p.AdminOpen:
+		return "retention unknown (admin port closed)"
+	case p.Expired > 0:
+		return fmt.Sprintf("%d ledgers outlived their retention", p.Expired)
+	case p.LostAt != "":
+		at, err := time.Parse(time.RFC3339, p.LostAt)
+		if err != nil {
+			return ""
+		}
+		return "oldest expires in " + render.HumanDuration(at.Sub(now))
+	}
+	return ""
+}
+
 // glance reads the two ends of a pchannel.
 func glance(ctx context.Context, name string, open func(string) (source.Source, error)) (pchannelReport, error) {
 	r := pchannelReport{PChannel: name, Records: -1}
@@ -382,6 +421,7 @@ func glance(ctx context.Context, name string, open func(string) (source.Source, 
 		return r, err
 	}
 	defer s.Close()
+	r.Protection = cli.ProtectionOf(s)
 	b, err := s.Bounds(ctx)
 	if err != nil || b.Empty {
 		return r, err
@@ -424,7 +464,7 @@ func writeAll(f *cli.Factory, o *inspectOptions, reports []pchannelReport) error
 			records = render.Text("?")
 		}
 		t.Add(render.Text(r.PChannel), render.Text(r.First), render.Text(r.Last), render.Tick(r.LastTick), records,
-			render.Text(r.Error), render.Number(r.LastTick))
+			render.Text(r.note(f.Now())), render.Number(r.LastTick))
 	}
 	if o.output == cli.CSV {
 		return t.CSV(f.Out())

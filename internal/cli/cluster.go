@@ -160,7 +160,9 @@ func (k *cluster) open(ctx context.Context, c *config.Config, topic string) (sou
 	if err != nil {
 		return nil, err
 	}
-	k.f.Notef("%s", Protected(s, k.f.Now()))
+	if !k.w.Silent {
+		k.f.Notef("%s", Protected(s, k.f.Now()))
+	}
 	return s, nil
 }
 

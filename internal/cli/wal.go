@@ -19,6 +19,7 @@ type WALFlags struct {
 	Touch        bool
 	TopicExists  bool
 	Subscription string
+	Silent       bool // set by the command: it tells itself what keeps a live log
 }
 
 // Add adds the flags.
