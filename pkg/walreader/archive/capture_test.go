@@ -407,3 +407,34 @@ func TestResumingKeepsTheOrdinals(t *testing.T) {
 	require.NoError(t, err)
 	requireArchive(t, dir, all)
 }
+
+// Evidence replaced by a later run is the old or the new one whenever the run dies.
+func TestEvidenceIsReplacedWholeOrNotAtAll(t *testing.T) {
+	all := goldenMessages(t, "small")[:10]
+	store := func(content string) func(*Writer) error {
+		return func(w *Writer) error {
+			return w.AddEvidence(Evidence{Name: CatalogName, Provenance: map[string]string{"revision": content}}, []byte(content))
+		}
+	}
+	for at := 1; ; at++ {
+		dir := t.TempDir()
+		_, err := Capture(context.Background(), newMemSource(all), dir, CaptureOptions{Prepared: store("old")})
+		require.NoError(t, err)
+		_, err = Capture(context.Background(), newMemSource(all), dir, CaptureOptions{Prepared: store("new"), FS: &crashFS{FS: Dir(dir), at: at}})
+		s, oerr := Open(context.Background(), dir, Options{})
+		require.NoError(t, oerr)
+		p, ok := Catalog(dir, "p")
+		require.True(t, ok)
+		b, rerr := os.ReadFile(p)
+		require.NoError(t, rerr)
+		require.Equal(t, s.m.Evidence[0].Provenance["revision"], string(b))
+		damage, verr := s.VerifyBytes(context.Background(), nil)
+		require.NoError(t, verr)
+		require.Empty(t, damage)
+		if err == nil {
+			require.Equal(t, "new", string(b))
+			require.Greater(t, at, 10)
+			return
+		}
+	}
+}

@@ -23,8 +23,17 @@ func (w *Writer) AddEvidence(e Evidence, content []byte) error {
 	if e.Name == "" || strings.ContainsAny(e.Name, `/\`) || strings.HasPrefix(e.Name, ".") {
 		return fmt.Errorf("evidence %q: not a plain file name", e.Name)
 	}
+	e.Bytes, e.Hash = int64(len(content)), hashText(xxhash.Sum64(content))
 	e.Path = evidenceDir(w.opt.PChannel) + "/" + e.Name
-	e.Bytes, e.Hash = int64(len(content)), fmt.Sprintf("%016x", xxhash.Sum64(content))
+	old := ""
+	for _, o := range w.m.Evidence {
+		if o.Name == e.Name && o.Hash != e.Hash { // it must stay whole until the manifest names the new one
+			old = o.Path
+			e.Path = evidenceDir(w.opt.PChannel) + "/" + e.Hash + "-" + e.Name
+		} else if o.Name == e.Name {
+			e.Path = o.Path
+		}
+	}
 	e.Provenance = maps.Clone(e.Provenance)
 	if err := storeFile(w.fsys, e.Path, content); err != nil {
 		return fmt.Errorf("evidence %s: %w", e.Name, err)
@@ -32,5 +41,11 @@ func (w *Writer) AddEvidence(e Evidence, content []byte) error {
 	next := *w.m
 	next.Evidence = slices.DeleteFunc(slices.Clone(w.m.Evidence), func(o Evidence) bool { return o.Name == e.Name })
 	next.Evidence = append(next.Evidence, e)
-	return w.store(&next)
+	if err := w.store(&next); err != nil || old == "" || old == e.Path {
+		return err
+	}
+	if err := w.fsys.Remove(old); err != nil {
+		return fmt.Errorf("removing the evidence that was replaced: %w", err)
+	}
+	return nil
 }
