@@ -73,16 +73,21 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	err := ts.Exec("sh", append([]string{"-c", `walctl "$@" >out 2>err <"${STDIN:-/dev/null}"; echo $? >code`, "walctl"}, args[2:]...)...)
 	ts.Check(err)
 	if got := strings.TrimSpace(ts.ReadFile("code")); got != args[0] {
-		ts.Fatalf("exit %s, want %s\nstdout: %s\nstderr: %s", got, args[0], ts.ReadFile("out"), ts.ReadFile("err"))
+		ts.Fatalf("exit %s, want %s\nstdout: %.2000s\nstderr: %.2000s", got, args[0], ts.ReadFile("out"), ts.ReadFile("err"))
 	}
 }
 
-// flip FILE OFFSET flips one bit of a byte.
+// flip PATTERN OFFSET flips one bit of a byte in the first file that matches.
 func flip(ts *testscript.TestScript, _ bool, args []string) {
-	b := []byte(ts.ReadFile(args[0]))
-	at := atoi(ts, args[1], len(b))
-	b[at] ^= 0x40
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o600))
+	files, err := filepath.Glob(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if len(files) == 0 {
+		ts.Fatalf("no file is like %s", args[0])
+	}
+	b, err := os.ReadFile(files[0])
+	ts.Check(err)
+	b[atoi(ts, args[1], len(b))] ^= 0x40
+	ts.Check(os.WriteFile(files[0], b, 0o600))
 }
 
 // cut FILE N takes N bytes off the end.
