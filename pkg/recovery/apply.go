@@ -2,6 +2,7 @@ package recovery
 
 import (
 	"errors"
+	"unicode/utf8"
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/messagespb"
@@ -11,6 +12,10 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/message"
 )
 
+// errNotUTF8: a vchannel's name no protobuf can carry, so no metadata of it could
+// ever be written.
+var errNotUTF8 = errors.New("property " + message.KeyVChannel + ": not UTF-8")
+
 // apply changes the metadata as a message demands, with the TimeTick it is
 // delivered with. docs/rules.md#recovery
 func (s *State) apply(m *message.Message, tick uint64) {
@@ -18,6 +23,10 @@ func (s *State) apply(m *message.Message, tick uint64) {
 		s.defects(m)
 	}
 	if isControl(m) {
+		return
+	}
+	if !utf8.ValidString(m.VChannel) {
+		s.stops(CodeEnvelope, m, errNotUTF8)
 		return
 	}
 	s.checkVChannel(m)

@@ -303,7 +303,6 @@ func (p *replay) past(d order.Delivery) bool {
 // hold keeps the delivery that passed the stop for the tail.
 func (p *replay) hold(d order.Delivery) {
 	p.res.Until.Reached = true
-	p.tailFirst = d.Message.ID
 	p.heldBack = &d
 }
 
@@ -377,8 +376,12 @@ func (p *replay) tail(ctx context.Context) error {
 	for _, m := range p.scan.Waiting() {
 		p.tailed(m)
 	}
-	if p.heldBack != nil {
-		next.Observe(*p.heldBack)
+	if d := p.heldBack; d != nil {
+		p.tailed(d.Message)
+		for _, m := range d.Body {
+			p.tailed(m)
+		}
+		next.Observe(*d)
 	}
 	for flushed := false; ; {
 		d, err := p.scan.Next(ctx)

@@ -358,6 +358,11 @@ func TestWhatStopsANode(t *testing.T) {
 			m.Observe(order.Delivery{Message: x, TimeTick: x.TimeTick})
 		}, recovery.CodeBody, recovery.AllLines},
 		{"broadcast without vchannel", func(m *machine) { m.see(message.TypeCreateDatabase, "", nil, nil, "_h", "", "_bh", "") }, recovery.CodeEnvelope, recovery.AllLines},
+		{"vchannel not UTF-8", func(m *machine) {
+			m.see(message.TypeCreatePartition, "\xff", nil, nil, "_h", "")
+			_, err := m.Persist()
+			require.NoError(m.T, err)
+		}, recovery.CodeEnvelope, recovery.AllLines},
 		{"broken replicate header", func(m *machine) { m.see(message.TypeDelete, vchan, nil, nil, "_h", "", "_rh", "/////w==") }, recovery.CodeEnvelope, recovery.AllLines},
 		{"whole transaction as a record", func(m *machine) { m.see(message.TypeTxn, vchan, nil, nil, "_h", "") }, recovery.CodeNeverOnWire, recovery.AllLines},
 		{"a type of 3.0", func(m *machine) { m.see(message.TypeCommitImport, vchan, nil, nil, "_h", "") }, recovery.CodeNewerType, recovery.Line26},
