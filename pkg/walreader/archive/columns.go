@@ -29,6 +29,7 @@ type columnReader struct {
 	b      *block
 	set    message.ColumnSet
 	out    message.Columns
+	slab   []message.Message // for Full
 	closed bool
 }
 
@@ -73,7 +74,11 @@ func (r *columnReader) full(p part) error {
 		if err := r.b.loadRest(); err != nil {
 			return err
 		}
-		m := new(message.Message)
+		if len(r.slab) == 0 {
+			r.slab = make([]message.Message, slabSize/4)
+		}
+		m := &r.slab[0]
+		r.slab = r.slab[1:]
 		r.b.fill(m, i)
 		if err := r.b.join(m, i); err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"math"
+	"math/bits"
 	"slices"
 
 	"github.com/klauspost/compress/zstd"
@@ -127,7 +128,14 @@ func (c *chunk) encodeInts(s *scratch, p *pageMeta) []byte {
 	case c.col.Layout == Raw:
 		return c.encodePlain(s, p)
 	case c.col.Layout != Delta && !c.plain:
-		if c.dict.index(&s.idx, c.ints, p.min == p.max) {
+		if p.min == p.max {
+			if n, ok := c.dict.number(p.min); ok {
+				c.any = true
+				p.encoding = format.RLEDictionary
+				s.buf = appendRun(s.buf[:0], n, len(c.ints))
+				return s.buf
+			}
+		} else if c.dict.index(&s.idx, c.ints) {
 			c.any = true
 			p.encoding = format.RLEDictionary
 			s.buf, _ = new(rle.DictionaryEncoding).EncodeInt32(s.buf[:0], s.idx)
@@ -177,6 +185,16 @@ func (c *chunk) encodeBytes(s *scratch, p *pageMeta) []byte {
 	return s.buf
 }
 
+// appendRun spells rows equal dictionary indexes: the width, and one run.
+func appendRun(dst []byte, index int32, rows int) []byte {
+	width := bits.Len32(uint32(index))
+	dst = binary.AppendUvarint(append(dst, byte(width)), uint64(rows)<<1)
+	for i := 0; i < width; i += 8 {
+		dst = append(dst, byte(index>>i))
+	}
+	return dst
+}
+
 func bounds(v []int64) (lo, hi int64) {
 	lo, hi = math.MaxInt64, math.MinInt64
 	for _, x := range v {
@@ -216,16 +234,9 @@ type intDict struct {
 }
 
 // index writes the values' numbers; false where there are too many distinct ones.
-func (d *intDict) index(dst *[]int32, v []int64, constant bool) bool {
+func (d *intDict) index(dst *[]int32, v []int64) bool {
 	out := slices.Grow((*dst)[:0], len(v))[:len(v)]
 	*dst = out
-	if constant {
-		n, ok := d.number(v[0])
-		for i := range out {
-			out[i] = n
-		}
-		return ok
-	}
 	last, n, ok := v[0]+1, int32(0), true
 	for i, x := range v {
 		if x != last {
