@@ -21,7 +21,7 @@ func BenchmarkScan(b *testing.B) {
 	for _, shape := range []struct {
 		name     string
 		n, bytes int
-	}{{"300B", 100_000, 300}, {"100KB", 1_000, 100_000}} {
+	}{{"300B", 100_000, 300}, {"100KB", 2_000, 100_000}} {
 		topic := broker.Topic(b, "bench")
 		broker.Publish(b, topic, numbered(shape.n, shape.bytes), shape.n/4)
 		for _, parallel := range []int{1, 3} {
@@ -50,6 +50,7 @@ func bareScan(b *testing.B, broker *testenv.Broker, topic string, n int) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	defer c.Close()
 	defer r.Close()
 	for range n {
 		m, err := r.Next(context.Background())

@@ -98,11 +98,16 @@ func (p *pump) readOnce(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if m == nil {
-			return nil
+		done := m == nil
+		if !done {
+			done, err = p.accept(conn, m)
 		}
-		if done, err := p.accept(conn, m); done || err != nil {
+		if err != nil {
 			return err
+		}
+		if done {
+			p.q.finish() // the reader need not wait for the connection to close
+			return nil
 		}
 	}
 }
@@ -127,19 +132,24 @@ func (p *pump) start() message.ID {
 	return message.ID{Backend: message.BackendPulsar, A: p.last.A, B: p.last.B + 1}
 }
 
-// queueSize is as many messages as fit into half the connection's memory, by
-// the largest seen lately or, before any, by the ledgers' averages.
+// queueSize is as many messages as fit into the connection's memory, by the
+// largest seen lately or, before any, by the ledgers' averages. What really is
+// held is watched apart (hoarding). A short span asks for a part of itself:
+// what the client asks for behind its end is read for nothing.
 func (p *pump) queueSize() int {
 	if p.prefetch == 0 {
 		p.prefetch = p.s.cfg.ReceiverQueue
 		for _, l := range p.ledgers {
 			if l.Entries > 0 {
-				p.largest = max(p.largest, 2*l.Size/l.Entries)
+				p.largest = max(p.largest, l.Size/l.Entries)
 			}
+		}
+		if entries := p.span.to.B - p.span.from.B; p.span.from.A == p.span.to.A && !p.span.to.IsZero() {
+			p.prefetch = min(p.prefetch, int(max(entries/4, 16)))
 		}
 	}
 	if p.largest > 0 {
-		p.prefetch = min(p.prefetch, int(max(p.s.cfg.Memory/2/p.largest, 1)))
+		p.prefetch = min(p.prefetch, int(max(p.s.cfg.Memory/p.largest, 1)))
 	}
 	return p.prefetch
 }
@@ -208,7 +218,7 @@ func (p *pump) accept(conn *connection, cm client.Message) (done bool, err error
 	if entryOf(id) == entryOf(p.span.to) && id.Batch+1 >= mid.BatchSize() || id == p.span.to {
 		return true, nil
 	}
-	if p.largest = max(size, p.largest-p.largest/4096-1); p.largest*int64(p.prefetch) > p.s.cfg.Memory && p.prefetch > 1 {
+	if p.largest = max(size, p.largest-p.largest/4096-1); p.largest*int64(p.prefetch) > 4*p.s.cfg.Memory && p.prefetch > 1 {
 		return false, errResize
 	}
 	return false, nil
