@@ -123,28 +123,37 @@ func (k *cluster) OpenPChannel(ctx context.Context, pchannel string) (source.Sou
 	return k.open(ctx, k.c, pchannel)
 }
 
-// OpenURL implements walreader.Cluster. A broker that is not the context's gets
-// none of the context's credentials.
+// OpenURL implements walreader.Cluster.
 func (k *cluster) OpenURL(ctx context.Context, raw string) (source.Source, error) {
+	c, topic, err := k.forURL(raw)
+	if err != nil {
+		return nil, err
+	}
+	return k.open(ctx, c, topic)
+}
+
+// forURL is how to reach a topic URL. A broker that is not the context's gets
+// none of the context's credentials.
+func (k *cluster) forURL(raw string) (*config.Config, string, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, Usagef("WAL %q is no URL; write pulsar://HOST:6650/TENANT/NAMESPACE/TOPIC", raw)
+		return nil, "", Usagef("WAL %q is no URL; write pulsar://HOST:6650/TENANT/NAMESPACE/TOPIC", raw)
 	}
 	parts := strings.Split(strings.Trim(u.Path, "/"), "/")
 	if u.Host == "" || u.User != nil || len(parts) != 3 || slices.Contains(parts, "") {
-		return nil, Usagef("write a topic as pulsar://HOST:6650/TENANT/NAMESPACE/TOPIC, without credentials")
+		return nil, "", Usagef("write a topic as pulsar://HOST:6650/TENANT/NAMESPACE/TOPIC, without credentials")
 	}
 	service := u.Scheme + "://" + u.Host
 	c := *k.c
 	if c.Pulsar != "" && c.Pulsar != service {
 		bare, err := config.LoadBare(k.f.flags, k.f.Getenv)
 		if err != nil {
-			return nil, &UsageError{err}
+			return nil, "", &UsageError{err}
 		}
 		c = *bare
 	}
 	c.Pulsar, c.Tenant, c.Namespace = service, parts[0], parts[1]
-	return k.open(ctx, &c, parts[2])
+	return &c, parts[2], nil
 }
 
 func (k *cluster) open(ctx context.Context, c *config.Config, topic string) (source.Source, error) {
