@@ -23,7 +23,7 @@ type File struct {
 // where secrets lie.
 type Context map[string]string
 
-// ErrSecret: a password where it would be kept or seen.
+// ErrSecret means a password where it would be kept or seen.
 var ErrSecret = errors.New("it carries a user or password; give secrets in files or WALCTL_* variables")
 
 // maxFile caps what is read as configuration, bytes.

@@ -24,7 +24,6 @@ type collection struct {
 	name       string
 	kind       SchemaKind
 	schema     *schemapb.CollectionSchema
-	schemaRaw  string
 	scope      *scope
 	partitions []*partition
 	nextPart   int

@@ -18,10 +18,9 @@ const (
 
 // replication is what the log says of this cluster's part in replication.
 type replication struct {
-	role     role
-	source   string // cluster the headers must name; "" = not met yet
-	lastTT   uint64 // source TimeTick reached
-	promoted bool   // a force promote happened: broadcasts come again unreplicated
+	role   role
+	source string // cluster the headers must name; "" = not met yet
+	lastTT uint64 // source TimeTick reached
 }
 
 // headers judges what only a message's own properties tell: broadcast and

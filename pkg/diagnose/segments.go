@@ -110,7 +110,8 @@ func (v *verifier) insert(e *entry) {
 	if g.lastInsert.less(e.pos) {
 		g.lastInsert = e.pos // the largest: what a Flush is compared with
 	}
-	note, other, otherTT := "", g.create, g.createTT
+	var note string
+	other, otherTT := g.create, g.createTT
 	switch {
 	case g.vchannel != e.vchannel || g.partition != e.partition || g.collection != e.collection:
 		note = "an insert into a segment of another vchannel, collection or partition"

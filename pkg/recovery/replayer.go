@@ -13,7 +13,7 @@ import (
 // CloseWithin bounds how long Replayer.Close waits.
 const CloseWithin = time.Second
 
-// ErrStuck: a reader obeyed neither its context nor its Close within CloseWithin.
+// ErrStuck means that a reader obeyed neither its context nor its Close within CloseWithin.
 // The replay ends by itself as soon as the reader does; its result is discarded.
 var ErrStuck = errors.New("the reader does not stop: the replay is abandoned")
 

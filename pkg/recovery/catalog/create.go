@@ -12,7 +12,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// ErrExists: a catalog lies there already; a new one is never written over it.
+// ErrExists means that a catalog lies there already; a new one is never written over it.
 var ErrExists = errors.New("a catalog exists there already")
 
 // Create writes kv (keys relative to the root) as a new catalog to a file: or

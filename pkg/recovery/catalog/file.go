@@ -317,5 +317,5 @@ func boltOpen(path string, timeout time.Duration, readOnly bool) (*bolt.DB, erro
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("open %s: %w", path, ErrDenied)
 	}
-	return nil, fmt.Errorf("open %s: %w: %v", path, ErrCorrupt, err)
+	return nil, fmt.Errorf("open %s: %w: %w", path, ErrCorrupt, err)
 }

@@ -114,7 +114,7 @@ func (w *pageWalker) walk(root uint64, top bool) error {
 func (w *pageWalker) page(id uint64, top bool) (children, buckets []uint64, err error) {
 	head := make([]byte, pageHeader)
 	if _, err := w.f.ReadAt(head, int64(id*w.size)); err != nil {
-		return nil, nil, fmt.Errorf("page %d: %v: %w", id, err, ErrCorrupt)
+		return nil, nil, fmt.Errorf("page %d: %w: %w", id, err, ErrCorrupt)
 	}
 	flags, count := binary.LittleEndian.Uint16(head[8:]), uint64(binary.LittleEndian.Uint16(head[10:]))
 	overflow := uint64(binary.LittleEndian.Uint32(head[12:]))
@@ -129,7 +129,7 @@ func (w *pageWalker) page(id uint64, top bool) (children, buckets []uint64, err 
 	}
 	b := make([]byte, count*elementSize)
 	if _, err := w.f.ReadAt(b, int64(id*w.size+pageHeader)); err != nil {
-		return nil, nil, fmt.Errorf("page %d: %v: %w", id, err, ErrCorrupt)
+		return nil, nil, fmt.Errorf("page %d: %w: %w", id, err, ErrCorrupt)
 	}
 	for i := uint64(0); i < count; i++ {
 		e := b[i*elementSize:]
@@ -144,7 +144,7 @@ func (w *pageWalker) page(id uint64, top bool) (children, buckets []uint64, err 
 		at := id*w.size + pageHeader + i*elementSize + uint64(binary.LittleEndian.Uint32(e[4:])) + uint64(binary.LittleEndian.Uint32(e[8:]))
 		var v [8]byte
 		if _, err := w.f.ReadAt(v[:], int64(at)); err != nil {
-			return nil, nil, fmt.Errorf("page %d element %d: %v: %w", id, i, err, ErrCorrupt)
+			return nil, nil, fmt.Errorf("page %d element %d: %w: %w", id, i, err, ErrCorrupt)
 		}
 		if r := binary.LittleEndian.Uint64(v[:]); r != 0 {
 			buckets = append(buckets, r)

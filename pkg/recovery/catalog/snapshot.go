@@ -47,7 +47,7 @@ func openSnapshot(ctx context.Context, path string, opts Options) (Catalog, erro
 		return nil, fmt.Errorf("open snapshot %s: %w", path, ErrNotFound)
 	}
 	if opts.Write {
-		return nil, fmt.Errorf("snapshot %s: %w; restore it into an etcd, or export it to file: or kvjson:", path, ErrReadOnly)
+		return nil, fmt.Errorf("snapshot %s: %w; restore it into an etcd, or export it to a file or kvjson catalog", path, ErrReadOnly)
 	}
 	if err := checkSnapshotSum(ctx, path); err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func checkSnapshotSum(ctx context.Context, path string) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if n, err := io.CopyN(h, body, 16<<20); n == 0 || err != nil && err != io.EOF {
+		if n, err := io.CopyN(h, body, 16<<20); n == 0 || err != nil && !errors.Is(err, io.EOF) {
 			break
 		}
 	}

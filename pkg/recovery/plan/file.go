@@ -65,7 +65,7 @@ func Parse(b []byte) (*Plan, error) {
 		Schema string `json:"schema"`
 	}
 	if err := json.Unmarshal(b, &head); err != nil {
-		return nil, fmt.Errorf("%w: no plan of walctl: %v", ErrCorrupt, err)
+		return nil, fmt.Errorf("%w: no plan of walctl: %w", ErrCorrupt, err)
 	}
 	if !strings.HasPrefix(head.Schema, planSchemas) {
 		return nil, fmt.Errorf("%w: no plan of walctl", ErrCorrupt)
@@ -75,7 +75,7 @@ func Parse(b []byte) (*Plan, error) {
 		d := json.NewDecoder(bytes.NewReader(b))
 		d.DisallowUnknownFields() // an unknown field was not digested
 		if err := d.Decode(p); err != nil {
-			return nil, fmt.Errorf("%w: no plan of walctl: %v", ErrCorrupt, err)
+			return nil, fmt.Errorf("%w: no plan of walctl: %w", ErrCorrupt, err)
 		}
 	}
 	if err := p.Verify(); err != nil {

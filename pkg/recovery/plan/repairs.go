@@ -17,7 +17,7 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/message"
 )
 
-// ErrCannotRepair: a repair would need what nobody knows.
+// ErrCannotRepair means that a repair would need what nobody knows.
 var ErrCannotRepair = errors.New("cannot be repaired so")
 
 // Target is a position in the log to move others to.

@@ -8,7 +8,7 @@ import (
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 )
 
-// Latest, as an id, means the journal started last that is not taken back.
+// Latest as an id means the journal started last that is not taken back.
 const Latest = "latest"
 
 // Undo takes a journal's plan back, byte for byte, under the guards it was

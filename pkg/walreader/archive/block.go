@@ -18,7 +18,6 @@ type block struct {
 	partition, lcPart, lcSize []int32
 	canonical                 []int32
 	header, properties, extra texts
-	table                     []uint32
 	haveForms, haveTexts      bool
 	whole                     bool // every column was loaded
 	j                         joiner

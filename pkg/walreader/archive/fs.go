@@ -44,7 +44,7 @@ type ReadFile interface {
 	Size() (int64, error)
 }
 
-// ErrLocked: another capture writes this pchannel's archive.
+// ErrLocked means that another capture writes this pchannel's archive.
 var ErrLocked = errors.New("another capture writes this log's archive")
 
 // maxManifest caps the manifest before it is read.

@@ -13,7 +13,7 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
-// ErrConsumed: a stream such as standard input can be read once.
+// ErrConsumed means that a stream such as standard input can be read once.
 var ErrConsumed = errors.New("a stream can be read only once: save it to a file and name that")
 
 // Source is a WAL in a file or stream of record lines.

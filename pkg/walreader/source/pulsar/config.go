@@ -55,7 +55,7 @@ type Config struct {
 func (c Config) withDefaults() (Config, error) {
 	service, err := url.Parse(c.ServiceURL)
 	if err != nil || service.Host == "" || (service.Scheme != "pulsar" && service.Scheme != "pulsar+ssl") {
-		return c, fmt.Errorf("Pulsar service URL %q: write pulsar://HOST:6650 or pulsar+ssl://HOST:6651", c.ServiceURL)
+		return c, fmt.Errorf("service URL of Pulsar %q: write pulsar://HOST:6650 or pulsar+ssl://HOST:6651", c.ServiceURL)
 	}
 	if c.Tenant == "" {
 		c.Tenant = "public"

@@ -75,7 +75,7 @@ func (s *Source) connect(ctx context.Context, from message.ID, queueSize int) (*
 		return nil, unavailable(s.cfg.name(), err)
 	}
 	conn := &connection{client: c, losses: &losses{}, bytes: gauges.bytes, subscription: s.subscription(), done: make(chan struct{})}
-	var start client.MessageID = client.EarliestMessageID()
+	start := client.EarliestMessageID()
 	if from == message.LatestID() {
 		start = client.LatestMessageID()
 	} else if !from.IsZero() {
