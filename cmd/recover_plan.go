@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -269,11 +270,13 @@ func (o *recoverOptions) alterWALEdits(ctx context.Context, cat catalog.Catalog,
 	return readAlso(ctx, cat, in, catalog.ChannelCheckpointKey(in.PChannel+"_"))
 }
 
-// positionEdits move flush positions that no longer exist to the first message
-// that does, where the checkpoint's own is gone.
+// positionEdits move positions that no longer exist to the first message that
+// does. A vchannel without a flush position gets one only where what Milvus would
+// fall back to is gone as well.
 func positionEdits(ctx context.Context, cat catalog.Catalog, in *plan.Input, r *replayed, after map[string][]byte) error {
-	from, first := r.Coverage.From, in.LogFirst
-	if from.IsZero() || first.IsZero() || !from.Less(first) || from == message.EarliestID() || r.metadata.Checkpoint == nil {
+	first, cp := in.LogFirst, r.metadata.Checkpoint
+	gone := lostPositions(in)
+	if first.IsZero() || cp == nil || len(gone) == 0 {
 		return nil
 	}
 	flushed, err := flushedOf(ctx, cat)
@@ -281,22 +284,39 @@ func positionEdits(ctx context.Context, cat catalog.Catalog, in *plan.Input, r *
 		return err
 	}
 	md, _ := catalog.Decode(in.PChannel, after)
-	md.Checkpoint = r.metadata.Checkpoint
-	_, form, err := message.ParseRaw(first.Backend, r.metadata.Checkpoint.GetMessageId().GetId())
+	md.Checkpoint = cp
+	_, form, err := message.ParseRaw(first.Backend, cp.GetMessageId().GetId())
 	if err != nil {
 		form = message.Form{}
 	}
-	edits, err := plan.MovePositions(md, flushed, plan.Target{ID: first, Form: form, TimeTick: r.metadata.Checkpoint.GetTimeTick()})
+	edits, err := plan.MovePositions(md, flushed, plan.Target{ID: first, Form: form, TimeTick: cp.GetTimeTick()})
 	if err != nil {
 		return err
 	}
 	replayedToo := len(in.Only) == 0 || slices.Contains(in.Only, plan.KindReplayed)
 	for _, e := range edits {
-		if e.Key != catalog.CheckpointKey(in.PChannel) || !replayedToo {
-			in.Edits = append(in.Edits, e) // the replayed checkpoint lies further on already
+		k := catalog.ParseKey(e.Key)
+		switch {
+		case k.Kind == catalog.KeyCheckpoint && replayedToo: // the replayed one lies further on already
+		case k.Kind == catalog.KeyChannelCheckpoint && flushed[k.VChannel] == nil && !gone[k.VChannel] && !gone[in.PChannel]:
+		default:
+			in.Edits = append(in.Edits, e)
 		}
 	}
 	return readAlso(ctx, cat, in, catalog.ChannelCheckpointKey(in.PChannel+"_"))
+}
+
+// lostPositions tells whose stored positions lie before the log's first message:
+// vchannels, and the pchannel for the checkpoint and start positions named by it.
+func lostPositions(in *plan.Input) map[string]bool {
+	out := map[string]bool{}
+	for _, p := range in.Positions {
+		lost := p.Err != nil || p.HasID && p.ID.Less(in.LogFirst) && p.ID != message.EarliestID()
+		if lost && !p.Foreign {
+			out[cmp.Or(p.VChannel, in.PChannel)] = true
+		}
+	}
+	return out
 }
 
 // registerEdits take from root-coord what the log no longer has: vchannels it

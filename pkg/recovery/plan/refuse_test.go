@@ -1,0 +1,149 @@
+package plan
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/walctl/walctl/pkg/recovery/catalog"
+)
+
+func TestRefusals(t *testing.T) {
+	before, after := scenario(t, 8)
+	type scene struct {
+		c catalog.Catalog
+		p *Plan
+		g Gate
+		o Options
+	}
+	for name, s := range map[string]struct {
+		code    string
+		arrange func(t *testing.T, s *scene)
+	}{
+		"session": {CodeLiveSession, func(t *testing.T, s *scene) { seed(t, s.c, map[string][]byte{"session/mixcoord": []byte("{}")}) }},
+		"session, though vouched for": {CodeLiveSession, func(t *testing.T, s *scene) {
+			s.o.IKnowItIsStopped = true
+			seed(t, s.c, map[string][]byte{"session/querynode-3": []byte("?")})
+		}},
+		"producer": {CodeLiveProducer, func(_ *testing.T, s *scene) { s.g = gate{state: LogState{Log: testLog, Producers: []string{"p-0"}}} }},
+		"cannot be listed": {CodeUnlisted, func(_ *testing.T, s *scene) {
+			s.g = gate{state: LogState{Log: testLog, Unlisted: []string{"producers"}}}
+		}},
+		"broker is away": {CodeUnlisted, func(_ *testing.T, s *scene) { s.g = gate{err: errors.New("refused")} }},
+		"no log given":   {CodeUnlisted, func(_ *testing.T, s *scene) { s.g = nil }},
+		"log has grown": {CodeLogMoved, func(_ *testing.T, s *scene) {
+			l := testLog
+			l.LastID = "15/1517/0"
+			s.g = gate{state: LogState{Log: l}}
+		}},
+		"another log": {CodeOtherLog, func(_ *testing.T, s *scene) {
+			l := testLog
+			l.Ledgers = []string{"99"}
+			s.g = gate{state: LogState{Log: l}}
+		}},
+		"another cluster": {CodeOtherCluster, func(t *testing.T, s *scene) {
+			s.p = build(t, s.c, after, func(in *Input) { in.Binding.ClusterID = "beef" })
+		}},
+		"another root": {CodeOtherCluster, func(t *testing.T, s *scene) {
+			s.p = build(t, s.c, after, func(in *Input) { in.Binding.Root = "by-prod/meta" })
+		}},
+		"a key changed":   {CodeChanged, func(t *testing.T, s *scene) { seed(t, s.c, map[string][]byte{s.p.Changes[3].Key: []byte("")}) }},
+		"a key was added": {CodeChanged, func(t *testing.T, s *scene) { seed(t, s.c, map[string][]byte{catalog.SegmentKey(pchannel, 5): nil}) }},
+		"tampered": {CodeTampered, func(_ *testing.T, s *scene) {
+			p := *s.p
+			p.Changes = slices.Clone(p.Changes)
+			p.Changes[0].New = []byte("")
+			s.p = &p
+		}},
+		"made applicable by hand": {CodeTampered, func(t *testing.T, s *scene) {
+			s.p = build(t, s.c, after, func(in *Input) { in.Coverage.Filter = "--type Insert" })
+			s.p.Applicable, s.p.NotApplicable = true, nil
+		}},
+		"gap": {CodeNotApplicable, func(t *testing.T, s *scene) {
+			s.p = build(t, s.c, after, func(in *Input) { in.Coverage.Gaps = []Gap{{From: "15/1/0", To: "16/2/0", Cause: "trimmed"}} })
+		}},
+		"no version":    {CodeNoMilvusVersion, func(t *testing.T, s *scene) { s.p = build(t, s.c, after, func(in *Input) { in.Binding.Milvus = "" }) }},
+		"other schema":  {CodePlanSchema, func(_ *testing.T, s *scene) { p := *s.p; p.Schema = "walctl/plan/v9"; s.p = &p }},
+		"half done":     {CodeHalfDone, func(t *testing.T, s *scene) { seed(t, s.c, map[string][]byte{activeKey: []byte("another")}) }},
+		"may not write": {CodeNoPermission, func(t *testing.T, s *scene) { s.c = readOnly{s.c} }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := place{"file", "file:" + filepath.Join(t.TempDir(), "c.db")}.open(t)
+			seed(t, c, before)
+			sc := &scene{c: c, p: build(t, c, after, nil), g: quiet, o: yes()}
+			s.arrange(t, sc)
+			was, err := catalog.Export(t.Context(), c, "")
+			require.NoError(t, err)
+			_, err = Apply(t.Context(), sc.p, sc.c, sc.g, sc.o)
+			r := requireRefused(t, err, s.code)
+			require.Zero(t, r.Written)
+			is, err := catalog.Export(t.Context(), c, "")
+			require.NoError(t, err)
+			require.Equal(t, was, is, "nothing was written")
+		})
+	}
+}
+
+type readOnly struct{ catalog.Catalog }
+
+func (readOnly) Txn(context.Context, catalog.Guard, map[string][]byte, []string) (catalog.Revision, error) {
+	return 0, catalog.ErrDenied
+}
+
+// What cannot be listed may be vouched for, with a reason; nothing else may.
+func TestVouched(t *testing.T) {
+	before, after := scenario(t, 8)
+	c := place{"file", "file:" + filepath.Join(t.TempDir(), "c.db")}.open(t)
+	seed(t, c, before)
+	p := build(t, c, after, nil)
+	for _, o := range []Options{{}, {Yes: true}, {Reason: "x"}, {Yes: true, Reason: "  "}} {
+		_, err := Apply(t.Context(), p, c, quiet, o)
+		require.ErrorIs(t, err, ErrNotConfirmed)
+	}
+	o := yes()
+	o.IKnowItIsStopped = true
+	_, err := Apply(t.Context(), p, c, gate{err: errors.New("broker away")}, o)
+	require.NoError(t, err)
+	js, err := Journals(t.Context(), c)
+	require.NoError(t, err)
+	require.True(t, js[0].Overridden, "the journal says that somebody vouched")
+}
+
+// Undo leaves alone what was built on.
+func TestUndoRefusesOnceMilvusRan(t *testing.T) {
+	places(t, func(t *testing.T, fresh func(*testing.T) place) {
+		before, after := scenario(t, 60)
+		for name, ran := range map[string]func(t *testing.T, c catalog.Catalog){
+			"checkpoint moved": func(t *testing.T, c catalog.Catalog) {
+				kv := map[string][]byte{}
+				checkpoint(t, kv, 300)
+				seed(t, c, kv)
+			},
+			"segment added": func(t *testing.T, c catalog.Catalog) {
+				kv := map[string][]byte{}
+				segment(t, kv, 424242, 1)
+				seed(t, c, kv)
+			},
+			"untouched key removed": func(t *testing.T, c catalog.Catalog) {
+				_, err := c.Txn(t.Context(), catalog.Guard{}, nil, []string{catalog.SchemaKey(pchannel, pchannel+"_0v0", 7)})
+				require.NoError(t, err)
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				c := fresh(t).open(t)
+				seed(t, c, before)
+				_, err := Apply(t.Context(), build(t, c, after, nil), c, quiet, yes())
+				require.NoError(t, err)
+				ran(t, c)
+				was := content(t, c)
+				_, err = Undo(t.Context(), Latest, c, quiet, yes())
+				requireRefused(t, err, CodeMilvusRan)
+				require.Equal(t, was, content(t, c))
+			})
+		}
+	})
+}
