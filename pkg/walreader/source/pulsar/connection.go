@@ -126,7 +126,7 @@ func (s *Source) openError(err error) error {
 // still be loading the topic, so asking again helps.
 func slow(err error) bool {
 	var known *client.Error
-	return errors.As(err, &known) && known.Result() == client.TimeoutError || strings.Contains(err.Error(), "request timed out")
+	return errors.As(err, &known) && known.Result() == client.TimeoutError || errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "request timed out")
 }
 
 // dial tries one connection, so that a broker that is not there is told at once

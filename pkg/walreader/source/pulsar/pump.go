@@ -39,7 +39,6 @@ type pump struct {
 	suspect   message.ID // a gap before this id was seen once: asked for again
 	prefetch  int        // receiver queue of the next reader
 	largest   int64      // decaying size of the largest message
-	connected bool       // a reader was open once
 }
 
 // run fills the queue and ends it. It is the goroutine the reader waits for.
@@ -79,7 +78,7 @@ func (p *pump) run(ctx context.Context) {
 // retry reports whether an error may pass by itself: a broker that was there
 // and restarts, or one that is slow. What else fails at the first try is told at once.
 func (p *pump) retry(err error) bool {
-	return errors.Is(err, source.ErrUnavailable) && (p.connected || slow(err))
+	return errors.Is(err, source.ErrUnavailable) && (p.s.connected.Load() || slow(err))
 }
 
 // readOnce opens a reader at the next place and drains it. nil = the span's end.
@@ -89,7 +88,7 @@ func (p *pump) readOnce(ctx context.Context) error {
 		return err
 	}
 	defer conn.close(p.s)
-	p.connected = true
+	p.s.connected.Store(true)
 	for {
 		if err := p.q.waitRoom(ctx, func() error { return p.hoarding(conn) }); err != nil {
 			return err

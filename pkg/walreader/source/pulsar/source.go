@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -20,6 +21,8 @@ type Source struct {
 	open  bool // the admin port answers
 	seen  Protection
 	limit *rate.Limiter
+	// connected: a reader was open once, so a broker that is away may come back.
+	connected atomic.Bool
 
 	mu      sync.Mutex
 	readers map[*reader]struct{}
