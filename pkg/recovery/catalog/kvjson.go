@@ -40,7 +40,7 @@ func openKVJSON(ctx context.Context, path string, opts Options) (Catalog, error)
 	return c, nil
 }
 
-// Limits bound nothing: every transaction replaces the file.
+// Limits are etcd's, as those of a catalog file.
 func (c *kvjsonCatalog) Limits() Limits { return Limits{Ops: etcdMaxOps, Bytes: etcdMaxBytes} }
 
 func (c *kvjsonCatalog) Close() error { return nil }

@@ -263,8 +263,15 @@ func order(pchannel string, changes []Change) []Change {
 			back = movesBack(c)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b Change) int {
-		return cmp.Or(cmp.Compare(rank(a, back), rank(b, back)), strings.Compare(a.Key, b.Key))
+	turns := make(map[string]int, len(out))
+	for _, c := range out {
+		turns[c.Key] = rank(c, back)
+	}
+	slices.SortFunc(out, func(a, b Change) int {
+		if d := turns[a.Key] - turns[b.Key]; d != 0 {
+			return d
+		}
+		return strings.Compare(a.Key, b.Key)
 	})
 	return out
 }
