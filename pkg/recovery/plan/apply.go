@@ -171,24 +171,31 @@ func (a *applier) journal(ctx context.Context, r *refusals) error {
 // unchanged compares what is not yet written with what the plan was made from.
 func (a *applier) unchanged(now present, r *refusals) {
 	const next = "make the plan again"
-	for i, n := 0, 0; i < len(a.j.Cuts); i++ {
-		from, to := n, n+a.j.Cuts[i]
-		n = to
-		if to > len(a.p.Changes) {
-			r.seen(CodeTampered, next, "journal %s was cut for another plan", a.j.ID)
-			return
+	total := 0
+	for _, n := range a.j.Cuts {
+		total += n
+	}
+	if total != len(a.p.Changes) {
+		r.seen(CodeTampered, next, "journal %s was cut for another plan", a.j.ID)
+		return
+	}
+	left := a.p.Changes
+	for i, n := range a.j.Cuts {
+		if i >= a.j.Done {
+			stillAsRead(left[:n], now, r)
 		}
-		if i < a.j.Done {
-			continue
-		}
-		for _, ch := range a.p.Changes[from:to] {
-			if got := now[ch.Key].ModRevision; got != ch.ModRevision || sum(now.value(ch.Key)) != sum(ch.Old) {
-				r.seen(CodeChanged, next, "%s is at revision %d, the plan was made at %d", ch.Key, got, ch.ModRevision)
-			}
-		}
+		left = left[n:]
 	}
 	if a.j.Done == 0 && len(*r) == 0 && readDigest(a.p.PChannel, now.revisions()) != a.p.ReadDigest {
 		r.seen(CodeChanged, next, "keys of %s were added, changed or removed since the plan was made", a.p.PChannel)
+	}
+}
+
+func stillAsRead(changes []Change, now present, r *refusals) {
+	for _, ch := range changes {
+		if got := now[ch.Key].ModRevision; got != ch.ModRevision || sum(now.value(ch.Key)) != sum(ch.Old) {
+			r.seen(CodeChanged, "make the plan again", "%s is at revision %d, the plan was made at %d", ch.Key, got, ch.ModRevision)
+		}
 	}
 }
 

@@ -23,8 +23,10 @@ const (
 	activeKey     = catalog.JournalPrefix + "active"
 	journalPrefix = catalog.JournalPrefix + "journal/"
 	recordPrefix  = catalog.JournalPrefix + "record/"
-	// maxJournal bounds a journal value that is decoded, in bytes.
+	// maxJournal bounds a journal value that is decoded, in bytes; maxCut the
+	// changes of one transaction.
 	maxJournal = 64 << 20
+	maxCut     = 1 << 24
 )
 
 // State is how far a journal's plan has come.
@@ -121,7 +123,7 @@ func parseJournal(kv catalog.KV) (*Journal, error) {
 	j.revision = kv.ModRevision
 	ok := j.Schema == JournalSchema && kv.Key == headerKey(j.ID) && j.Done >= 0 && j.Done <= len(j.Cuts) && j.Taken >= 0 && j.Taken <= j.Done
 	for _, n := range j.Cuts {
-		ok = ok && n > 0
+		ok = ok && n > 0 && n <= maxCut
 	}
 	if !ok {
 		return nil, fmt.Errorf("journal %s: %w: not a header this walctl wrote", kv.Key, ErrCorrupt)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -146,4 +147,43 @@ func TestUndoRefusesOnceMilvusRan(t *testing.T) {
 			})
 		}
 	})
+}
+
+// A journal is where anybody with access to the catalog can write.
+func TestBrokenJournals(t *testing.T) {
+	before, after := scenario(t, 60)
+	for name, c := range map[string]struct {
+		key  func(id string) string
+		from string
+		to   string
+	}{
+		"no JSON":            {headerKey, `{"schema"`, `{schema`},
+		"other schema":       {headerKey, `walctl/journal/v1`, `walctl/journal/v7`},
+		"another's id":       {headerKey, `"id":"2`, `"id":"3`},
+		"more done":          {headerKey, `"done":2`, `"done":99`},
+		"negative":           {headerKey, `"done":2`, `"done":-1`},
+		"cuts that run over": {headerKey, `"cuts":[`, `"cuts":[9223372036854775807,`},
+		"zero cut":           {headerKey, `"cuts":[`, `"cuts":[0,`},
+		"record torn":        {func(id string) string { return recordKey(id, 1) }, `"entries"`, `"entries":[],"x"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cat := place{"file", "file:" + filepath.Join(t.TempDir(), "c.db")}.open(t)
+			seed(t, cat, before)
+			p := build(t, cat, after, nil)
+			_, err := Apply(t.Context(), p, &dying{Catalog: cat, at: 3}, quiet, yes())
+			require.ErrorIs(t, err, errKilled)
+			kv, err := get(t.Context(), cat, c.key(p.ID))
+			require.NoError(t, err)
+			require.Contains(t, string(kv.Value), c.from)
+			seed(t, cat, map[string][]byte{kv.Key: []byte(strings.Replace(string(kv.Value), c.from, c.to, 1))})
+			was := content(t, cat)
+			_, err = Undo(t.Context(), p.ID, cat, quiet, yes())
+			require.ErrorIs(t, err, ErrCorrupt)
+			if c.key(p.ID) == headerKey(p.ID) {
+				_, err = Apply(t.Context(), p, cat, quiet, yes())
+				require.ErrorIs(t, err, ErrCorrupt)
+			}
+			require.Equal(t, was, content(t, cat))
+		})
+	}
 }
