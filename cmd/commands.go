@@ -29,6 +29,7 @@ func commands(f *cli.Factory) []*cobra.Command {
 		newCatalogCmd(f),
 		newVerifyCmd(f, nil),
 		newTimetickCmd(f, nil),
+		newChannelsCmd(f, nil),
 		newCaptureCmd(f, nil),
 		newExplainCmd(f, nil),
 		newContextCmd(f),

@@ -33,7 +33,7 @@ type planFlags struct {
 func (p *planFlags) add(cmd *cobra.Command) {
 	var kinds []string
 	for _, k := range plan.Kinds() {
-		if k != plan.KindImport {
+		if k != plan.KindImport && k != plan.KindUnregister {
 			kinds = append(kinds, string(k))
 		}
 	}
@@ -46,7 +46,7 @@ func (p *planFlags) add(cmd *cobra.Command) {
 
 func (p *planFlags) check() error {
 	for _, k := range p.only {
-		if !slices.Contains(plan.Kinds(), plan.Kind(k)) || k == string(plan.KindImport) {
+		if !slices.Contains(plan.Kinds(), plan.Kind(k)) || k == string(plan.KindImport) || k == string(plan.KindUnregister) {
 			return cli.Usagef("--only %s: no such kind of repair; see `walctl recover --help`", k)
 		}
 	}

@@ -18,7 +18,7 @@ type Explanation struct {
 
 // Lookup returns a code's explanation; the zero value where there is none.
 func Lookup(code string) Explanation {
-	for _, list := range [...][]Explanation{explanations[:], recoveryExplanations[:]} {
+	for _, list := range [...][]Explanation{explanations[:], recoveryExplanations[:], channelExplanations[:]} {
 		for i := range list {
 			if list[i].Code == code {
 				return list[i]
@@ -30,7 +30,7 @@ func Lookup(code string) Explanation {
 
 // Explanations lists every code, sorted.
 func Explanations() []Explanation {
-	out := slices.Concat(explanations[:], recoveryExplanations[:])
+	out := slices.Concat(explanations[:], recoveryExplanations[:], channelExplanations[:])
 	sort.Slice(out, func(i, j int) bool { return out[i].Code < out[j].Code })
 	return out
 }

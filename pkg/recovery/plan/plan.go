@@ -31,7 +31,7 @@ const (
 
 // Kinds lists every kind of repair.
 func Kinds() []Kind {
-	return []Kind{KindReplayed, KindRebuild, KindMovePosition, KindRegister, KindRemoveOrphans, KindAlterWAL, KindTrailingSlash, KindImport}
+	return []Kind{KindReplayed, KindRebuild, KindMovePosition, KindRegister, KindUnregister, KindRemoveOrphans, KindAlterWAL, KindTrailingSlash, KindImport}
 }
 
 // Change is one key. Old and New are nil where there is no such key, and empty

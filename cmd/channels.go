@@ -1,0 +1,238 @@
+package cmd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/walctl/walctl/internal/cli"
+	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/diagnose"
+)
+
+type channelsOptions struct {
+	wals    []string
+	source  cli.WALFlags
+	catalog cli.CatalogFlags
+	place   cli.RangeFlags
+	output  cli.Output
+	failOn  cli.FailOn
+	logs    []string
+	frozen  time.Duration
+	exists  func(string) bool
+}
+
+func (o *channelsOptions) add(cmd *cobra.Command) {
+	p := cmd.Flags()
+	p.StringArrayVar(&o.logs, "logs", nil, "look for the symptom in this Milvus log `FILE`, repeatable")
+	p.DurationVar(&o.frozen, "frozen-after", time.Hour, "a channel checkpoint is frozen when what lies behind it has waited this long, in the log's own time")
+	o.place.Add(cmd)
+	o.catalog.Add(cmd)
+	o.source.Add(cmd)
+}
+
+func newChannelsCmd(f *cli.Factory, runF func(context.Context, *channelsOptions) error) *cobra.Command {
+	opts := &channelsOptions{}
+	if runF == nil {
+		runF = func(ctx context.Context, o *channelsOptions) error { return runChannels(ctx, f, o) }
+	}
+	cmd := &cobra.Command{
+		Use:   "channels [WAL…]",
+		Short: "Show every vchannel as log, catalog, RootCoord, DataCoord and live node see it",
+		Long: `Show every vchannel as log, catalog, RootCoord, DataCoord and live node see it,
+and what does not fit: in the log but not registered, registered though dropped,
+registered under a second pchannel, without a schema, its checkpoint frozen or
+behind the end of the log. Without a WAL: every pchannel of the context.
+
+Each fault says what cures it: the catalog, through a plan of channels repair; the
+restart of a live process ("channel reduplicates"); or a person's decision. Live
+nodes are looked at through --metrics or an archive's metrics, and --logs. A lag is
+measured in the log's own time, so an idle log ages nothing.
+
+` + cli.RangeHelp,
+		Example: `walctl channels dml_3
+walctl channels ./evidence -o json
+walctl channels dml_3 --metrics http://10.0.0.7:9091/metrics --logs streamingnode.log
+walctl channels wal.jsonl.zst --catalog kvjson:catalog.json`,
+		Args: cli.Args(cobra.ArbitraryArgs),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.wals, opts.exists = args, exists(cmd.Root())
+			if opts.frozen <= 0 {
+				return cli.Usagef("--frozen-after %s: want a time above 0", opts.frozen)
+			}
+			return runF(cmd.Context(), opts)
+		},
+	}
+	cli.AddOutput(cmd, &opts.output)
+	opts.failOn.Add(cmd)
+	opts.add(cmd)
+	cmd.AddCommand(newChannelsRepairCmd(f, nil))
+	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused)
+}
+
+// channelsReport is the JSON answer.
+type channelsReport struct {
+	render.Header
+	WALs []walChannels `json:"wals"`
+	*diagnose.ChannelReport
+	NotChecked []string   `json:"not_checked"`
+	Torn       string     `json:"torn_tail,omitempty"`
+	Damage     []badPlace `json:"damage,omitempty"`
+}
+
+// walChannels is what was read of one log.
+type walChannels struct {
+	PChannel string `json:"pchannel"`
+	Records  int64  `json:"records"`
+	First    string `json:"first,omitempty"`
+	Last     string `json:"last,omitempty"`
+	LastTick uint64 `json:"last_time_tick,string"`
+	Term     int64  `json:"term"`
+	Node     string `json:"node,omitempty"`
+}
+
+func runChannels(ctx context.Context, f *cli.Factory, o *channelsOptions) error {
+	if len(o.wals) == 0 {
+		names, err := f.PChannels(ctx, o.source)
+		if err != nil {
+			return err
+		}
+		o.wals = names
+	}
+	show, done := f.Progress("channels")
+	defer done()
+	bad := &damage{f: f}
+	out := channelsReport{ChannelReport: &diagnose.ChannelReport{Channels: []diagnose.ChannelView{}, Faults: []diagnose.ChannelFault{}}, NotChecked: []string{}}
+	live, unknown := liveEvidence(ctx, f, o)
+	out.NotChecked = append(out.NotChecked, unknown...)
+	wal := render.WAL{}
+	for _, w := range o.wals {
+		g, err := gatherChannels(ctx, f, o, w, live, bad, show)
+		if err != nil {
+			return err
+		}
+		defer g.close()
+		r := diagnose.JudgeChannels(g.in)
+		out.Channels = append(out.Channels, r.Channels...)
+		out.Faults = append(out.Faults, r.Faults...)
+		out.WALs = append(out.WALs, g.read())
+		out.NotChecked = append(out.NotChecked, g.unknown...)
+		wal = cli.DescribeWAL(g.src)
+		wal.PChannel = g.pchannel
+	}
+	if len(o.wals) != 1 {
+		wal = render.WAL{}
+	}
+	slices.SortStableFunc(out.Faults, func(a, b diagnose.ChannelFault) int { return cmp.Compare(b.Severity, a.Severity) })
+	out.NotChecked = slices.Compact(slices.Sorted(slices.Values(out.NotChecked)))
+	findings := out.ChannelReport.Findings()
+	out.Header, out.Torn, out.Damage = render.NewHeader("channels", wal, findings), bad.torn, bad.places
+	return errors.Join(writeChannels(f, o, &out), bad.err(), o.failOn.Check(findings))
+}
+
+func writeChannels(f *cli.Factory, o *channelsOptions, r *channelsReport) error {
+	switch o.output {
+	case cli.JSON:
+		return render.JSON(f.Out(), r)
+	case cli.NDJSON:
+		for i := range r.Channels {
+			if err := render.NDJSON(f.Out(), r.Channels[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	case cli.CSV:
+		return channelTable(r.Channels).CSV(f.Out())
+	}
+	if err := writeChannelsHead(f, r); err != nil {
+		return err
+	}
+	told := shown(r.Header.Findings, o.output)
+	if o.output != cli.Wide {
+		for i := range told {
+			told[i].Where.Key = "" // the vchannel says it
+		}
+	}
+	if err := render.Findings(f.Out(), f.Style(o.output), told); err != nil {
+		return err
+	}
+	list := r.Channels
+	if o.output != cli.Wide {
+		list = slices.DeleteFunc(slices.Clone(list), func(c diagnose.ChannelView) bool { return len(c.Faults) == 0 })
+	}
+	if len(list) > 0 {
+		if err := channelTable(list).Write(f.Out(), f.Style(o.output)); err != nil {
+			return err
+		}
+	}
+	next := []string{}
+	for _, x := range r.Header.Findings {
+		if x.Next != "" && len(next) == 0 {
+			next = append(next, x.Next)
+		}
+	}
+	return render.Next(f.Out(), next, o.exists)
+}
+
+func writeChannelsHead(f *cli.Factory, r *channelsReport) error {
+	faulty, records := 0, int64(0)
+	for i := range r.Channels {
+		if len(r.Channels[i].Faults) > 0 {
+			faulty++
+		}
+	}
+	for i := range r.WALs {
+		records += r.WALs[i].Records
+	}
+	cures := map[diagnose.Cure]int{}
+	for i := range r.Faults {
+		cures[r.Faults[i].Cure]++
+	}
+	lines := []string{fmt.Sprintf("%d pchannels · %s records · %d vchannels: %d sound, %d with faults",
+		len(r.WALs), render.Thousands(records), len(r.Channels), len(r.Channels)-faulty, faulty)}
+	if len(r.NotChecked) > 0 {
+		lines = append(lines, "NOT CHECKED  "+strings.Join(r.NotChecked, "; "))
+	}
+	if n := len(r.Faults); n > 0 {
+		lines = append(lines, fmt.Sprintf("%d faults: %d the catalog can cure, %d sit in a live process and clear only when it restarts, %d need a decision",
+			n, cures[diagnose.CureCatalog], cures[diagnose.CureRestart], cures[diagnose.CureDecision]))
+	}
+	for _, l := range lines {
+		if _, err := fmt.Fprintln(f.Out(), render.Clean(l)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// channelTable has one row for each vchannel.
+func channelTable(list []diagnose.ChannelView) *render.Table {
+	t := &render.Table{Columns: []render.Column{{Name: "vchannel"}, {Name: "log"}, {Name: "registered"}, {Name: "rootcoord"}, {Name: "channel cp"},
+		{Name: "lag"}, {Name: "live"}, {Name: "messages", Right: true, Wide: true}, {Name: "rows", Right: true, Wide: true}, {Name: "growing rows", Right: true, Wide: true},
+		{Name: "collection", Wide: true}, {Name: "channel cp tt", Right: true, Wide: true}, {Name: "last tt", Right: true, Wide: true}, {Name: "faults"}}}
+	for i := range list {
+		c := &list[i]
+		registered := c.Registered
+		if len(c.Elsewhere) > 0 {
+			registered += " + " + strings.Join(c.Elsewhere, ", ")
+		}
+		cp := render.Text(c.ChannelCP)
+		if c.CPTick > 0 {
+			cp = render.Tick(c.CPTick)
+		}
+		lag := render.Text("")
+		if c.CPTick > 0 {
+			lag = render.Duration(time.Duration(c.LagSeconds * float64(time.Second)))
+		}
+		t.Add(render.Text(c.VChannel), render.Text(c.Log), render.Text(registered), render.Text(c.RootCoord), cp, lag, render.Text(c.Live),
+			render.Count(c.Messages), render.Count(int64(c.Rows)), render.Count(int64(c.GrowingRows)), render.Text(c.Name),
+			render.Number(c.CPTick), render.Number(c.LastTick), render.Text(strings.Join(c.Faults, ", ")))
+	}
+	return t
+}

@@ -1,0 +1,345 @@
+package cmd
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/milvus-io/milvus/pkg/v3/proto/messagespb"
+	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/walctl/walctl/internal/cli"
+	"github.com/walctl/walctl/pkg/diagnose"
+	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader/archive"
+	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+// gathered is one WAL's share of what the channel checks look at, with log and
+// catalog still open.
+type gathered struct {
+	src         source.Source
+	cat         catalog.Catalog
+	pchannel    string
+	in          diagnose.ChannelInput
+	collections map[int64]*catalog.Collection
+	cluster     *catalog.Cluster
+	wals        map[string]catalog.Metadata // of every pchannel that has keys
+	unknown     []string
+}
+
+func (g *gathered) close() {
+	_ = g.cat.Close() // only read
+	_ = g.src.Close()
+}
+
+func (g *gathered) read() walChannels {
+	l, a := g.in.Logs[g.pchannel], g.in.Assigned[g.pchannel]
+	return walChannels{g.pchannel, l.Records, idText(l.First), idText(l.Last), l.LastTick, a.Term, a.Node}
+}
+
+// gatherChannels reads one log's columns and its catalog.
+func gatherChannels(ctx context.Context, f *cli.Factory, o *channelsOptions, wal string, live *liveSeen, bad *damage, show source.Progress) (_ *gathered, err error) {
+	g := &gathered{}
+	if g.src, err = f.OpenWAL(ctx, wal, o.source); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = g.src.Close()
+			if g.cat != nil {
+				_ = g.cat.Close()
+			}
+		}
+	}()
+	if g.cat, err = f.OpenCatalog(ctx, o.catalog, g.src, false); err != nil {
+		if errors.Is(err, cli.ErrNoCatalog) {
+			err = cli.Usagef("channels holds the log against its catalog: %w", err)
+		}
+		return nil, err
+	}
+	if g.pchannel, err = pchannelOf(ctx, g.src, g.cat); err != nil {
+		return nil, err
+	}
+	g.in = diagnose.ChannelInput{PChannels: []string{g.pchannel}, Frozen: o.frozen, WAL: repairTarget(wal, o), Live: live.wals, LiveKnown: live.known, Symptoms: live.symptoms}
+	if err = g.readCatalog(ctx); err != nil {
+		return nil, err
+	}
+	g.archivedMetrics()
+	rng, err := o.place.Range(ctx, f.EnvWithCatalog(g.src, o.catalog))
+	if err != nil {
+		return nil, err
+	}
+	rng.Columns = diagnose.ChannelColumns
+	r, err := source.OpenColumns(ctx, g.src, rng)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	scan := diagnose.ChannelScan{PChannel: g.pchannel, Checkpoints: map[string]uint64{}, ToEnd: rng.To.Kind == source.Unbounded && rng.Limit == 0,
+		AsOf: g.asOf(o), Progress: show}
+	for v, c := range g.in.Flushed {
+		if !c.Dropped {
+			scan.Checkpoints[v] = c.TimeTick
+		}
+	}
+	l, err := diagnose.ScanChannels(ctx, &watched{r, bad}, scan)
+	if err != nil {
+		return nil, err
+	}
+	g.in.Logs = map[string]*diagnose.ChannelLog{g.pchannel: l}
+	return g, nil
+}
+
+// repairTarget is the WAL and catalog as typed, for the next command.
+func repairTarget(wal string, o *channelsOptions) string {
+	if o.catalog.Spec != "" {
+		wal += " --catalog " + o.catalog.Spec
+	}
+	return wal
+}
+
+// asOf is the moment an archive's own catalog was captured, as a TimeTick; 0 for
+// any other catalog.
+func (g *gathered) asOf(o *channelsOptions) uint64 {
+	a, ok := g.src.(*archive.Source)
+	if !ok || o.catalog.Spec != "" {
+		return 0
+	}
+	for _, e := range a.Manifest().Evidence {
+		if e.Name == archive.CatalogName {
+			return (uint64(e.CapturedAt.UnixMilli()) + 1) << 18
+		}
+	}
+	return 0
+}
+
+// readCatalog fills everything the checks take from the metadata.
+func (g *gathered) readCatalog(ctx context.Context) (err error) {
+	if g.cluster, err = catalog.LoadCluster(ctx, g.cat); err != nil {
+		return err
+	}
+	if g.collections, _, err = catalog.Collections(ctx, g.cat); err != nil {
+		return err
+	}
+	kvs, _, err := g.cat.Range(ctx, strings.TrimSuffix(catalog.WALPrefix(""), "/"))
+	if err != nil {
+		return err
+	}
+	by := map[string][]catalog.KV{}
+	for _, kv := range kvs {
+		if p := catalog.ParseKey(kv.Key).PChannel; p != "" {
+			by[p] = append(by[p], kv)
+		}
+	}
+	g.wals = map[string]catalog.Metadata{g.pchannel: {PChannel: g.pchannel}}
+	g.in.OrphanSchemas, g.in.Assigned = map[string][]string{}, map[string]diagnose.AssignedChannel{}
+	for p, list := range by {
+		g.wals[p] = catalog.FromKVs(p, list)
+		g.registrations(p)
+	}
+	slices.SortFunc(g.in.Registered, func(a, b diagnose.RegisteredChannel) int {
+		return strings.Compare(a.PChannel+"/"+a.VChannel, b.PChannel+"/"+b.VChannel)
+	})
+	for p := range g.wals {
+		g.in.Assigned[p] = g.assigned(p)
+	}
+	g.listed()
+	g.in.Flushed = map[string]diagnose.FlushedChannel{}
+	for v, m := range g.cluster.ChannelCheckpoints {
+		c := diagnose.FlushedChannel{TimeTick: m.GetTimestamp(), Dropped: catalog.ChannelDropped(m)}
+		if c.Dropped {
+			c.TimeTick = 0
+		} else if len(m.GetMsgID()) > 0 {
+			id, _, err := message.ParseBytes(backendOfName(m.GetWALName(), g.src), m.GetMsgID())
+			c.ID, c.HasID = id, err == nil
+		}
+		g.in.Flushed[v] = c
+	}
+	g.in.Pending = pendingChannels(g.cluster)
+	return nil
+}
+
+// backendOfName reads a stored WAL name; 0 means the log's own backend.
+func backendOfName[N ~int32](name N, src source.Source) message.Backend {
+	if b := message.Backend(name); b != message.BackendUnknown {
+		return b
+	}
+	if b := src.Describe().Backend; b != message.BackendUnknown {
+		return b
+	}
+	return message.BackendPulsar
+}
+
+func (g *gathered) registrations(p string) {
+	md := g.wals[p]
+	for name, v := range md.VChannels {
+		r := diagnose.RegisteredChannel{PChannel: p, VChannel: name, Collection: v.GetCollectionInfo().GetCollectionId(), TimeTick: v.GetCheckpointTimeTick(),
+			Dropped: v.GetState() == streamingpb.VChannelState_VCHANNEL_STATE_DROPPED, Schemas: len(v.GetCollectionInfo().GetSchemas())}
+		for _, s := range md.Segments {
+			if s.GetVchannel() == name && s.GetState() == streamingpb.SegmentAssignmentState_SEGMENT_ASSIGNMENT_STATE_GROWING {
+				r.Growing++
+				r.Rows += s.GetStat().GetModifiedRows()
+			}
+		}
+		g.in.Registered = append(g.in.Registered, r)
+	}
+	for _, pr := range md.Problems {
+		v := catalog.ParseKey(pr.Key).VChannel
+		if pr.Code == catalog.CodeOrphanSchema && !slices.Contains(g.in.OrphanSchemas[p], v) {
+			g.in.OrphanSchemas[p] = append(g.in.OrphanSchemas[p], v)
+		}
+	}
+}
+
+func (g *gathered) assigned(p string) diagnose.AssignedChannel {
+	var out diagnose.AssignedChannel
+	if m := g.cluster.PChannels[p]; m != nil {
+		out.Term, out.Assigned = m.GetChannel().GetTerm(), m.GetState() == streamingpb.PChannelMetaState_PCHANNEL_META_STATE_ASSIGNED
+		if n := m.GetNode(); n != nil {
+			out.Node = strings.TrimSuffix(fmt.Sprintf("%d %s", n.GetServerId(), n.GetAddress()), " ")
+		}
+		for _, h := range m.GetHistories() {
+			out.Histories = append(out.Histories, h.GetTerm())
+		}
+	}
+	if cp := g.wals[p].Checkpoint; cp != nil {
+		out.Opened, out.Tick = true, cp.GetTimeTick()
+		id, _, err := message.ParseRaw(backendOfName(cp.GetMessageId().GetWALName(), g.src), cp.GetMessageId().GetId())
+		if err == nil {
+			out.ID = id
+		}
+	}
+	return out
+}
+
+// listed takes from RootCoord which vchannels there are to be.
+func (g *gathered) listed() {
+	g.in.Listed, g.in.ListedKnown = map[string]diagnose.ListedChannel{}, len(g.collections) > 0
+	for id, c := range g.collections {
+		state := strings.ToLower(strings.TrimPrefix(c.Info.GetState().String(), "Collection"))
+		for _, v := range c.Info.GetVirtualChannelNames() {
+			g.in.Listed[v] = diagnose.ListedChannel{Collection: id, Name: c.Name(), State: state, Schema: len(c.Schema.GetFields()) > 0}
+		}
+	}
+	if !g.in.ListedKnown {
+		g.unknown = append(g.unknown, "RootCoord (the catalog holds none of its collections)")
+	}
+}
+
+// pendingChannels are the vchannels that broadcasts under way name.
+func pendingChannels(c *catalog.Cluster) map[string]bool {
+	out := map[string]bool{}
+	for _, t := range c.Broadcasts {
+		switch t.GetState() {
+		case streamingpb.BroadcastTaskState_BROADCAST_TASK_STATE_TOMBSTONE, streamingpb.BroadcastTaskState_BROADCAST_TASK_STATE_DONE:
+			continue
+		}
+		raw, err := base64.StdEncoding.DecodeString(t.GetMessage().GetProperties()[message.KeyBroadcast])
+		h := &messagespb.BroadcastHeader{}
+		if err != nil || proto.Unmarshal(raw, h) != nil {
+			continue
+		}
+		for _, v := range h.GetVchannels() {
+			out[v] = true
+		}
+	}
+	return out
+}
+
+// liveSeen is what live processes say of themselves.
+type liveSeen struct {
+	known    bool
+	wals     []diagnose.LiveWAL
+	symptoms []diagnose.Reduplicate
+}
+
+// metricsTimeout bounds how long one metrics endpoint is waited for.
+const metricsTimeout = 10 * time.Second
+
+// liveEvidence asks the metrics endpoints and reads the Milvus logs named. What
+// does not answer is named, not fatal.
+func liveEvidence(ctx context.Context, f *cli.Factory, o *channelsOptions) (*liveSeen, []string) {
+	out, unknown := &liveSeen{}, []string{}
+	settings, err := f.Config()
+	if err != nil {
+		return out, []string{err.Error()}
+	}
+	for _, url := range settings.Metrics {
+		wals, err := fetchMetrics(ctx, url)
+		if err != nil {
+			unknown = append(unknown, "metrics ("+err.Error()+")")
+			continue
+		}
+		out.known = true
+		out.wals = append(out.wals, wals...)
+	}
+	for _, path := range o.logs {
+		file, err := os.Open(path)
+		if err == nil {
+			var found []diagnose.Reduplicate
+			found, err = diagnose.ReadReduplicates(filepath.Base(path), file)
+			out.symptoms = append(out.symptoms, found...)
+			_ = file.Close()
+		}
+		if err != nil {
+			unknown = append(unknown, "logs ("+err.Error()+")")
+		}
+	}
+	return out, unknown
+}
+
+func fetchMetrics(ctx context.Context, url string) ([]diagnose.LiveWAL, error) {
+	ctx, cancel := context.WithTimeout(ctx, metricsTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s answers %s", url, resp.Status)
+	}
+	return diagnose.ReadLiveWALs(resp.Body)
+}
+
+// archivedMetrics reads the metrics an archive carries, where none were named.
+func (g *gathered) archivedMetrics() {
+	a, ok := g.src.(*archive.Source)
+	if ok && !g.in.LiveKnown {
+		for _, e := range a.Manifest().Evidence {
+			if !strings.HasPrefix(e.Name, "metrics") {
+				continue
+			}
+			file, err := os.Open(filepath.Join(g.src.Describe().Location, filepath.FromSlash(e.Path)))
+			if err != nil {
+				g.unknown = append(g.unknown, "metrics ("+err.Error()+")")
+				continue
+			}
+			wals, err := diagnose.ReadLiveWALs(io.Reader(file))
+			_ = file.Close()
+			if err != nil {
+				g.unknown = append(g.unknown, "metrics ("+err.Error()+")")
+				continue
+			}
+			g.in.Live, g.in.LiveKnown = append(g.in.Live, wals...), true
+		}
+	}
+	if !g.in.LiveKnown {
+		g.unknown = append(g.unknown, "live nodes (no metrics: --metrics URL)")
+	}
+}

@@ -1,0 +1,244 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/walctl/walctl/internal/cli"
+	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/diagnose"
+	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/recovery/plan"
+	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+type channelsRepairOptions struct {
+	channelsOptions
+	out string
+}
+
+func newChannelsRepairCmd(f *cli.Factory, runF func(context.Context, *channelsRepairOptions) error) *cobra.Command {
+	o := &channelsRepairOptions{}
+	if runF == nil {
+		runF = func(ctx context.Context, o *channelsRepairOptions) error { return runChannelsRepair(ctx, f, o) }
+	}
+	cmd := &cobra.Command{
+		Use:   "repair WAL",
+		Short: "Plan the repair of the registrations the catalog can cure",
+		Long: `Plan the repair of the registrations the catalog can cure: a missing vchannel is
+registered from RootCoord's keys, a registration that should not be is removed, one
+under the wrong pchannel is moved, a lost schema is put back. Nothing is written but
+the plan; apply writes it, undo takes it back. What sits in a live process or needs a
+decision is named and left alone. After apply, a second repair plans nothing.`,
+		Example: `walctl channels repair dml_3 --out p.json
+walctl channels repair ./evidence --catalog file:catalog.db --out p.json`,
+		Args: cli.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.wals, o.exists = args, exists(cmd.Root())
+			if o.out == "" {
+				return cli.Usagef("say with --out FILE where the plan goes; nothing else is written")
+			}
+			return runF(cmd.Context(), o)
+		},
+	}
+	cmd.Flags().StringVar(&o.out, "out", "", "save the plan to this `FILE`, for apply (required)")
+	cli.AddOutput(cmd, &o.output, cli.Table, cli.Wide, cli.JSON)
+	o.add(cmd)
+	return cli.Finish(f, cmd, cli.CodeCorrupt, cli.CodeRefused)
+}
+
+// channelsRepairReport is the JSON answer.
+type channelsRepairReport struct {
+	render.Header
+	Plan *planReport             `json:"plan"`
+	Left []diagnose.ChannelFault `json:"left"` // what no plan cures
+}
+
+func runChannelsRepair(ctx context.Context, f *cli.Factory, o *channelsRepairOptions) error {
+	show, done := f.Progress("channels repair")
+	defer done()
+	bad := &damage{f: f}
+	live, _ := liveEvidence(ctx, f, &o.channelsOptions)
+	g, err := gatherChannels(ctx, f, &o.channelsOptions, o.wals[0], live, bad, show)
+	if err != nil {
+		return err
+	}
+	defer g.close()
+	r := diagnose.JudgeChannels(g.in)
+	in, err := o.planInput(ctx, f, g)
+	if err != nil {
+		return err
+	}
+	left, err := o.cure(in, g, r.Faults)
+	if err != nil {
+		return err
+	}
+	p, err := plan.Build(*in)
+	if err != nil {
+		return &cli.UsageError{Err: err}
+	}
+	if err := plan.Write(o.out, p); err != nil {
+		return err
+	}
+	wal := cli.DescribeWAL(g.src)
+	wal.PChannel = g.pchannel
+	out := channelsRepairReport{Header: render.NewHeader("channels repair", wal, r.Findings()), Plan: (&planned{plan: p, out: o.out}).report(), Left: left}
+	return errors.Join(writeChannelsRepair(f, o, &out, p), bad.err())
+}
+
+// planInput is what the plan is made from, but for its edits.
+func (o *channelsRepairOptions) planInput(ctx context.Context, f *cli.Factory, g *gathered) (*plan.Input, error) {
+	spec, err := f.CatalogSpec(o.catalog, g.src)
+	if err != nil {
+		return nil, err
+	}
+	binding, err := bindingOf(ctx, f, cli.CatalogFlags{Spec: spec}, g.cat)
+	if err != nil {
+		return nil, err
+	}
+	l := g.in.Logs[g.pchannel]
+	last := l.Last
+	bounds, err := g.src.Bounds(ctx)
+	if err == nil {
+		last = bounds.Last
+	} else {
+		bounds = source.Bounds{First: l.First, Last: l.Last}
+	}
+	binding.Log = plan.Log{Location: absolute(o.wals[0]), LastID: idText(last), LastTimeTick: l.LastTick}
+	if live, ok := g.src.(producerLister); ok {
+		if binding.Log.Ledgers, err = live.LedgerIDs(ctx); err != nil && !errors.Is(err, source.ErrUnavailable) {
+			return nil, err
+		}
+		binding.Log.Location = g.pchannel
+		if strings.Contains(o.wals[0], "://") {
+			binding.Log.Location = o.wals[0]
+		}
+	}
+	in := &plan.Input{PChannel: g.pchannel, Before: map[string][]byte{}, Revisions: map[string]int64{}, Binding: binding, Created: f.Now(),
+		Coverage: plan.Coverage{From: idText(l.First), To: idText(l.Last), Messages: l.Records, Undecodable: l.Damaged},
+		LogFirst: bounds.First, LogLast: bounds.Last}
+	if !l.ToEnd {
+		in.Coverage.Filter = "--to or --limit"
+	}
+	if own, err := f.CatalogSpec(o.catalog, nil); err != nil || own != spec {
+		in.Against = []string{"the catalog is the archive's copy, which stays as it was captured; name the one to repair with --catalog"}
+	}
+	for _, md := range g.wals {
+		for k, v := range md.KV {
+			in.Before[k], in.Revisions[k] = v, md.Revisions[k]
+		}
+	}
+	if err := readAlso(ctx, g.cat, in, catalog.ChannelCheckpointKey(g.pchannel+"_")); err != nil {
+		return nil, err
+	}
+	in.Positions, _, err = catalog.Positions(ctx, g.cat, g.pchannel)
+	return in, err
+}
+
+// cure turns the faults the catalog can cure into edits, and returns the others.
+func (o *channelsRepairOptions) cure(in *plan.Input, g *gathered, faults []diagnose.ChannelFault) ([]diagnose.ChannelFault, error) {
+	left := []diagnose.ChannelFault{}
+	for _, x := range faults {
+		if x.Cure != diagnose.CureCatalog {
+			left = append(left, x)
+		}
+		edits, err := g.edits(in, x)
+		if errors.Is(err, plan.ErrCannotRepair) {
+			in.Notes = append(in.Notes, err.Error())
+			left = append(left, x)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		in.Edits = append(in.Edits, edits...)
+	}
+	slices.SortFunc(in.Notes, strings.Compare)
+	in.Notes = slices.Compact(in.Notes)
+	return left, nil
+}
+
+// edits are one fault's.
+func (g *gathered) edits(in *plan.Input, x diagnose.ChannelFault) ([]plan.Edit, error) {
+	v := x.Where.VChannel
+	switch x.Action {
+	case diagnose.ActionUnregister:
+		edits, blast := plan.Unregister(g.wals[x.PChannel], v, x.Code)
+		if x.Code == "vchannel-dropped" && blast.Rows > 0 {
+			in.Blast = append(in.Blast, blast)
+		}
+		return edits, nil
+	case diagnose.ActionMove:
+		edits, err := plan.MoveRegistration(g.wals[x.PChannel], message.PChannelOf(v), v, x.Code)
+		if errors.Is(err, plan.ErrCannotRepair) {
+			return g.register(in, v)
+		}
+		return edits, err
+	case diagnose.ActionRegister:
+		return g.register(in, v)
+	case diagnose.ActionSchema:
+		edits, err := plan.Register(x.PChannel, v, g.collections[message.CollectionIDOf(v)])
+		edits = slices.DeleteFunc(edits, func(e plan.Edit) bool { return catalog.ParseKey(e.Key).Kind != catalog.KeySchema })
+		for i := range edits {
+			edits[i].Reason = x.Code
+		}
+		return edits, err
+	}
+	return nil, nil
+}
+
+// register takes from RootCoord what the catalog lost, and moves a flush
+// position the log no longer has to the first that survives.
+func (g *gathered) register(in *plan.Input, v string) ([]plan.Edit, error) {
+	edits, err := plan.Register(g.pchannel, v, g.collections[message.CollectionIDOf(v)])
+	if err != nil {
+		return nil, err
+	}
+	in.Notes = append(in.Notes, v+": registered with what RootCoord says; which of its segments were growing only DataCoord knows")
+	if in.LogFirst.IsZero() {
+		return edits, nil
+	}
+	_, form, err := message.ParseRaw(in.LogFirst.Backend, g.wals[g.pchannel].Checkpoint.GetMessageId().GetId())
+	if err != nil {
+		form = message.Form{}
+	}
+	moved, err := plan.SurvivingCheckpoint(v, g.cluster.ChannelCheckpoints[v], plan.Target{ID: in.LogFirst, Form: form})
+	return append(edits, moved...), err
+}
+
+func writeChannelsRepair(f *cli.Factory, o *channelsRepairOptions, r *channelsRepairReport, p *plan.Plan) error {
+	if o.output == cli.JSON {
+		return render.JSON(f.Out(), r)
+	}
+	if p.Empty() {
+		if _, err := fmt.Fprintln(f.Out(), "The plan is empty: the catalog needs no repair of its registrations."); err != nil {
+			return err
+		}
+	} else if err := writePlan(f, p, o.output == cli.Wide); err != nil {
+		return err
+	}
+	for i := range r.Left {
+		x := &r.Left[i]
+		word := "needs a decision"
+		if x.Cure == diagnose.CureRestart {
+			word = "clears only when the process restarts"
+		}
+		if x.Severity == diagnose.SeverityInfo {
+			continue
+		}
+		if _, err := fmt.Fprintf(f.Out(), "Left       %s  %s: %s\n", x.Code, render.Clean(x.Where.VChannel+x.Where.PChannel), word); err != nil {
+			return err
+		}
+	}
+	if !p.Applicable || p.Empty() || !o.exists("apply") {
+		return nil
+	}
+	_, err := fmt.Fprintf(f.Out(), "Next: walctl apply %s --reason …\n", o.out)
+	return err
+}
