@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,3 +23,5 @@ func testFactory(env map[string]string) (f *cli.Factory, out, errOut *bytes.Buff
 }
 
 func b64(s string) ([]byte, error) { return base64.StdEncoding.DecodeString(s) }
+
+func itoa(n uint64) string { return strconv.FormatUint(n, 10) }
