@@ -5,7 +5,7 @@ LDFLAGS := -s -w -X github.com/walctl/walctl/internal/cli.Version=$(VERSION)
 TOOLS   := $(CURDIR)/.cache/bin
 FUZZTIME ?= 60s
 
-.PHONY: build try test test-short lint fuzz bench release-check clean
+.PHONY: build try test test-short lint fuzz hammer bench release-check clean
 
 build: ## static binary ./walctl
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o walctl .
@@ -23,8 +23,11 @@ lint: ## linters and import arrows
 	scripts/tools golangci-lint
 	$(TOOLS)/golangci-lint run ./...
 
-fuzz: ## every fuzz target for FUZZTIME
-	scripts/fuzz $(FUZZTIME)
+fuzz: ## every fuzz target for FUZZTIME (60s, or executions: 10000000x); FUZZ=regexp chooses
+	scripts/fuzz $(FUZZTIME) '$(FUZZ)' $(FUZZ_PARALLEL)
+
+hammer: ## every decoder with 10,000,000 damaged inputs, the same each time
+	WALCTL_HAMMER=10000000 $(GO) test -timeout 2h -run Hammer -v ./pkg/walreader/...
 
 bench: ## benchmarks with their ratios
 	scripts/bench

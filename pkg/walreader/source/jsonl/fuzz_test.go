@@ -2,12 +2,14 @@ package jsonl
 
 import (
 	"bytes"
+	"errors"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/internal/hammer"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
@@ -21,62 +23,86 @@ var seeds = []string{
 	`{"schema":"walctl/v1"}`, ``, "\x00", `{"ids":"1/2/3","props":{"_v":null}}`,
 }
 
-// quiet leaves out marking helpers: finding the caller each time takes half of
-// a fuzz execution.
-type quiet struct{ testing.TB }
-
-// Helper implements testing.TB.
-func (quiet) Helper() {}
-
-// FuzzLine holds the scanner for the known shape against encoding/json: what it
-// accepts, both read alike. And no line makes a reader fall.
+// FuzzLine reads arbitrary lines: what is read is written and read again alike.
+// What the values are FuzzLineAgainstJSON asks.
 func FuzzLine(f *testing.F) {
 	for _, s := range seeds {
 		f.Add([]byte(s))
 	}
-	f.Fuzz(func(test *testing.T, line []byte) {
-		t := quiet{test}
-		if bytes.IndexByte(line, '\n') >= 0 {
-			return
-		}
-		var fast, slow record
-		slowErr := parseAny(line, &slow)
-		if scanLine(line, string(line), &fast) {
-			require.NoError(t, slowErr)
-			require.Equal(t, len(slow.props), len(fast.props))
-			for i := range slow.props {
-				require.Equal(t, slow.props[i], fast.props[i])
-			}
-			fast.props, slow.props = nil, nil
-			require.Equal(t, slow, fast)
-		}
-		p := parser{name: "fuzz", rng: source.Range{Props: true, Payload: source.PayloadAll}}
-		m, err := p.line(line, string(line), 1)
-		require.Equal(t, err == nil, m != nil)
-		if m == nil {
-			return
-		}
-		var out bytes.Buffer
-		w := NewWriter(&out, Options{Data: true})
-		require.NoError(t, w.Write(m))
-		require.NoError(t, w.Flush())
-		b := bytes.TrimSuffix(out.Bytes(), []byte("\n"))
-		again, err := p.line(b, string(b), 1)
-		require.NoError(t, err, "%s", b)
-		requireSame(t, m, again)
-	})
+	c := newLineChecker()
+	f.Fuzz(func(t *testing.T, line []byte) { c.check(t, line) })
 }
 
-// requireSame compares what a line carries; a payload that could not be decoded
-// is not written again.
-func requireSame(t testing.TB, a, b *message.Message) {
-	t.Helper()
-	require.Equal(t, a.Ordinal, b.Ordinal)
-	require.Equal(t, a.ID, b.ID)
-	require.Equal(t, a.RawID(), b.RawID())
-	require.Equal(t, a.TextID(), b.TextID())
-	require.Equal(t, a.Props, b.Props)
-	require.True(t, bytes.Equal(a.Payload, b.Payload))
+func TestHammerLine(t *testing.T) {
+	fields := make([][][]byte, len(seeds))
+	for i, s := range seeds {
+		fields[i] = [][]byte{[]byte(s)}
+	}
+	c := newLineChecker()
+	hammer.Run(t, fields, func(f [][]byte) { c.check(t, f[0]) })
+}
+
+// lineChecker keeps memory from one execution to the next.
+type lineChecker struct {
+	p, again parser
+	w        *Writer
+	out      bytes.Buffer
+}
+
+func newLineChecker() *lineChecker {
+	rng := source.Range{Props: true, Payload: source.PayloadAll}
+	c := &lineChecker{p: parser{name: "fuzz", rng: rng}, again: parser{name: "fuzz", rng: rng}}
+	c.w = NewWriter(&c.out, Options{Data: true})
+	return c
+}
+
+func (c *lineChecker) check(t testing.TB, line []byte) {
+	if bytes.IndexByte(line, '\n') >= 0 {
+		return
+	}
+	m, err := c.p.line(line, string(line), 1)
+	if (err == nil) != (m != nil) {
+		t.Fatalf("%v and %v", m, err)
+	}
+	if m == nil {
+		return
+	}
+	c.out.Reset()
+	if err := errors.Join(c.w.Write(m), c.w.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	b := bytes.TrimSuffix(c.out.Bytes(), []byte("\n"))
+	again, err := c.again.line(b, string(b), 1)
+	if err != nil {
+		t.Fatalf("%s: %v", b, err)
+	}
+	// A payload that could not be decoded is not written again.
+	if m.Ordinal != again.Ordinal || m.ID != again.ID || m.RawID() != again.RawID() || m.TextID() != again.TextID() ||
+		!slices.Equal(m.Props, again.Props) || !bytes.Equal(m.Payload, again.Payload) {
+		t.Fatalf("%+v reads as %+v", m, again)
+	}
+}
+
+// FuzzLineAgainstJSON holds the scanner for the known shape against
+// encoding/json: what it accepts, both read alike.
+func FuzzLineAgainstJSON(f *testing.F) {
+	for _, s := range seeds {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		var fast, slow record
+		if bytes.IndexByte(line, '\n') >= 0 || !scanLine(line, string(line), &fast) {
+			return
+		}
+		if err := parseAny(line, &slow); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(fast.props, slow.props) {
+			t.Fatalf("%v, want %v", fast.props, slow.props)
+		}
+		fast.props, slow.props = nil, nil
+		require.Equal(t, slow, fast)
+	})
 }
 
 func TestPlainFindsTheFirstByteThatIsNot(t *testing.T) {

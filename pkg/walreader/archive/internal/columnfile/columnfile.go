@@ -78,6 +78,7 @@ const (
 	maxBytesPage = 1 << 30  // bytes of a page of byte arrays, uncompressed
 	maxTail      = 64 << 20 // bytes of indexes and footer
 	maxDict      = 1 << 16  // entries of a dictionary
+	zstdMost     = 1 << 15  // bytes one byte of ZSTD can stand for: a run of 128 KiB takes four
 )
 
 // pagesKey is the footer key of the page checksums (file format).

@@ -2,7 +2,6 @@ package columnfile
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -162,71 +161,4 @@ func TestBoundsHoldEveryValue(t *testing.T) {
 		}
 		require.Equal(t, [2]int64{least, most}, [2]int64{lo[k], hi[k]})
 	}
-}
-
-// readAll decodes whatever can be decoded: it must not panic or allocate without
-// bound.
-func readAll(f *File) {
-	for _, blk := range f.Blocks() {
-		for col, c := range testColumns {
-			switch {
-			case c.Kind != Bytes:
-				_, _ = Ints[int64](f, blk, col, nil)
-				_, _ = Ints[uint16](f, blk, col, nil)
-			case c.Layout == Dictionary:
-				_, _ = f.Texts(blk, col, nil, func(string) uint32 { return 0 })
-			default:
-				_, _, _ = f.Bytes(blk, col, nil)
-			}
-		}
-	}
-	_, _, _ = f.Bounds(0)
-	_ = f.CheckPages(func(*PageError) error { return nil })
-}
-
-// FuzzOpen opens files whose tail has the checksum it should have, so that what
-// is behind the checksum is reached.
-func FuzzOpen(f *testing.F) {
-	b, s := writeRows(f, someRows(40, 1), Options{})
-	f.Add(b, s.Tail, s.Rows)
-	f.Add(b[:len(b)/2], int64(20), int64(1))
-	f.Fuzz(func(t *testing.T, b []byte, tail, rows int64) {
-		s := Summary{Rows: rows, Size: int64(len(b)), Tail: tail}
-		if tail > 0 && tail <= int64(len(b)) {
-			s.TailSum = Checksum(b[int64(len(b))-tail:])
-		}
-		file, err := Open(bytes.NewReader(b), s, testColumns)
-		if err != nil {
-			return
-		}
-		defer file.Close()
-		readAll(file)
-	})
-}
-
-// FuzzDecode feeds page bodies to the value decoders.
-func FuzzDecode(f *testing.F) {
-	for _, blk := range []int{1, 130, 1000} {
-		rows := someRows(blk, 9)
-		c := chunk{col: Column{Layout: Delta}}
-		for _, r := range rows {
-			c.ints = append(c.ints, r.many)
-		}
-		var p pageMeta
-		f.Add(c.encodeInts(&scratch{}, &p), uint16(blk))
-		c.col.Layout = Dictionary
-		f.Add(append([]byte(nil), c.encodeInts(&scratch{}, &p)...), uint16(blk))
-	}
-	f.Add(binary.AppendUvarint([]byte{3}, 1<<40), uint16(9))
-	f.Fuzz(func(t *testing.T, b []byte, n uint16) {
-		rows := max(1, int(n)%BlockRows)
-		file := new(File)
-		if v, err := file.deltaInts(nil, b, rows); err == nil && len(v) != rows {
-			t.Fatalf("%d values, want %d", len(v), rows)
-		}
-		if lens, data, err := file.byteArrays(b, rows); err == nil && (len(lens) != rows || len(data) > len(b)) {
-			t.Fatalf("%d lengths, want %d", len(lens), rows)
-		}
-		_ = decodeIndexes(make([]int64, rows), b, []int64{1, 2, 3})
-	})
 }

@@ -285,6 +285,9 @@ func (f *File) page(loc format.PageLocation, sum uint32, limit int32, h *format.
 	if h.Type == format.DataPageV2 && h.DataPageHeaderV2.V.IsCompressed.Valid && !h.DataPageHeaderV2.V.IsCompressed.V {
 		return body, nil
 	}
+	if int64(h.UncompressedPageSize) > int64(len(body))*zstdMost {
+		return nil, fmt.Errorf("%w: page header: %d bytes out of %d", ErrDamaged, h.UncompressedPageSize, len(body))
+	}
 	f.out = slices.Grow(f.out[:0], int(h.UncompressedPageSize))
 	out, err := f.dec.DecodeAll(body, f.out[:0:int(h.UncompressedPageSize)])
 	if err != nil || len(out) != int(h.UncompressedPageSize) {
