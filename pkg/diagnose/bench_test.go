@@ -32,13 +32,15 @@ func (m *memory) NextColumns(context.Context) (*message.Columns, error) {
 }
 
 // columnsOf gathers messages into columns of their own.
-func columnsOf(ms []*message.Message) *memory {
+func columnsOf(ms []*message.Message) *memory { return columnsIn(ms, 1024) }
+
+func columnsIn(ms []*message.Message, rows int) *memory {
 	out := &memory{}
 	index := map[string]uint32{"": 0}
 	names := []string{""}
 	var c *message.Columns
 	for _, m := range ms {
-		if c == nil || c.N == 1024 {
+		if c == nil || c.N == rows {
 			c = &message.Columns{}
 			out.batches = append(out.batches, c)
 		}

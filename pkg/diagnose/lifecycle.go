@@ -22,6 +22,7 @@ const (
 type vchannelState struct {
 	kind          vchannelKind
 	foreign       bool // of another pchannel than the log's
+	plain         bool // holds rows, and is the log's own
 	seen, born    bool
 	partitionDrop uint64 // the newest DropPartition
 	droppedTT     uint64
@@ -57,6 +58,7 @@ func (v *verifier) newVChannel(name string) vchannelState {
 		v.opts.PChannel = pchannel
 	}
 	s.foreign = v.opts.PChannel != "" && pchannel != v.opts.PChannel
+	s.plain = s.kind == kindData && !s.foreign
 	return s
 }
 

@@ -1,6 +1,8 @@
 package diagnose
 
 import (
+	"slices"
+
 	"github.com/walctl/walctl/pkg/walreader/message"
 )
 
@@ -19,6 +21,7 @@ const (
 	bitReplayDDL // may follow a DropCollection
 	bitRows      // only on a vchannel of a collection
 	bitDDL       // broadcast by writers since 2.6.5
+	bitPlain     // of the message: deliverPlain may take it
 )
 
 func bitsOf(t message.Type) uint16 {
@@ -81,11 +84,16 @@ func (v *verifier) batch(c *message.Columns) {
 	for len(v.vchannels) < len(c.VChannels) {
 		v.vchannels = append(v.vchannels, v.newVChannel(c.VChannels[len(v.vchannels)]))
 	}
+	v.rows = c
 	v.physical(c)
 	v.defects(c)
 	for i := 0; i < c.N; i++ {
-		v.row(c, i)
+		if c.Flags[i]&^message.HasTxn != plainFlags || !v.plain(c, i) {
+			v.row(c, i)
+		}
 	}
+	v.hold()
+	v.rows = nil
 	v.records += int64(c.N)
 }
 
@@ -155,7 +163,7 @@ func (v *verifier) row(c *message.Columns, i int) {
 	v.enter(c, i, bits, pos, lc)
 }
 
-// enter appends a row to the window.
+// enter takes a row into the window.
 func (v *verifier) enter(c *message.Columns, i int, bits uint16, pos, lc position) {
 	vc, flags := c.VChannel[i], c.Flags[i]
 	if bits&bitExclusive30 != 0 && (v.is30 || bits&bit30 != 0) {
@@ -164,22 +172,7 @@ func (v *verifier) enter(c *message.Columns, i int, bits uint16, pos, lc positio
 	if flags&message.PChannelLevel != 0 || vc == 0 || v.vchannels[vc].kind == kindPChannel {
 		bits |= bitPChannel
 	}
-	w := &v.window
-	n := len(w.slab)
-	if n == cap(w.slab) {
-		w.slab = append(w.slab, entry{})
-	}
-	w.slab = w.slab[:n+1]
-	e := &w.slab[n] // field by field: a literal would be built aside and copied
-	e.tt, e.pos, e.lc, e.sum, e.term = c.TimeTick[i], pos, lc, c.Checksum[i], c.Term[i]
-	e.txn, e.keepalive = c.TxnID[i], c.Keepalive[i]
-	e.collection, e.partition, e.segment = c.Collection[i], c.Partition[i], c.Segment[i]
-	e.rows, e.bytes, e.full = c.Rows[i], c.BinarySize[i], nil
-	e.vchannel, e.typ, e.bits, e.flags = vc, c.Type[i], bits, flags
-	if bits&bitHot == 0 || flags&fullFlags != 0 {
-		e.full = c.Full[i]
-	}
-	v.push(n, e)
+	v.push(c, i, bits, pos, lc)
 }
 
 func (v *verifier) place(c *message.Columns, i int, note string) occurrence {
@@ -216,15 +209,19 @@ func (v *verifier) envelope(c *message.Columns, i int, bits uint16) {
 	}
 }
 
-// defects reports what the decoder found undecodable.
+// defects reports what the decoder found undecodable, in log order.
 func (v *verifier) defects(c *message.Columns) {
+	var rows []int
 	for i, m := range c.Full {
-		if len(m.Defects) == 0 || i >= c.N {
-			continue
+		if len(m.Defects) > 0 && i < c.N {
+			rows = append(rows, i)
 		}
-		for k := range m.Defects {
-			o := v.place(c, i, "property "+m.Defects[k].Property+" is missing or undecodable")
-			o.detail = m.Defects[k].Cause
+	}
+	slices.Sort(rows)
+	for _, i := range rows {
+		for _, d := range c.Full[i].Defects {
+			o := v.place(c, i, "property "+d.Property+" is missing or undecodable")
+			o.detail = d.Cause
 			v.tell(badEnvelope, o)
 		}
 	}

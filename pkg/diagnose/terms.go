@@ -43,6 +43,14 @@ func (r *recentRing) add(tt, sum uint64, p position) {
 	r.n++
 }
 
+// newest returns the TimeTick of the newest message, 0 where there is none.
+func (r *recentRing) newest() uint64 {
+	if r.n == 0 {
+		return 0
+	}
+	return r.tt[uint(r.n-1)%uint(len(r.tt))]
+}
+
 // find returns the delivered message with this TimeTick and checksum.
 func (r *recentRing) find(tt, sum uint64) (position, bool) {
 	lo := max(0, r.n-len(r.tt))
@@ -147,22 +155,31 @@ func (v *verifier) timeTick(c *message.Columns, i int) {
 		v.tickLastConfirmed(c, i, lc)
 	}
 	v.deliverUpTo(tt)
-	if w := &v.window; len(w.slab) > 0 && w.slab[0].pos.less(lc) && !v.waiveLC {
-		o := v.place(c, i, "a message above this TimeTick lies before its last confirmed id")
-		o.other, o.otherTT, o.hasOther = w.slab[0].pos, w.slab[0].tt, true
-		v.tell(lastConfirmedBroken, o)
-	}
-	if w := &v.window; opening && len(w.slab) > 0 {
-		o := v.place(c, i, "an opening TimeTick lies below a message written before it")
-		o.other, o.otherTT, o.hasOther = w.slab[0].pos, w.slab[0].tt, true
-		v.tell(timeTickRegress, o)
-	}
+	v.leftBehind(c, i, lc, opening)
 	if v.txns.next <= tt {
 		v.expire(tt)
 	}
 	t.tick, t.tickPos, t.tickSum, t.tickTerm = tt, pos, c.Checksum[i], c.Term[i]
 	if opening {
 		t.opened = true
+	}
+}
+
+// leftBehind judges what a TimeTick leaves in the window.
+func (v *verifier) leftBehind(c *message.Columns, i int, lc position, opening bool) {
+	if len(v.window.keys) == 0 {
+		return
+	}
+	first := v.window.first()
+	if first.pos.less(lc) && !v.waiveLC {
+		o := v.place(c, i, "a message above this TimeTick lies before its last confirmed id")
+		o.other, o.otherTT, o.hasOther = first.pos, first.tt, true
+		v.tell(lastConfirmedBroken, o)
+	}
+	if opening {
+		o := v.place(c, i, "an opening TimeTick lies below a message written before it")
+		o.other, o.otherTT, o.hasOther = first.pos, first.tt, true
+		v.tell(timeTickRegress, o)
 	}
 }
 
@@ -197,7 +214,7 @@ func (v *verifier) tickLastConfirmed(c *message.Columns, i int, lc position) {
 	if len(w.keys) == 0 || w.keys[0].tt > c.TimeTick[i] {
 		return
 	}
-	if e := &w.slab[w.keys[0].slot]; e.term == c.Term[i] && e.lc.less(lc) {
+	if e := v.entry(&w.keys[0], 0); e.term == c.Term[i] && e.lc.less(lc) {
 		o := v.place(c, i, "a TimeTick's last confirmed id lies behind those of the messages it confirms")
 		o.other, o.otherTT, o.hasOther = e.pos, e.tt, true
 		v.tell(lastConfirmedRegress, o)

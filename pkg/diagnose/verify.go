@@ -167,11 +167,13 @@ type verifier struct {
 	ledgers     []ledger
 	entries     batchRing
 
+	careful   bool // take no row as plain: for tests
 	partial   bool // what stands before the first record is unknown
 	old       int64
 	waiveLC   bool // written before last confirmed ids were right
 	is30      bool
 	typeBits  [1024]uint16
+	rows      *message.Columns // the batch at hand
 	window    window
 	terms     termState
 	txns      transactions
@@ -256,7 +258,7 @@ func (v *verifier) report() *VerifyReport {
 
 func (v *verifier) finish() {
 	if n := len(v.window.keys); n > 0 {
-		first := &v.window.slab[v.window.keys[0].slot]
+		first := v.entry(&v.window.keys[0], 0)
 		v.tell(unconfirmedTail, occurrence{pos: first.pos, tt: first.tt, vchannel: first.vchannel, typ: first.typ,
 			note: fmt.Sprintf("%d messages stand behind the last TimeTick; the next opening confirms them", n)})
 	}

@@ -1,7 +1,6 @@
 package diagnose
 
 import (
-	"slices"
 	"sort"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
@@ -27,10 +26,14 @@ type entry struct {
 	flags      message.Flags
 }
 
+// windowKey is one message of the window. Most are judged while the batch they
+// came with is at hand, so nothing of them is copied but what orders them.
 type windowKey struct {
-	tt   uint64
-	slot int32
-	bits uint16
+	tt    uint64
+	pos   position
+	order int64 // place in the log, from 0
+	held  int32 // index into window.held; −1 = a row of the batch at hand
+	bits  uint16
 }
 
 // window holds the messages above the last TimeTick, sorted by TimeTick while
@@ -38,8 +41,11 @@ type windowKey struct {
 // stand before it in the log and behind it in time: all that the order rules ask
 // about.
 type window struct {
-	slab     []entry // in log order
 	keys     []windowKey
+	fresh    int     // keys that are rows of the batch at hand
+	held     []entry // what outlived its batch
+	spare    []entry
+	scratch  [2]entry
 	budget   int64 // sift steps left; refilled by every message
 	unsorted bool
 	unjudged int64
@@ -55,45 +61,109 @@ const (
 	maxWindow      = 1 << 18
 )
 
-// push takes the entry just put into a slot of the slab into the window.
-func (v *verifier) push(slot int, e *entry) {
+// push takes row i into the window.
+func (v *verifier) push(c *message.Columns, i int, bits uint16, pos, lc position) {
 	w := &v.window
-	w.keys = append(w.keys, windowKey{e.tt, int32(slot), e.bits})
+	tt := c.TimeTick[i]
+	w.keys = append(w.keys, windowKey{tt, pos, v.records + int64(i), -1, bits})
+	w.fresh++
 	w.budget = min(w.budget+siftPerMessage, siftBudget)
-	if n := len(w.keys) - 1; n > 0 && w.keys[n-1].tt > e.tt {
-		v.sift(n, e)
+	if n := len(w.keys) - 1; n > 0 && w.keys[n-1].tt > tt {
+		v.sift(c, i, lc)
 	}
-	if len(w.slab) >= maxWindow {
+	if len(w.keys) >= maxWindow {
 		v.cutWindow()
 	}
 }
 
-// sift moves key i down to its place. Every message passed lies before e in the
-// log and has a larger TimeTick.
-func (v *verifier) sift(i int, e *entry) {
+// sift moves the last key, which is row i, down to its place. Every message
+// passed lies before it in the log and has a larger TimeTick.
+func (v *verifier) sift(c *message.Columns, i int, lc position) {
 	w := &v.window
 	if w.unsorted {
 		return
 	}
-	k := w.keys[i]
-	for ; i > 0 && w.keys[i-1].tt > k.tt; i-- {
+	n := len(w.keys) - 1
+	k := w.keys[n]
+	for ; n > 0 && w.keys[n-1].tt > k.tt; n-- {
 		if w.budget--; w.budget < 0 {
-			w.keys[i] = k
+			w.keys[n] = k
 			w.unsorted = true
 			return
 		}
-		passed := w.keys[i-1]
-		w.keys[i] = passed
-		y := &w.slab[passed.slot]
-		if y.pos.less(e.lc) && !v.waiveLC {
-			v.tell(lastConfirmedBroken, occurrence{pos: e.pos, tt: e.tt, vchannel: e.vchannel, typ: e.typ, rows: e.rows, term: e.term,
-				note: "a message with a larger TimeTick lies before the last confirmed id", other: y.pos, otherTT: y.tt, hasOther: true})
+		passed := &w.keys[n-1]
+		if passed.pos.less(lc) && !v.waiveLC {
+			o := v.place(c, i, "a message with a larger TimeTick lies before the last confirmed id")
+			o.other, o.otherTT, o.hasOther = passed.pos, passed.tt, true
+			v.tell(lastConfirmedBroken, o)
 		}
 		if (k.bits|passed.bits)&bitExclusive != 0 {
-			v.crossed(e, y)
+			v.crossed(v.entry(&k, 0), v.entry(passed, 1))
+		}
+		w.keys[n] = *passed
+	}
+	w.keys[n] = k
+}
+
+// entry returns a key's message, built in one of two places where it is a row.
+func (v *verifier) entry(k *windowKey, place int) *entry {
+	if k.held >= 0 {
+		return &v.window.held[k.held]
+	}
+	e := &v.window.scratch[place]
+	v.fill(e, k)
+	return e
+}
+
+// fill copies the row a key stands for.
+func (v *verifier) fill(e *entry, k *windowKey) {
+	c, i := v.rows, int(k.order-v.records)
+	e.tt, e.pos, e.lc = k.tt, k.pos, makePosition(c.LCA[i], c.LCB[i], c.LCBatch[i])
+	e.sum, e.term, e.txn, e.keepalive = c.Checksum[i], c.Term[i], c.TxnID[i], c.Keepalive[i]
+	e.collection, e.partition, e.segment = c.Collection[i], c.Partition[i], c.Segment[i]
+	e.rows, e.bytes, e.full = c.Rows[i], c.BinarySize[i], nil
+	e.vchannel, e.typ, e.bits, e.flags = c.VChannel[i], c.Type[i], k.bits, c.Flags[i]
+	if e.bits&bitHot == 0 || e.flags&fullFlags != 0 {
+		e.full = c.Full[i]
+	}
+}
+
+// hold copies what is left in the window out of the batch at hand, before its
+// memory is used again.
+func (v *verifier) hold() {
+	w := &v.window
+	if len(w.held) > 1024+2*len(w.keys) {
+		next := w.spare[:0]
+		for i := range w.keys {
+			if k := &w.keys[i]; k.held >= 0 {
+				next = append(next, w.held[k.held])
+				k.held = int32(len(next) - 1)
+			}
+		}
+		clear(w.held) // lets go of kept messages
+		w.held, w.spare = next, w.held
+	}
+	for i := len(w.keys) - 1; w.fresh > 0; i-- {
+		k := &w.keys[i]
+		if k.held >= 0 {
+			continue
+		}
+		w.held = append(w.held, entry{})
+		v.fill(&w.held[len(w.held)-1], k)
+		k.held = int32(len(w.held) - 1)
+		w.fresh--
+	}
+}
+
+// first returns the window's message that stands first in the log.
+func (w *window) first() *windowKey {
+	at := 0
+	for i := range w.keys {
+		if w.keys[i].order < w.keys[at].order {
+			at = i
 		}
 	}
-	w.keys[i] = k
+	return &w.keys[at]
 }
 
 // crossed judges late, whose TimeTick is the smaller and which stands behind
@@ -128,40 +198,17 @@ func (v *verifier) deliverUpTo(tick uint64) {
 		w.unsorted = false
 	}
 	n := 0
-	for n < len(w.keys) && w.keys[n].tt <= tick {
-		v.deliver(&w.slab[w.keys[n].slot])
-		n++
-	}
-	if n == len(w.keys) {
-		w.slab, w.keys = w.slab[:0], w.keys[:0]
-		return
-	}
-	if n > 0 {
-		w.compact(n)
-	}
-}
-
-// compact keeps what was not delivered, in log order, so that the first of the
-// slab stays the first of the log.
-func (w *window) compact(n int) {
-	rest := w.keys[n:]
-	slices.SortFunc(rest, func(a, b windowKey) int { return int(a.slot) - int(b.slot) })
-	for i := range rest {
-		w.slab[i] = w.slab[rest[i].slot]
-		rest[i].slot = int32(i)
-	}
-	clear(w.slab[len(rest):]) // lets go of kept messages
-	w.slab = w.slab[:len(rest)]
-	w.keys = append(w.keys[:0], rest...)
-	slices.SortStableFunc(w.keys, func(a, b windowKey) int {
-		if a.tt < b.tt {
-			return -1
+	for ; n < len(w.keys) && w.keys[n].tt <= tick; n++ {
+		k := &w.keys[n]
+		if k.held < 0 {
+			w.fresh--
+			if k.bits&bitPlain != 0 && v.deliverPlain(k) {
+				continue
+			}
 		}
-		if a.tt > b.tt {
-			return 1
-		}
-		return int(a.slot) - int(b.slot)
-	})
+		v.deliver(v.entry(k, 0))
+	}
+	w.keys = w.keys[:copy(w.keys, w.keys[n:])]
 }
 
 // cutWindow delivers the older half of a window no TimeTick closes, so that

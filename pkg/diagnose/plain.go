@@ -1,0 +1,75 @@
+package diagnose
+
+import "github.com/walctl/walctl/pkg/walreader/message"
+
+// Nearly every row of a log is an insert or a delete against which no check has
+// anything to say. plain and deliverPlain find that out from a few columns, with
+// nothing copied and nothing told. Where one of them is not sure it returns false
+// and has changed nothing: row and deliver, which hold the rules, take the row.
+
+// plainFlags are all the flags of such a row but HasTxn.
+const plainFlags = message.HasTimeTick | message.HasTerm | message.HasLastConfirmed | message.HasVChannel | message.HasHeader
+
+// plain takes row i, whose flags are plain, into the window.
+func (v *verifier) plain(c *message.Columns, i int) bool {
+	t, typ, tt, vs := &v.terms, c.Type[i], c.TimeTick[i], &v.vchannels[c.VChannel[i]]
+	if (typ != message.TypeInsert && typ != message.TypeDelete) || c.Version[i] != 1 || !vs.plain || v.careful ||
+		c.Term[i] != t.max || t.opened || tt <= t.tick || tt <= v.window.cut || (v.opts.Checkpoint != nil && !v.check15) {
+		return false
+	}
+	pos, lc := makePosition(c.A[i], c.B[i], c.Batch[i]), makePosition(c.LCA[i], c.LCB[i], c.LCBatch[i])
+	if !lc.less(pos) || lc != t.lastLC && !v.known(lc) {
+		return false
+	}
+	t.lastLC = lc
+	v.push(c, i, v.typeBits[typ]|bitPlain, pos, lc)
+	return true
+}
+
+// known reports, without a search, that the log holds a message at p.
+func (v *verifier) known(p position) bool {
+	l := &v.ledgers[len(v.ledgers)-1]
+	return p.a == l.a && p.b >= l.first && p.b <= l.last && p.b&0xffff == 0 && !p.less(v.first)
+}
+
+// deliverPlain judges a row of the batch at hand in TimeTick order.
+func (v *verifier) deliverPlain(k *windowKey) bool {
+	c, i := v.rows, int(k.order-v.records)
+	t, s := &v.terms, &v.vchannels[c.VChannel[i]]
+	n, coll, lc := len(t.lc)-1, c.Collection[i], makePosition(c.LCA[i], c.LCB[i], c.LCBatch[i])
+	if n < 0 || t.lc[n].term != c.Term[i] || lc.less(t.lc[n].lc) || t.recent.newest() == k.tt ||
+		v.txns.open > 0 && v.txns.minBegin.less(lc) || v.replicate.role == roleSecondary ||
+		!s.seen || s.droppedTT != 0 || coll != 0 && s.collection != 0 && coll != s.collection || c.Rows[i] == 0 {
+		return false
+	}
+	if c.Type[i] == message.TypeInsert {
+		g := v.growing(c, i, s, k.pos)
+		if g == nil {
+			return false
+		}
+		if g.lastInsert.less(k.pos) {
+			g.lastInsert = k.pos
+		}
+	}
+	t.recent.add(k.tt, c.Checksum[i], k.pos)
+	t.lc[n].lc = lc
+	if c.Flags[i]&message.HasTxn != 0 {
+		v.transaction(v.entry(k, 0))
+	}
+	return true
+}
+
+// growing returns the segment of insert i where nothing is wrong with either.
+func (v *verifier) growing(c *message.Columns, i int, s *vchannelState, pos position) *segmentState {
+	all := &v.segments
+	at := all.byID.get(c.Segment[i])
+	if at < 0 || c.BinarySize[i] == 0 || c.Segment[i] == 0 {
+		return nil
+	}
+	g := &all.slab[at]
+	if g.vchannel != c.VChannel[i] || g.partition != c.Partition[i] || g.collection != c.Collection[i] || g.sealTT != 0 ||
+		g.truncatedTT != 0 || !g.inherited && (!g.create.less(pos) || all.flushAllTT > g.createTT) || s.partitionDrop > g.createTT {
+		return nil
+	}
+	return g
+}
