@@ -64,18 +64,21 @@ var (
 	nextWAL    = regexp.MustCompile(`("next": "walctl [a-z]+ )[^" ]+`)
 )
 
-// answer is a command's JSON without where the log lies and, with ids, their old names.
-func (m *moved) answer(t *testing.T, out string) any {
-	t.Helper()
-	text := nextWAL.ReplaceAllString(out, "${1}WAL")
-	text = readableID.ReplaceAllStringFunc(text, func(id string) string {
+// restored is a text with the ids the log had before it moved.
+func (m *moved) restored(text string) string {
+	return readableID.ReplaceAllStringFunc(text, func(id string) string {
 		if old, ok := m.back[id]; ok {
 			return old
 		}
 		return id
 	})
+}
+
+// answer is a command's JSON without where the log lies.
+func answer(t *testing.T, out string) any {
+	t.Helper()
 	var v map[string]any
-	require.NoError(t, json.Unmarshal([]byte(text), &v), "%.2000s", out)
+	require.NoError(t, json.Unmarshal([]byte(nextWAL.ReplaceAllString(out, "${1}WAL")), &v), "%.2000s", out)
 	delete(v, "wal")
 	return v
 }
@@ -213,11 +216,11 @@ func holdFindings(t *testing.T, m *moved, env map[string]string, dir string) {
 	for _, command := range []string{"verify", "timetick"} {
 		wantCode, out, errOut := run(t, nil, command, golden.WAL(t, m.name), "-o", "json")
 		require.Contains(t, []int{0, 3}, wantCode, errOut)
-		want := m.answer(t, out)
+		want := answer(t, out)
 		for _, wal := range []string{dir, m.wal} {
 			code, out, errOut := run(t, env, command, wal, "-o", "json", "--rate", "0")
 			require.Equal(t, wantCode, code, errOut)
-			require.Equal(t, want, m.answer(t, out), "%s %s", command, wal)
+			require.Equal(t, want, answer(t, m.restored(out)), "%s %s", command, wal)
 		}
 	}
 }
