@@ -12,8 +12,11 @@ import (
 
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/channelbuf"
 	"github.com/walctl/walctl/pkg/diagnose"
 	"github.com/walctl/walctl/pkg/recovery"
+	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 type stateOptions struct {
@@ -38,7 +41,8 @@ segments, the checkpoint, open transactions. The log is replayed from the catalo
 checkpoint to the last TimeTick, or to --until. Nothing is written anywhere.
 
 --view snapshot is what Milvus hands to its managers; --view all adds dropped
-vchannels, flushed segments and segments it hides.`,
+vchannels, flushed segments and segments it hides; --view buffers is what the write
+buffer of each vchannel holds then, replayed from its channel checkpoint.`,
 		Example: `walctl state dml_3
 walctl state ./evidence --until @2026-11-21T03:00:00Z
 walctl state wal.jsonl --catalog kvjson:before.json --view all -o json --until tt:470603131202830336`,
@@ -46,13 +50,13 @@ walctl state wal.jsonl --catalog kvjson:before.json --view all -o json --until t
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.wal = args[0]
 			opts.exists = exists(cmd.Root())
-			if opts.view != "snapshot" && opts.view != "all" {
-				return cli.Usagef("--view %s: show snapshot or all", opts.view)
+			if opts.view != "snapshot" && opts.view != "all" && opts.view != "buffers" {
+				return cli.Usagef("--view %s: show snapshot, all or buffers", opts.view)
 			}
 			return runF(cmd.Context(), opts)
 		},
 	}
-	cmd.Flags().StringVar(&opts.view, "view", "snapshot", "`snapshot|all`")
+	cmd.Flags().StringVar(&opts.view, "view", "snapshot", "`snapshot|all|buffers`")
 	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON, cli.CSV)
 	opts.failOn.Add(cmd)
 	opts.replay.add(cmd)
@@ -65,11 +69,21 @@ type stateReport struct {
 	Coverage    coverageReport     `json:"coverage"`
 	Snapshot    *recovery.View     `json:"snapshot,omitempty"`
 	All         *recovery.View     `json:"all,omitempty"`
+	Buffers     *[]channelbuf.View `json:"buffers,omitempty"`
 	Uncommitted []recovery.TxnJSON `json:"uncommitted_txns"`
 	AlterWAL    bool               `json:"alter_wal"`
 }
 
 func runState(ctx context.Context, f *cli.Factory, o *stateOptions) error {
+	buffers := []channelbuf.View{}
+	if o.view == "buffers" {
+		o.replay.during = func(ctx context.Context, src source.Source, cat catalog.Catalog, r *replayed) (err error) {
+			show, done := f.Progress("buffers")
+			defer done()
+			buffers, err = bufferViews(ctx, src, cat, r, show)
+			return err
+		}
+	}
 	r, err := o.replay.replay(ctx, f, "state", o.wal, recovery.ReplayOptions{})
 	if err != nil {
 		return err
@@ -81,9 +95,12 @@ func runState(ctx context.Context, f *cli.Factory, o *stateOptions) error {
 	}
 	view := r.State.Snapshot()
 	report.Snapshot = &view
-	if o.view == "all" {
+	switch o.view {
+	case "all":
 		view = r.State.All()
 		report.Snapshot, report.All = nil, &view
+	case "buffers":
+		report.Snapshot, report.Buffers = nil, &buffers
 	}
 	if err := o.write(f, &report, view, findings); err != nil {
 		return err
@@ -96,6 +113,9 @@ func (o *stateOptions) write(f *cli.Factory, r *stateReport, view recovery.View,
 	case cli.JSON:
 		return render.JSON(f.Out(), r)
 	case cli.CSV:
+		if o.view == "buffers" {
+			return bufferTable(*r.Buffers).CSV(f.Out())
+		}
 		return stateTable(view).CSV(f.Out())
 	}
 	growing, rows := 0, uint64(0)
@@ -110,6 +130,9 @@ func (o *stateOptions) write(f *cli.Factory, r *stateReport, view recovery.View,
 		fmt.Sprintf("%s records read from %s · %d vchannels · %d growing segments, %s rows · %d open transactions",
 			render.Thousands(r.Coverage.Records), r.Coverage.First, len(view.VChannels), growing, render.Thousands(int64(rows)), len(r.Uncommitted)),
 	}
+	if o.view == "buffers" {
+		lines = append(lines, bufferLine(*r.Buffers))
+	}
 	if r.AlterWAL {
 		lines = append(lines, "the log ends with a switch to another WAL")
 	}
@@ -120,6 +143,9 @@ func (o *stateOptions) write(f *cli.Factory, r *stateReport, view recovery.View,
 	}
 	if err := render.Findings(f.Out(), f.Style(o.output), worthShowing(findings, o.output)); err != nil {
 		return err
+	}
+	if o.view == "buffers" {
+		return bufferTable(*r.Buffers).Write(f.Out(), f.Style(o.output))
 	}
 	return stateTable(view).Write(f.Out(), f.Style(o.output))
 }

@@ -18,6 +18,9 @@ type Feeder struct {
 	starts   map[string]uint64
 	buffers  map[string]*Buffer
 
+	// Until ends Replay behind the deliveries up to this TimeTick; 0 = at the
+	// reader's end.
+	Until uint64
 	// Unregistered counts messages by vchannel that no buffer took: the
 	// vchannel is in the log but was neither registered nor created in it.
 	Unregistered map[string]int64
@@ -67,8 +70,9 @@ func (f *Feeder) Observe(ctx context.Context, d order.Delivery) error {
 			f.Unregistered[m.VChannel]++
 			return nil
 		}
-		// A buffer starts right before the collection's first message.
-		if err := f.register(m.VChannel, d.TimeTick-1); err != nil {
+		// A buffer starts right before the collection's first message, or where it
+		// was flushed up to.
+		if err := f.register(m.VChannel, max(f.starts[m.VChannel], d.TimeTick-1)); err != nil {
 			return err
 		}
 		b = f.buffers[m.VChannel]
@@ -78,7 +82,7 @@ func (f *Feeder) Observe(ctx context.Context, d order.Delivery) error {
 }
 
 // Replay feeds everything a reader returns, in the order a scanner delivers it,
-// until the reader's clean end. Corrupt places go to onCorrupt (nil: they end
+// until the reader's end. Corrupt places go to onCorrupt (nil: they end
 // the replay). The memory of reorder heap and open transactions is the lease's.
 func (f *Feeder) Replay(ctx context.Context, r source.Reader, o order.Options, onCorrupt func(*source.CorruptError) error) error {
 	o.Account = func(delta int64) error {
@@ -93,9 +97,11 @@ func (f *Feeder) Replay(ctx context.Context, r source.Reader, o order.Options, o
 		d, err := s.Next(ctx)
 		var corrupt *source.CorruptError
 		switch {
+		case err == nil && f.Until != 0 && d.TimeTick > f.Until:
+			return nil
 		case err == nil:
 			err = f.Observe(ctx, d)
-		case errors.Is(err, io.EOF):
+		case ended(err):
 			return nil
 		case onCorrupt != nil && errors.As(err, &corrupt):
 			err = onCorrupt(corrupt)
@@ -105,3 +111,6 @@ func (f *Feeder) Replay(ctx context.Context, r source.Reader, o order.Options, o
 		}
 	}
 }
+
+// ended reports a reader's end: clean, or in the middle of its last record.
+func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, source.ErrTornTail) }

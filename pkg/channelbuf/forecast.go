@@ -250,7 +250,8 @@ type NodeForecast struct {
 	Memory     int64    `json:"memory_bytes,omitempty"`
 	PChannels  []string `json:"pchannels"`
 	Peak       int64    `json:"peak_bytes"`        // buffers with syncs, reorder heaps, write-ahead buffers
-	Stalled    int64    `json:"stall_bytes"`       // the same if no sync finishes
+	Held       int64    `json:"held_bytes"`        // of the buffers alone, if only sealed segments are synced
+	Stalled    int64    `json:"stall_bytes"`       // everything, if no sync finishes
 	Watermark  int64    `json:"watermark_bytes"`   // force sync begins here
 	GrowingHWM int64    `json:"growing_hwm_bytes"` // sealing by memory begins here
 	Verdict    Verdict  `json:"verdict"`
@@ -264,6 +265,7 @@ func ForNode(node string, ps []PChannelForecast, p Policy) NodeForecast {
 		n.PChannels = append(n.PChannels, ps[i].PChannel)
 		fixed := ps[i].Reorder + p.WriteAheadBuffer
 		n.Peak += ps[i].Peak + fixed
+		n.Held += ps[i].Held
 		n.Stalled += ps[i].Stalled + fixed
 	}
 	if p.NodeMemory <= 0 {
