@@ -1,0 +1,374 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/walctl/walctl/internal/cli"
+	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/salvage"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+type salvageOptions struct {
+	wal         string
+	source      cli.WALFlags
+	catalog     cli.CatalogFlags
+	place       cli.RangeFlags
+	until       string
+	collections []string
+	partitions  []string
+	segments    []int64
+	vchannels   []string
+	dropped     bool
+	deleted     bool
+	lostOnly    bool
+	tail        bool
+	dir         string
+	data        bool
+	memory      string
+	output      cli.Output
+}
+
+func newSalvageCmd(f *cli.Factory, runF func(context.Context, *salvageOptions) error) *cobra.Command {
+	opts := &salvageOptions{}
+	if runF == nil {
+		runF = func(ctx context.Context, o *salvageOptions) error { return runSalvage(ctx, f, o) }
+	}
+	cmd := &cobra.Command{
+		Use:   "salvage WAL",
+		Short: "Bring rows out of a log, to Parquet or NDJSON",
+		Long: `Bring rows out of a log: those a reader gets, with deletes, upserts, drops,
+truncations and transactions honoured. The schema is the log's own; where the log
+has lost it, the catalog's.
+
+--dir DIR writes DIR/<collection id>/*.parquet in the layout that Milvus's bulk
+import takes, and DIR/salvage.json: counts in, out, and why not. -o ndjson --data
+prints one row a line. Without either: the counts.
+
+--lost-only brings only the rows that readers drop, such as those of a stale
+writer, and of these the ones that are missing: neither delivered under another
+id, nor deleted or inserted again later. The log is read twice.
+
+` + cli.RangeHelp,
+		Example: `walctl salvage dml_3 --collection orders --dir ./rows
+walctl salvage dml_3 --lost-only --dir ./rows
+walctl salvage ./evidence --collection 451 --until @2026-11-21T03:00:00Z -o ndjson --data
+walctl salvage wal.jsonl.zst --include-dropped --include-deleted --dir ./everything`,
+		Args: cli.Args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts.wal = args[0]
+			if err := opts.check(); err != nil {
+				return err
+			}
+			return runF(cmd.Context(), opts)
+		},
+	}
+	p := cmd.Flags()
+	p.StringSliceVar(&opts.collections, "collection", nil, "only this collection, by `ID or name`, repeatable")
+	p.StringSliceVar(&opts.partitions, "partition", nil, "only this partition, by `ID or name`, repeatable")
+	p.Int64SliceVar(&opts.segments, "segment", nil, "only rows of this segment, by `ID`, repeatable")
+	p.StringSliceVar(&opts.vchannels, "vchannel", nil, "only this vchannel, repeatable; the whole `NAME`, or its end behind - or _")
+	p.BoolVar(&opts.dropped, "include-dropped", false, "also rows of dropped collections and partitions, and truncated ones")
+	p.BoolVar(&opts.deleted, "include-deleted", false, "also deleted rows")
+	p.BoolVar(&opts.lostOnly, "lost-only", false, "only rows that readers drop, and that are missing for it")
+	p.BoolVar(&opts.tail, "include-tail", false, "also what no TimeTick has confirmed yet, as the next opening would")
+	p.StringVar(&opts.until, "until", "", "as of this `PLACE`: an id, @TIME, or tt:TSO; later rows and deletes do not count")
+	p.StringVar(&opts.dir, "dir", "", "write Parquet files into this new or empty `DIR`")
+	p.BoolVar(&opts.data, "data", false, "with -o ndjson: print the rows")
+	p.StringVar(&opts.memory, "memory", "1GiB", "bound what is kept of deletes and dropped messages, as `SIZE` (512MiB)")
+	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON, cli.NDJSON)
+	opts.place.Add(cmd)
+	opts.catalog.Add(cmd)
+	opts.source.Add(cmd)
+	return cli.Finish(f, cmd, cli.CodeCorrupt, cli.CodeRefused, cli.CodePartial)
+}
+
+func (o *salvageOptions) check() error {
+	switch {
+	case o.output == cli.NDJSON && !o.data:
+		return cli.Usagef("-o ndjson prints rows: that is data, so it needs --data too")
+	case o.data && o.output != cli.NDJSON:
+		return cli.Usagef("--data prints rows with -o ndjson only; --dir DIR writes them to files")
+	case o.data && o.dir != "":
+		return cli.Usagef("--dir and -o ndjson --data are two places for the rows: choose one")
+	}
+	return nil
+}
+
+// salvageReport is the JSON answer.
+type salvageReport struct {
+	render.Header
+	*salvage.Report
+	Dir    string     `json:"dir,omitempty"`
+	Torn   string     `json:"torn_tail,omitempty"`
+	Damage []badPlace `json:"damage,omitempty"`
+}
+
+func runSalvage(ctx context.Context, f *cli.Factory, o *salvageOptions) (err error) {
+	s, err := f.OpenWAL(ctx, o.wal, o.source)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	want, err := o.options(ctx, f, s)
+	if err != nil {
+		return err
+	}
+	bad := &damage{f: f}
+	want.ReadError = bad.see
+	show, done := f.Progress("salvage")
+	defer done()
+	want.Progress = show
+
+	report, err := o.run(ctx, f, s, want)
+	if err != nil {
+		return err
+	}
+	answer := &salvageReport{render.NewHeader("salvage", cli.DescribeWAL(s), nil), report, o.dir, bad.torn, bad.places}
+	return errors.Join(o.write(f, answer), bad.err(), undecoded(report))
+}
+
+// run brings the rows where they were asked for.
+func (o *salvageOptions) run(ctx context.Context, f *cli.Factory, s source.Source, want salvage.Options) (*salvage.Report, error) {
+	if o.dir == "" {
+		var sink salvage.Sink = countOnly{}
+		if o.data {
+			sink = salvage.NewNDJSON(f.Out())
+		}
+		report, err := salvage.Run(ctx, s, sink, want)
+		return report, salvageError(err)
+	}
+	d, err := salvage.NewDir(o.dir, salvage.DirOptions{})
+	if err != nil {
+		return nil, salvageError(err)
+	}
+	report, err := salvage.Run(ctx, s, d, want)
+	if err != nil {
+		return report, errors.Join(salvageError(err), d.Close(nil))
+	}
+	return report, d.Close(report)
+}
+
+// salvageError gives an error that the command line can answer its exit code.
+func salvageError(err error) error {
+	if errors.Is(err, salvage.ErrNoCollection) || errors.Is(err, salvage.ErrDirNotEmpty) {
+		return &cli.UsageError{Err: err}
+	}
+	return err
+}
+
+// countOnly is a sink for the counts alone.
+type countOnly struct{}
+
+func (countOnly) Prepare(*salvage.Rows) (salvage.Chunk, error) { return countOnly{}, nil }
+func (countOnly) Write() error                                 { return nil }
+
+func (o *salvageOptions) options(ctx context.Context, f *cli.Factory, s source.Source) (salvage.Options, error) {
+	env := f.EnvWithCatalog(s, o.catalog)
+	rng, err := o.place.Range(ctx, env)
+	if err != nil {
+		return salvage.Options{}, err
+	}
+	want := salvage.Options{Range: rng, Tail: o.tail, IncludeDropped: o.dropped, IncludeDeleted: o.deleted, LostOnly: o.lostOnly,
+		Collections: o.collections, Partitions: o.partitions, Segments: o.segments}
+	if o.until != "" {
+		b, err := cli.ParsePlace(ctx, o.until, true, env)
+		if err != nil {
+			return want, err
+		}
+		if err := until(&want, b); err != nil {
+			return want, err
+		}
+	}
+	if o.memory != "" {
+		if want.Memory, err = parseBytes(o.memory); err != nil {
+			return want, err
+		}
+	}
+	if len(o.vchannels) > 0 {
+		filter, err := (&cli.FilterFlags{VChannels: o.vchannels}).Filter()
+		if err != nil {
+			return want, err
+		}
+		want.VChannel = filter.MatchesVChannel
+	}
+	want.Schemas, err = o.schemas(ctx, f, s)
+	return want, err
+}
+
+// until stops at a delivery, or where an id was given behind the record it names.
+func until(want *salvage.Options, b source.Bound) error {
+	switch b.Kind {
+	case source.AtTimeTick:
+		want.UntilTimeTick = b.TimeTick
+	case source.AtTime:
+		want.UntilTimeTick = uint64(b.Time.UnixMilli())<<18 | (1<<18 - 1)
+	default:
+		if want.Range.To.Kind != source.Unbounded {
+			return cli.Usagef("--to and an id for --until both end the log: give one of them")
+		}
+		want.Range.To = b
+		return nil
+	}
+	if b.Offset != 0 {
+		return cli.Usagef("--until: only an id can be moved by records")
+	}
+	return nil
+}
+
+// undecoded is the exit code's share of rows and deletes that could not be read.
+func undecoded(r *salvage.Report) error {
+	rows := r.FailedRows
+	switch {
+	case r.Corrupt():
+		return fmt.Errorf("%w: %s rows, listed as not decodable", cli.ErrCorrupt, render.Thousands(rows))
+	case r.Incomplete():
+		return fmt.Errorf("%w: %s rows or deletes could not be read, listed as not decodable", cli.ErrPartial, render.Thousands(rows+r.Deletes.Predicates+r.Deletes.Encrypted))
+	}
+	return nil
+}
+
+func (o *salvageOptions) write(f *cli.Factory, r *salvageReport) error {
+	switch o.output {
+	case cli.NDJSON:
+		return nil
+	case cli.JSON:
+		return render.JSON(f.Out(), r)
+	}
+	verb := "brought out"
+	if o.dir == "" {
+		verb = "would be brought out"
+	}
+	if _, err := fmt.Fprintf(f.Out(), "%s rows read · %s %s\n", render.Thousands(r.RowsIn), render.Thousands(r.RowsOut), verb); err != nil {
+		return err
+	}
+	if err := r.table().Write(f.Out(), f.Style(o.output)); err != nil {
+		return err
+	}
+	if err := o.writeReasons(f, r); err != nil {
+		return err
+	}
+	for _, n := range r.Notes {
+		if _, err := fmt.Fprintln(f.Out(), "note: "+n); err != nil {
+			return err
+		}
+	}
+	if o.dir != "" {
+		_, err := fmt.Fprintf(f.Out(), "written to %s; %s tells what and why\n", render.Clean(o.dir), salvage.SummaryName)
+		return err
+	}
+	_, err := fmt.Fprintln(f.Out(), "nothing is written: --dir DIR or -o ndjson --data brings the rows out")
+	return err
+}
+
+func (r *salvageReport) table() *render.Table {
+	t := &render.Table{Columns: []render.Column{{Name: "collection"}, {Name: "name"}, {Name: "rows read", Right: true}, {Name: "out", Right: true}, {Name: "not out", Right: true}, {Name: "files", Right: true}}}
+	for _, c := range r.Collections {
+		t.Add(render.Text(strconv.FormatInt(c.Collection, 10)), render.Text(c.Name), render.Count(c.RowsIn), render.Count(c.RowsOut), render.Count(c.RowsIn-c.RowsOut), render.Count(int64(len(c.Files))))
+	}
+	return t
+}
+
+func (o *salvageOptions) writeReasons(f *cli.Factory, r *salvageReport) error {
+	if len(r.NotOut) > 0 {
+		t := render.Table{Columns: []render.Column{{Name: "not out"}, {Name: "rows", Right: true}}}
+		for _, why := range slices.Sorted(maps.Keys(r.NotOut)) {
+			t.Add(render.Text(string(why)), render.Count(r.NotOut[why]))
+		}
+		if err := t.Write(f.Out(), f.Style(o.output)); err != nil {
+			return err
+		}
+	}
+	if len(r.Failures) == 0 {
+		return nil
+	}
+	t := render.Table{Columns: []render.Column{{Name: "not decodable"}, {Name: "type"}, {Name: "vchannel", Wide: true}, {Name: "rows", Right: true}, {Name: "cause"}}}
+	const most = 20
+	for i := range r.Failures {
+		if x := &r.Failures[i]; i < most {
+			t.Add(render.Text(x.ID), render.Text(x.Type), render.Text(x.VChannel), render.Count(int64(x.Rows)), render.Text(x.Cause))
+		}
+	}
+	if n := len(r.Failures) - most; n > 0 {
+		f.Notef("%d more messages are not decodable: -o json lists them", n)
+	}
+	return t.Write(f.Out(), f.Style(o.output))
+}
+
+// schemas gathers what the catalog knows of the collections. One that was not
+// asked for by name and does not answer is only noted.
+func (o *salvageOptions) schemas(ctx context.Context, f *cli.Factory, s source.Source) ([]salvage.KnownSchema, error) {
+	cat, err := f.OpenCatalog(ctx, o.catalog, s, false)
+	if errors.Is(err, cli.ErrNoCatalog) {
+		return nil, nil
+	}
+	if err == nil {
+		defer cat.Close()
+		var out []salvage.KnownSchema
+		if out, err = knownSchemas(ctx, cat, s); err == nil {
+			return out, nil
+		}
+	}
+	if o.catalog.Spec == "" && ctx.Err() == nil {
+		f.Notef("note: schemas are the log's own: %v", err)
+		return nil, nil
+	}
+	return nil, err
+}
+
+// knownSchemas reads the schemas the WAL's own keys hold, and RootCoord's.
+func knownSchemas(ctx context.Context, cat catalog.Catalog, s source.Source) ([]salvage.KnownSchema, error) {
+	pchannel, err := pchannelOf(ctx, s, cat)
+	if err != nil {
+		return nil, err
+	}
+	md, _, err := cat.Load(ctx, pchannel)
+	if err != nil {
+		return nil, err
+	}
+	all, _, err := catalog.Collections(ctx, cat)
+	if err != nil {
+		return nil, err
+	}
+	var out []salvage.KnownSchema
+	for id, c := range all {
+		k := salvage.KnownSchema{Collection: id, Schema: c.Schema, Partitions: map[int64]string{}}
+		for _, p := range c.Partitions {
+			k.Partitions[p.GetPartitionID()] = p.GetPartitionName()
+		}
+		out = append(out, k)
+	}
+	for _, v := range md.VChannels {
+		for _, x := range v.GetCollectionInfo().GetSchemas() {
+			out = append(out, salvage.KnownSchema{Collection: v.GetCollectionInfo().GetCollectionId(), TimeTick: x.GetCheckpointTimeTick(), Schema: x.GetSchema()})
+		}
+	}
+	return out, nil
+}
+
+// parseBytes reads a size with its unit.
+func parseBytes(s string) (int64, error) {
+	for _, u := range []struct {
+		suffix string
+		factor int64
+	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"GB", 1e9}, {"MB", 1e6}, {"B", 1}, {"", 1}} {
+		n, ok := strings.CutSuffix(s, u.suffix)
+		if !ok {
+			continue
+		}
+		if v, err := strconv.ParseInt(n, 10, 64); err == nil && v > 0 && v <= (1<<62)/u.factor {
+			return v * u.factor, nil
+		}
+		break
+	}
+	return 0, cli.Usagef("--memory %q: write a size, as 512MiB", s)
+}
