@@ -30,6 +30,7 @@ func commands(f *cli.Factory) []*cobra.Command {
 		newVerifyCmd(f, nil),
 		newTimetickCmd(f, nil),
 		newChannelsCmd(f, nil),
+		newSalvageCmd(f, nil),
 		newCaptureCmd(f, nil),
 		newExplainCmd(f, nil),
 		newContextCmd(f),
