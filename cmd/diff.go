@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -228,16 +227,33 @@ const fieldsShown = 6
 
 // writeDifferences prints at most limit keys as a patch does: + added, - removed,
 // ~ changed.
-func writeDifferences(f *cli.Factory, d []recovery.Difference, limit int, wide bool) error {
-	var out []string
-	marks := map[recovery.Change]string{recovery.Added: "+", recovery.Removed: "-", recovery.Changed: "~"}
+func mark(c recovery.Change) string {
+	return map[recovery.Change]string{recovery.Added: "+", recovery.Removed: "-", recovery.Changed: "~"}[c]
+}
+
+func sumDifferences(d []recovery.Difference) string {
+	if len(d) == 0 {
+		return "no difference"
+	}
 	counts := map[recovery.Change]int{}
-	for i, x := range d {
-		counts[x.Change]++
-		if i >= limit {
-			continue
-		}
-		out = append(out, marks[x.Change]+" "+render.Clean(x.Key))
+	for i := range d {
+		counts[d[i].Change]++
+	}
+	return fmt.Sprintf("%d keys: %d added, %d removed, %d changed", len(d), counts[recovery.Added], counts[recovery.Removed], counts[recovery.Changed])
+}
+
+func writeDifferences(f *cli.Factory, d []recovery.Difference, limit int, wide bool) error {
+	if err := printLines(f, []string{sumDifferences(d)}); err != nil {
+		return err
+	}
+	return writeKeys(f, d, limit, wide)
+}
+
+// writeKeys lists keys with the fields that differ.
+func writeKeys(f *cli.Factory, d []recovery.Difference, limit int, wide bool) error {
+	var out []string
+	for _, x := range d[:min(len(d), limit)] {
+		out = append(out, mark(x.Change)+" "+x.Key)
 		fields := x.Fields
 		if !wide && len(fields) > fieldsShown {
 			fields = fields[:fieldsShown]
@@ -252,16 +268,7 @@ func writeDifferences(f *cli.Factory, d []recovery.Difference, limit int, wide b
 	if n := len(d) - limit; n > 0 {
 		out = append(out, fmt.Sprintf("… and %d more keys (-o wide)", n))
 	}
-	sum := "no difference"
-	if len(d) > 0 {
-		sum = fmt.Sprintf("%d keys: %d added, %d removed, %d changed", len(d), counts[recovery.Added], counts[recovery.Removed], counts[recovery.Changed])
-	}
-	for _, l := range slices.Insert(out, 0, sum) {
-		if _, err := fmt.Fprintln(f.Out(), l); err != nil {
-			return err
-		}
-	}
-	return nil
+	return printLines(f, out)
 }
 
 func fieldText(s string) string {

@@ -207,16 +207,7 @@ func writePlan(f *cli.Factory, p *plan.Plan, wide bool) error {
 		}
 		lines = append(lines, head+why)
 	}
-	for _, b := range p.Blast {
-		if b.Rows+b.Deletes+b.DDL+b.Txns > 0 || b.Unknown {
-			more := ""
-			if b.Unknown {
-				more = ", and what is gone"
-			}
-			lines = append(lines, fmt.Sprintf("Cost       %s: %s rows, %s deletes, %d DDL, %d transactions%s",
-				b.VChannel, render.Thousands(b.Rows), render.Thousands(b.Deletes), b.DDL, b.Txns, more))
-		}
-	}
+	lines = append(lines, blastLines(p.Blast, wide)...)
 	for _, n := range p.Notes {
 		lines = append(lines, "Note       "+n)
 	}

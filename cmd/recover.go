@@ -3,8 +3,6 @@ package cmd
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +11,6 @@ import (
 	"github.com/walctl/walctl/pkg/diagnose"
 	"github.com/walctl/walctl/pkg/recovery"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
-	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/order"
 )
 
@@ -101,6 +98,8 @@ type recoverReport struct {
 	Differences []differenceReport    `json:"differences"`
 	WrittenTo   string                `json:"written_to,omitempty"`
 	Plan        *planReport           `json:"plan,omitempty"`
+	Restart     restartReport         `json:"restart_replays"`
+	Next        string                `json:"next,omitempty"`
 }
 
 func runRecover(ctx context.Context, f *cli.Factory, o *recoverOptions) error {
@@ -126,6 +125,8 @@ func runRecover(ctx context.Context, f *cli.Factory, o *recoverOptions) error {
 	report := r.recoverReport(d, len(recovery.Diff(after, next)))
 	report.WrittenTo = o.writeTo
 	report.Plan = planned.report()
+	report.Restart = r.restart()
+	report.Next = o.next(f, report)
 	if planned.plan != nil && !planned.plan.Empty() {
 		d = differencesOf(planned.plan)
 	}
@@ -162,77 +163,6 @@ func (r *replayed) recoverReport(d []recovery.Difference, tailDifferences int) *
 		}
 	}
 	return out
-}
-
-// keysShown bounds the keys listed on the first screen.
-const keysShown = 8
-
-func (o *recoverOptions) write(f *cli.Factory, r *recoverReport, d []recovery.Difference) error {
-	if o.output == cli.JSON {
-		return render.JSON(f.Out(), r)
-	}
-	lines := verdictLines(r)
-	lines = append(lines, coverageLine(&r.Coverage),
-		fmt.Sprintf("Reached    %s at %s · %s deliveries, %d open transactions", r.Until.ID, render.HumanTime(message.TimeOf(r.Until.TimeTick)),
-			render.Thousands(r.Delivered), len(r.Uncommitted)))
-	if t := r.Tail; t.Messages > 0 {
-		lines = append(lines, fmt.Sprintf("Tail       %s records, %s rows, not confirmed: the next opening changes %d more keys",
-			render.Thousands(t.Messages), render.Thousands(int64(t.Rows)), t.Differences))
-	}
-	if r.WrittenTo != "" {
-		lines = append(lines, "Written    "+r.WrittenTo)
-	}
-	lines = append(lines, r.Plan.lines(o)...)
-	for _, l := range lines {
-		if _, err := fmt.Fprintln(f.Out(), render.Clean(l)); err != nil {
-			return err
-		}
-	}
-	if err := render.Findings(f.Out(), f.Style(o.output), worthShowing(r.Findings, o.output)); err != nil {
-		return err
-	}
-	limit := keysShown
-	if o.output == cli.Wide {
-		limit = len(d)
-	}
-	return writeDifferences(f, d, limit, o.output == cli.Wide)
-}
-
-// verdictLines says whether each line would get the WAL open; alike ones in one.
-func verdictLines(r *recoverReport) []string {
-	far := ""
-	if !r.Coverage.Contiguous {
-		far = ", as far as the log could be read"
-	}
-	var lines, fine []string
-	for _, v := range r.Verdicts {
-		if v.Succeeds {
-			fine = append(fine, v.Milvus)
-			continue
-		}
-		i := v.Obstacle
-		lines = append(lines, fmt.Sprintf("Milvus %s would STOP: %s at %s", v.Milvus, i.Code, i.ID+i.Key), "           "+v.Meaning)
-	}
-	if len(fine) > 0 {
-		lines = append(lines, fmt.Sprintf("Milvus %s would recover%s", strings.Join(fine, " and "), far))
-	}
-	return lines
-}
-
-func coverageLine(c *coverageReport) string {
-	state := "whole"
-	switch {
-	case c.Records == 0:
-		return "Coverage   nothing to read behind " + c.From
-	case len(c.Gaps) == 1:
-		state = "INCOMPLETE: " + c.Gaps[0]
-	case len(c.Gaps) > 1:
-		state = fmt.Sprintf("INCOMPLETE: %s and %d more gaps", c.Gaps[0], len(c.Gaps)-1)
-	}
-	if c.TornTail {
-		state += ", the last record torn"
-	}
-	return fmt.Sprintf("Coverage   %s … %s, %s records, %s", c.First, c.Last, render.Thousands(c.Records), state)
 }
 
 // worthShowing leaves information to -o wide.

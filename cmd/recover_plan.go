@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -13,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/walctl/walctl/internal/cli"
-	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/recovery"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/recovery/plan"
@@ -63,14 +61,14 @@ func (p *planFlags) wants(k plan.Kind) bool { return slices.Contains(p.only, str
 
 // planned is the plan a recover ends in, once its replay has run.
 type planned struct {
-	plan *plan.Plan
-	out  string
+	plan   *plan.Plan
+	out    string
+	copied bool // the catalog is an archive's copy
 }
 
 // planning has the replay make a plan while log and catalog are open.
 func (o *recoverOptions) planning(f *cli.Factory) *planned {
 	p := &planned{out: o.plan.out}
-	o.replay.rebuild = o.plan.wants(plan.KindRebuild)
 	o.replay.during = func(ctx context.Context, src source.Source, cat catalog.Catalog, r *replayed) error {
 		if !r.Until.Reached {
 			return nil // there is nothing to bring the catalog to
@@ -79,6 +77,7 @@ func (o *recoverOptions) planning(f *cli.Factory) *planned {
 		if err != nil {
 			return err
 		}
+		p.copied = len(in.Against) > 0
 		if p.plan, err = plan.Build(*in); err != nil {
 			return &cli.UsageError{Err: err}
 		}
@@ -119,8 +118,8 @@ func (o *recoverOptions) planInput(ctx context.Context, f *cli.Factory, src sour
 	}
 	in := &plan.Input{
 		PChannel: r.wal.PChannel, Before: maps.Clone(r.metadata.KV), Revisions: maps.Clone(r.metadata.Revisions),
-		AcceptGaps: o.plan.gaps, Binding: binding, Coverage: o.planCoverage(r), Created: f.Now(),
-		Blast: lossOf(r), LogFirst: bounds.First, LogLast: bounds.Last,
+		AcceptGaps: o.plan.gaps, Binding: binding, Created: f.Now(),
+		LogFirst: bounds.First, LogLast: bounds.Last,
 	}
 	if own, err := f.CatalogSpec(o.replay.catalog, nil); err != nil || own != spec {
 		in.Against = []string{"the catalog is the archive's copy, which stays as it was captured; name the one to repair with --catalog"}
@@ -131,10 +130,10 @@ func (o *recoverOptions) planInput(ctx context.Context, f *cli.Factory, src sour
 	if in.Positions, _, err = catalog.Positions(ctx, cat, in.PChannel); err != nil {
 		return nil, err
 	}
-	return in, o.edits(ctx, cat, r, in)
+	return in, o.edits(ctx, src, cat, r, in)
 }
 
-func (o *recoverOptions) planCoverage(r *replayed) plan.Coverage {
+func (o *recoverOptions) planCoverage(r *recovery.Result) plan.Coverage {
 	c := r.Coverage
 	out := plan.Coverage{From: idText(c.First), To: idText(c.Last), Messages: c.Records, Until: o.replay.until}
 	for _, g := range c.Gaps {
@@ -151,66 +150,6 @@ func (o *recoverOptions) planCoverage(r *replayed) plan.Coverage {
 		}
 	}
 	return out
-}
-
-// lossOf sums by vchannel the rows of messages the reached state leaves out; with
-// a gap, what is missing there is on top and not known.
-func lossOf(r *replayed) []plan.Blast {
-	by := map[string]*plan.Blast{}
-	at := func(v string) *plan.Blast {
-		if by[v] == nil {
-			by[v] = &plan.Blast{VChannel: v}
-		}
-		return by[v]
-	}
-	list := r.Issues().List()
-	for i := range list {
-		if list[i].Rows > 0 && list[i].VChannel != "" {
-			at(list[i].VChannel).Rows += int64(list[i].Rows)
-		}
-	}
-	if !r.Coverage.Contiguous() {
-		for v := range r.State.All().VChannels {
-			at(v).Unknown = true
-		}
-	}
-	var out []plan.Blast
-	for _, b := range by {
-		out = append(out, *b)
-	}
-	return out
-}
-
-// edits are the repairs the replay asks for.
-func (o *recoverOptions) edits(ctx context.Context, cat catalog.Catalog, r *replayed, in *plan.Input) error {
-	after, err := r.State.Persist()
-	if err != nil {
-		return err
-	}
-	kind := plan.KindReplayed
-	if o.replay.rebuild {
-		kind = plan.KindRebuild
-	}
-	reasons := map[string]string{}
-	list := r.Issues().List()
-	for i := range list {
-		if list[i].Key != "" {
-			reasons[list[i].Key] = string(list[i].Code)
-		}
-	}
-	orphans := plan.RemoveOrphans(r.metadata, r.metadata.Problems)
-	in.Edits = append(plan.Replayed(in.PChannel, r.metadata.KV, after, kind, reasons, "state-behind-log"), orphans...)
-	in.Edits = oneKindEach(in.Edits)
-	if err := o.alterWALEdits(ctx, cat, r, in); err != nil {
-		return err
-	}
-	if err := positionEdits(ctx, cat, in, r, after); err != nil {
-		return err
-	}
-	if err := registerEdits(ctx, cat, r, in, after); err != nil {
-		return err
-	}
-	return o.slashEdits(ctx, cat, in)
 }
 
 // oneKindEach keeps, of several edits of a key to the same end, the more telling.
@@ -319,49 +258,6 @@ func lostPositions(in *plan.Input) map[string]bool {
 	return out
 }
 
-// registerEdits take from root-coord what the log no longer has: vchannels it
-// does not create any more, and schemas it does not set.
-func registerEdits(ctx context.Context, cat catalog.Catalog, r *replayed, in *plan.Input, after map[string][]byte) error {
-	md, problems := catalog.Decode(in.PChannel, after)
-	collections, _, err := catalog.Collections(ctx, cat)
-	if err != nil {
-		return err
-	}
-	next := r.State.All()
-	if r.Tail != nil && r.Tail.Next != nil {
-		next = r.Tail.Next.All()
-	}
-	for _, id := range slices.Sorted(maps.Keys(collections)) {
-		col := collections[id]
-		for _, v := range col.Info.GetVirtualChannelNames() {
-			if !strings.HasPrefix(v, in.PChannel+"_") || col.Info.GetState() != 0 {
-				continue
-			}
-			bare := slices.ContainsFunc(problems, func(p catalog.Problem) bool {
-				return p.Code == catalog.CodeNoSchema && p.Key == catalog.VChannelKey(in.PChannel, v)
-			})
-			if (md.VChannels[v] != nil || next.VChannels[v] != nil) && !bare {
-				continue
-			}
-			edits, err := plan.Register(in.PChannel, v, col)
-			if err != nil {
-				in.Notes = append(in.Notes, err.Error())
-				continue
-			}
-			for _, e := range edits {
-				if bare {
-					e.Reason = catalog.CodeNoSchema
-				}
-				if !bare || catalog.ParseKey(e.Key).Kind == catalog.KeySchema {
-					in.Edits = append(in.Edits, e)
-				}
-			}
-			in.Notes = append(in.Notes, v+": what the log no longer says is taken from root-coord; which segments hold its rows only DataCoord knows")
-		}
-	}
-	return nil
-}
-
 // slashEdits bring the singletons to one spelling. They are the whole cluster's,
 // so only where asked for.
 func (o *recoverOptions) slashEdits(ctx context.Context, cat catalog.Catalog, in *plan.Input) error {
@@ -380,53 +276,4 @@ func (o *recoverOptions) slashEdits(ctx context.Context, cat catalog.Catalog, in
 	edits, err := plan.TrailingSlash(in.Before, slashed)
 	in.Edits = append(in.Edits, edits...)
 	return err
-}
-
-// planReport is the plan in recover's answer.
-type planReport struct {
-	ID            string       `json:"id"`
-	File          string       `json:"file,omitempty"`
-	Applicable    bool         `json:"applicable"`
-	NotApplicable []string     `json:"not_applicable,omitempty"`
-	Keys          int          `json:"keys"`
-	Notes         []string     `json:"notes,omitempty"`
-	Blast         []plan.Blast `json:"blast_radius,omitempty"`
-}
-
-func (p *planned) report() *planReport {
-	if p.plan == nil {
-		return nil
-	}
-	x := p.plan
-	return &planReport{x.ID, p.out, x.Applicable, x.NotApplicable, len(x.Changes), x.Notes, x.Blast}
-}
-
-// lines are the plan's share of the first screen.
-func (p *planReport) lines(o *recoverOptions) []string {
-	if p == nil || p.Keys == 0 && p.File == "" {
-		return nil
-	}
-	var lines []string
-	if p.Applicable {
-		lines = append(lines, "Applicable yes")
-	}
-	for i, why := range p.NotApplicable {
-		if i == 3 {
-			lines = append(lines, fmt.Sprintf("           and %d more reasons", len(p.NotApplicable)-i))
-			break
-		}
-		lines = append(lines, map[bool]string{true: "Applicable NO: ", false: "           "}[i == 0]+why)
-	}
-	for _, b := range p.Blast {
-		if b.Rows > 0 {
-			lines = append(lines, fmt.Sprintf("Cost       %s: %s rows stay out", b.VChannel, render.Thousands(b.Rows)))
-		}
-	}
-	if p.File != "" {
-		lines = append(lines, fmt.Sprintf("Plan       %d keys, saved to %s", p.Keys, p.File))
-		if p.Applicable && p.Keys > 0 && o.exists("apply") {
-			lines = append(lines, "Next       walctl apply "+p.File+" --reason …")
-		}
-	}
-	return lines
 }

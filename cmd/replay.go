@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,7 +26,6 @@ type replayFlags struct {
 	catalog cli.CatalogFlags
 	until   string
 	cluster string
-	rebuild bool // from the log alone, as if the catalog had no key of the WAL
 	// during, if set, is called with log and catalog still open.
 	during func(context.Context, source.Source, catalog.Catalog, *replayed) error
 }
@@ -43,6 +43,8 @@ type replayed struct {
 	wal      render.WAL
 	metadata catalog.Metadata
 	line     recovery.Line // of --milvus-version, 0 = unknown
+	took     time.Duration // the replay
+	options  recovery.ReplayOptions
 	*recovery.Result
 }
 
@@ -84,11 +86,9 @@ func (r *replayFlags) replay(ctx context.Context, f *cli.Factory, command, wal s
 	show, done := f.Progress(command)
 	defer done()
 	o.Progress, o.State.ClusterPrefix = show, r.cluster
-	from := out.metadata
-	if r.rebuild {
-		from = catalog.Metadata{PChannel: pchannel}
-	}
-	out.Result, err = recovery.Replay(ctx, src, from, o)
+	started := f.Now()
+	out.Result, err = recovery.Replay(ctx, src, out.metadata, o)
+	out.took, out.options = f.Now().Sub(started), o
 	out.wal = cli.DescribeWAL(src)
 	out.wal.PChannel = pchannel
 	if err == nil && r.during != nil {

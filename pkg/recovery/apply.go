@@ -27,6 +27,7 @@ func (s *State) apply(m *message.Message, tick uint64) {
 	}
 	if !utf8.ValidString(m.VChannel) {
 		s.stops(CodeEnvelope, m, errNotUTF8)
+		s.lose(m)
 		return
 	}
 	s.checkVChannel(m)
@@ -110,6 +111,7 @@ func header[T proto.Message](s *State, m *message.Message) (T, bool) {
 	h, err := message.HeaderAs[T](m)
 	if err != nil {
 		s.stops(CodeHeader, m, err)
+		s.lose(m)
 	}
 	return h, err == nil
 }
@@ -119,6 +121,7 @@ func (s *State) schema(m *message.Message) (*schemapb.CollectionSchema, bool) {
 	schema, err := m.Schema()
 	if err != nil {
 		s.stops(CodeBody, m, err)
+		s.lose(m)
 	}
 	return schema, err == nil
 }

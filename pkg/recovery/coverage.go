@@ -169,9 +169,9 @@ func (p *replay) readingIssues(to *Issues) {
 
 // Dropped implements order.Observer.
 func (p *replay) Dropped(m *message.Message, why order.Reason, tick uint64) {
-	issues := &p.state.issues
+	state := p.state
 	if p.behind {
-		issues = p.tailIssues
+		state = p.tailState
 	} else {
 		d := p.res.Dropped[why]
 		d.Messages++
@@ -182,6 +182,9 @@ func (p *replay) Dropped(m *message.Message, why order.Reason, tick uint64) {
 	}
 	if m.TimeTick <= p.startTick && why != order.Undecodable {
 		return // in the catalog already: the opening before dealt with it
+	}
+	if loses(why) && m.Type != message.TypeRollbackTxn {
+		state.lose(m)
 	}
 	code, listed := dropCodes[why]
 	if !listed {
@@ -198,7 +201,7 @@ func (p *replay) Dropped(m *message.Message, why order.Reason, tick uint64) {
 			i.Detail = err.Error()
 		}
 	}
-	issues.add(i)
+	state.issues.add(i)
 }
 
 // dropCodes are the drops worth listing; a rollback is a writer's decision.

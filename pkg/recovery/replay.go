@@ -40,10 +40,11 @@ type Result struct {
 	Coverage Coverage
 	// Uncommitted is Milvus's transaction buffer at the stop.
 	Uncommitted []*order.Txn
-	// Records counts what was read; Delivered what the scanner delivered up to
+	// Records counts what was read, Bytes its payload as stored; Delivered what the scanner delivered up to
 	// the stop, transactions as one; Types what was applied, transaction parts
 	// each for itself; Dropped what the scanner dropped.
 	Records   int64
+	Bytes     int64
 	Delivered int64
 	Types     map[message.Type]int64
 	Dropped   map[order.Reason]Drop
@@ -148,7 +149,7 @@ type replay struct {
 	bytes     int64
 
 	lastDelivered *message.Message
-	tailIssues    *Issues         // where drops behind the stop are listed
+	tailState     *State          // where drops behind the stop are counted
 	heldBack      *order.Delivery // delivered, but behind the time asked for
 }
 
@@ -339,7 +340,7 @@ func (p *replay) readError(err error) error {
 // finish fixes the result at the stop.
 func (p *replay) finish() {
 	r := p.res
-	r.Records = p.cover.Records
+	r.Records, r.Bytes = p.cover.Records, p.bytes
 	r.Uncommitted = p.scan.Uncommitted()
 	if p.lastDelivered != nil {
 		r.Until.RawID = p.lastDelivered.RawID()
@@ -371,7 +372,7 @@ func (p *replay) finish() {
 func (p *replay) tail(ctx context.Context) error {
 	p.behind = true
 	next := p.state.Clone()
-	p.tailIssues = &next.issues
+	p.tailState = next
 	t := &Tail{Next: next}
 	for _, m := range p.scan.Waiting() {
 		p.tailed(m)
@@ -403,7 +404,7 @@ func (p *replay) tail(ctx context.Context) error {
 	p.readingIssues(&next.issues)
 	p.res.Tail = t
 	p.res.Coverage = p.cover.Coverage
-	p.res.Records = p.cover.Records
+	p.res.Records, p.res.Bytes = p.cover.Records, p.bytes
 	return nil
 }
 

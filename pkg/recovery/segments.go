@@ -74,6 +74,7 @@ func (s *State) quarantine(m *message.Message, g *segment) {
 		code = CodeInsertFlushed
 	}
 	s.issues.add(about(code, m))
+	s.lose(m)
 }
 
 // createSegment replaces whatever segment had the id.

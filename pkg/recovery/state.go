@@ -45,8 +45,9 @@ type State struct {
 	alterWAL bool
 
 	issues   Issues
-	observed int64 // deliveries applied
-	skipped  int64 // deliveries at or before the checkpoint's TimeTick
+	losses   map[string]Loss // by vchannel
+	observed int64           // deliveries applied
+	skipped  int64           // deliveries at or before the checkpoint's TimeTick
 }
 
 type vchannel struct {
@@ -172,6 +173,9 @@ func (s *State) checkVChannel(m *message.Message) {
 		i := about(CodeVChannelUnknown, m)
 		i.Rows = 0 // an Insert's rows are counted where they are passed over
 		s.issues.add(i)
+		if m.Type != message.TypeInsert && m.Type != message.TypeBeginTxn && m.Type != message.TypeCommitTxn {
+			s.lose(m)
+		}
 	}
 }
 
@@ -276,6 +280,7 @@ func (s *State) Clone() *State {
 	c.base = proto.Clone(s.base).(*streamingpb.WALCheckpoint)
 	c.salvage = maps.Clone(s.salvage)
 	c.issues = s.issues.clone()
+	c.losses = maps.Clone(s.losses)
 	c.vchannels = make(map[string]*vchannel, len(s.vchannels))
 	for name, v := range s.vchannels {
 		c.vchannels[name] = &vchannel{proto.Clone(v.meta).(*streamingpb.VChannelMeta), v.dirty, v.schemas}

@@ -34,9 +34,36 @@ type Collection struct {
 	Database   string
 	Partitions []*etcdpb.PartitionInfo // by id
 	// Schema is put together from the collection's own value and its fields',
-	// functions' and struct fields' keys, by id. Unlike a WAL's schema it may
-	// carry the system fields (ids 0 and 1).
+	// functions' and struct fields' keys, by id; WALSchema completes it.
 	Schema *schemapb.CollectionSchema
+}
+
+// System fields: every collection has them, in RootCoord as in the WAL.
+const (
+	rowIDField     = 0
+	timestampField = 1
+)
+
+// WALSchema is the schema as a WAL's metadata holds it: what RootCoord hands to a
+// node that opens a WAL for the first time. Properties stand beside the schema in
+// RootCoord, and inside it here; the two system fields are always there.
+// docs/rules.md#rootcoord-schema
+func (c *Collection) WALSchema() *schemapb.CollectionSchema {
+	s := proto.Clone(c.Schema).(*schemapb.CollectionSchema)
+	if len(s.Properties) == 0 {
+		s.Properties = c.Info.GetProperties()
+	}
+	var system []*schemapb.FieldSchema
+	for _, f := range []*schemapb.FieldSchema{
+		{FieldID: rowIDField, Name: "RowID", Description: "row id", DataType: schemapb.DataType_Int64},
+		{FieldID: timestampField, Name: "Timestamp", Description: "time stamp", DataType: schemapb.DataType_Int64},
+	} {
+		if !slices.ContainsFunc(s.Fields, func(x *schemapb.FieldSchema) bool { return x.GetFieldID() == f.FieldID }) {
+			system = append(system, f)
+		}
+	}
+	s.Fields = append(system, s.Fields...)
+	return s
 }
 
 // Name returns the collection's name.

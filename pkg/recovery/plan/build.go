@@ -36,6 +36,7 @@ type Input struct {
 	Edits     []Edit
 	Only      []Kind // empty = every kind
 	Blast     []Blast
+	Replay    Replay // zero = not known
 	Coverage  Coverage
 	// AcceptGaps are the gaps accepted by name.
 	AcceptGaps []string
@@ -104,6 +105,10 @@ func Build(in Input) (*Plan, error) {
 		return nil, err
 	}
 	p.Changes = order(in.PChannel, changes)
+	p.Blast = addRemoved(p.Blast, p.Changes)
+	if in.Replay.Messages > 0 {
+		p.Replay = &in.Replay
+	}
 	against := slices.Clone(in.Against)
 	against = append(against, p.acceptGaps(in.AcceptGaps)...)
 	against = append(against, p.coverage()...)
@@ -114,6 +119,33 @@ func Build(in Input) (*Plan, error) {
 	p.NotApplicable, p.Applicable = against, len(against) == 0
 	slices.SortFunc(p.Blast, func(a, b Blast) int { return strings.Compare(a.VChannel, b.VChannel) })
 	return p, p.seal()
+}
+
+// addRemoved adds the rows of growing segments that a change forgets without the
+// log saying that they were flushed: an import, or a value nobody could read.
+func addRemoved(blast []Blast, changes []Change) []Blast {
+	for _, c := range changes {
+		k := catalog.ParseKey(c.Key)
+		if c.New != nil || c.Kind == KindReplayed || c.Kind == KindRebuild || k.Kind != catalog.KeySegment {
+			continue
+		}
+		var s streamingpb.SegmentAssignmentMeta
+		err := proto.Unmarshal(c.Old, &s)
+		if err == nil && s.GetState() != streamingpb.SegmentAssignmentState_SEGMENT_ASSIGNMENT_STATE_GROWING {
+			continue
+		}
+		name := s.GetVchannel()
+		if err != nil {
+			name = k.PChannel
+		}
+		i := slices.IndexFunc(blast, func(b Blast) bool { return b.VChannel == name })
+		if i < 0 {
+			i, blast = len(blast), append(blast, Blast{VChannel: name})
+		}
+		blast[i].Rows += int64(s.GetStat().GetModifiedRows())
+		blast[i].Unknown = blast[i].Unknown || err != nil
+	}
+	return blast
 }
 
 // changes turns the chosen edits into changes, dropping those that change nothing.
@@ -231,7 +263,7 @@ func roundTrips(changes []Change) []string {
 			continue
 		}
 		pr := catalog.CheckValue(c.Key, c.Old)
-		anew := c.Kind == KindRebuild || c.Kind == KindRemoveOrphans
+		anew := c.Kind == KindRebuild || c.Kind == KindRegister || c.Kind == KindRemoveOrphans
 		if pr != nil && (pr.Code != catalog.CodeUndecodable || !anew) {
 			against = append(against, "the old value of "+pr.String())
 		}

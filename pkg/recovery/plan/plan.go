@@ -55,6 +55,21 @@ type Blast struct {
 	Unknown  bool   `json:"unknown,omitempty"` // part of the log that would tell is gone
 }
 
+// MilvusRate is how many messages a second Milvus's own recovery replays on the
+// class of machine walctl's rates are measured on.
+const MilvusRate = 82_000
+
+// MilvusSeconds estimates how long Milvus's own recovery replays so many messages.
+func MilvusSeconds(messages int64) int64 { return (messages + MilvusRate - 1) / MilvusRate }
+
+// Replay is what a restart reads from its checkpoint on before it serves, on the
+// catalog as the plan found it.
+type Replay struct {
+	Messages      int64 `json:"messages"`
+	Bytes         int64 `json:"bytes"`          // of payload, as stored
+	MilvusSeconds int64 `json:"milvus_seconds"` // at MilvusRate
+}
+
 // Gap is a stretch of the log that was not read.
 type Gap struct {
 	From     string `json:"from"` // ids as printed, both inclusive
@@ -113,6 +128,7 @@ type Plan struct {
 	NotApplicable []string  `json:"not_applicable,omitempty"` // why not
 	Changes       []Change  `json:"changes"`                  // in the order they are written
 	Blast         []Blast   `json:"blast_radius,omitempty"`
+	Replay        *Replay   `json:"restart_replays,omitempty"`
 	Notes         []string  `json:"notes,omitempty"` // what the log cannot give back
 	// ReadDigest is the SHA-256 of the keys and revisions of the WAL's whole
 	// prefix as read: a key that was added or left since then shows in it.

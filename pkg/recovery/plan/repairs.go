@@ -9,7 +9,7 @@ import (
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/commonpb"
 	"github.com/milvus-io/milvus-proto/go-api/v3/msgpb"
-	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
+	"github.com/milvus-io/milvus/pkg/v3/proto/etcdpb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
 	"google.golang.org/protobuf/proto"
 
@@ -112,24 +112,9 @@ func lostBytes(raw []byte, b message.Backend, to Target) bool {
 // its collection, as Milvus does when it opens a WAL for the first time: with
 // TimeTick 0, so that every message of the log still counts.
 func Register(pchannel, vchannel string, col *catalog.Collection) ([]Edit, error) {
-	if col == nil || len(col.Schema.GetFields()) == 0 {
-		return nil, fmt.Errorf("register %s: its schema is in neither log nor root-coord: %w", vchannel, ErrCannotRepair)
-	}
-	if !slices.Contains(col.Info.GetVirtualChannelNames(), vchannel) {
-		return nil, fmt.Errorf("register %s: collection %d has no such channel: %w", vchannel, col.Info.GetID(), ErrCannotRepair)
-	}
-	v := &streamingpb.VChannelMeta{
-		Vchannel: vchannel, State: streamingpb.VChannelState_VCHANNEL_STATE_NORMAL,
-		CollectionInfo: &streamingpb.CollectionInfoOfVChannel{
-			CollectionId: col.Info.GetID(),
-			Schemas: []*streamingpb.CollectionSchemaOfVChannel{{
-				Schema: proto.Clone(col.Schema).(*schemapb.CollectionSchema),
-				State:  streamingpb.VChannelSchemaState_VCHANNEL_SCHEMA_STATE_NORMAL,
-			}},
-		},
-	}
-	for _, part := range col.Partitions {
-		v.CollectionInfo.Partitions = append(v.CollectionInfo.Partitions, &streamingpb.PartitionInfoOfVChannel{PartitionId: part.GetPartitionID()})
+	v, err := VChannelOf(vchannel, col)
+	if err != nil {
+		return nil, err
 	}
 	kv := map[string][]byte{}
 	if err := catalog.EncodeVChannel(kv, pchannel, vchannel, v); err != nil {
@@ -142,9 +127,38 @@ func Register(pchannel, vchannel string, col *catalog.Collection) ([]Edit, error
 	return edits, nil
 }
 
+// VChannelOf is a vchannel's metadata as RootCoord's collection tells it, its
+// schema and partitions those of now. docs/rules.md#rootcoord-schema
+func VChannelOf(vchannel string, col *catalog.Collection) (*streamingpb.VChannelMeta, error) {
+	if col == nil || len(col.Schema.GetFields()) == 0 {
+		return nil, fmt.Errorf("register %s: its schema is in neither log nor root-coord: %w", vchannel, ErrCannotRepair)
+	}
+	if !slices.Contains(col.Info.GetVirtualChannelNames(), vchannel) {
+		return nil, fmt.Errorf("register %s: collection %d has no such channel: %w", vchannel, col.Info.GetID(), ErrCannotRepair)
+	}
+	v := &streamingpb.VChannelMeta{
+		Vchannel: vchannel, State: streamingpb.VChannelState_VCHANNEL_STATE_NORMAL,
+		CollectionInfo: &streamingpb.CollectionInfoOfVChannel{
+			CollectionId: col.Info.GetID(),
+			Schemas: []*streamingpb.CollectionSchemaOfVChannel{{
+				Schema: col.WALSchema(),
+				State:  streamingpb.VChannelSchemaState_VCHANNEL_SCHEMA_STATE_NORMAL,
+			}},
+		},
+	}
+	for _, part := range col.Partitions {
+		if part.GetState() == etcdpb.PartitionState_PartitionCreated {
+			v.CollectionInfo.Partitions = append(v.CollectionInfo.Partitions, &streamingpb.PartitionInfoOfVChannel{PartitionId: part.GetPartitionID()})
+		}
+	}
+	return v, nil
+}
+
 // RemoveOrphans deletes what a crash in the middle of a save left behind: schemas
-// without their vchannel, and dropped vchannels whose schemas are gone. A live
-// vchannel without schema is not removed: Register or a rebuild gives it one.
+// without their vchannel, dropped vchannels whose schemas are gone, and values of
+// vchannels, schemas and segments nobody can read. A live vchannel without schema
+// is not removed: Register or a rebuild gives it one. The caller keeps keys that
+// another repair writes anew.
 func RemoveOrphans(md catalog.Metadata, problems []catalog.Problem) []Edit {
 	var edits []Edit
 	for _, p := range problems {
@@ -152,6 +166,10 @@ func RemoveOrphans(md catalog.Metadata, problems []catalog.Problem) []Edit {
 		switch p.Code {
 		case catalog.CodeOrphanSchema:
 			edits = append(edits, Edit{Key: p.Key, Kind: KindRemoveOrphans, Reason: p.Code})
+		case catalog.CodeUndecodable:
+			if k.Kind == catalog.KeyVChannel || k.Kind == catalog.KeySchema || k.Kind == catalog.KeySegment {
+				edits = append(edits, Edit{Key: p.Key, Kind: KindRemoveOrphans, Reason: p.Code})
+			}
 		case catalog.CodeNoSchema:
 			if md.VChannels[k.VChannel].GetState() == streamingpb.VChannelState_VCHANNEL_STATE_DROPPED {
 				edits = append(edits, Edit{Key: p.Key, Kind: KindRemoveOrphans, Reason: p.Code})
