@@ -357,18 +357,23 @@ func bindingOf(ctx context.Context, f *cli.Factory, c cli.CatalogFlags, cat cata
 	if err != nil {
 		return plan.Binding{}, err
 	}
-	b := plan.Binding{Catalog: absolute(spec), CatalogKind: id.Kind, ClusterID: id.ClusterID, Root: id.Root, Walctl: f.Version, Milvus: settings.MilvusVersion}
-	if b.Milvus != "" {
-		return b, nil
+	return plan.Binding{Catalog: absolute(spec), CatalogKind: id.Kind, ClusterID: id.ClusterID, Root: id.Root, Walctl: f.Version,
+		Milvus: versionOf(ctx, settings.MilvusVersion, cat)}, nil
+}
+
+// versionOf is the version told, or else that of a session; empty where nobody tells.
+func versionOf(ctx context.Context, told string, cat catalog.Catalog) string {
+	if told != "" {
+		return told
 	}
 	sessions, err := catalog.Sessions(ctx, cat)
 	if err != nil {
-		return b, nil //nolint:nilerr // then apply asks for the version
+		return "" // then apply asks for the version
 	}
 	for _, s := range sessions {
 		if s.Version != "" {
-			b.Milvus = s.Version
+			told = s.Version
 		}
 	}
-	return b, nil
+	return told
 }

@@ -66,6 +66,7 @@ type verdictReport struct {
 	Succeeds bool            `json:"succeeds"`
 	Obstacle *recovery.Issue `json:"obstacle,omitempty"`
 	Meaning  string          `json:"meaning,omitempty"`
+	line     recovery.Line
 }
 
 type tailReport struct {
@@ -84,6 +85,8 @@ type dropReport struct {
 
 type recoverReport struct {
 	render.Header
+	Milvus      string `json:"milvus_version,omitempty"` // asked about, or a session's
+	asked       recovery.Line
 	Succeeds    bool                  `json:"succeeds"` // by the version asked about; unknown: by what all lines share
 	Verdicts    []verdictReport       `json:"verdicts"`
 	Until       stopReport            `json:"until"`
@@ -143,7 +146,7 @@ func runRecover(ctx context.Context, f *cli.Factory, o *recoverOptions) error {
 func (r *replayed) recoverReport(d []recovery.Difference, tailDifferences int) *recoverReport {
 	t := r.Tail
 	out := &recoverReport{
-		Header: render.NewHeader("recover", r.wal, r.findings()), Succeeds: r.obstacle() == nil,
+		Header: render.NewHeader("recover", r.wal, r.findings()), Succeeds: r.obstacle() == nil, Milvus: r.version, asked: r.line,
 		Until: r.stopReport(), Coverage: r.coverageReport(), Delivered: r.Delivered,
 		Issues: r.Issues().List(), Quarantine: r.Issues().Counts(),
 		Uncommitted: recovery.TxnsJSON(r.Uncommitted), AlterWAL: r.State.AlterWAL(),
@@ -151,7 +154,7 @@ func (r *replayed) recoverReport(d []recovery.Difference, tailDifferences int) *
 		Differences: differenceReports(d),
 	}
 	for _, v := range r.Verdicts() {
-		x := verdictReport{Milvus: v.Line.String(), Succeeds: v.Succeeds, Obstacle: v.Obstacle}
+		x := verdictReport{Milvus: v.Line.String(), Succeeds: v.Succeeds, Obstacle: v.Obstacle, line: v.Line}
 		if v.Obstacle != nil {
 			x.Meaning = v.Obstacle.Consequence()
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/recovery"
+	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/recovery/plan"
 	"github.com/walctl/walctl/pkg/walreader/message"
 )
@@ -83,8 +84,12 @@ func (r *replayed) restart() restartReport {
 }
 
 func (x restartReport) line() string {
-	s := fmt.Sprintf("Cost       a restart replays %s messages, %s, about %s at Milvus's %s/s", render.Thousands(x.Messages), render.HumanBytes(x.Bytes),
-		render.HumanDuration(time.Duration(x.MilvusSeconds)*time.Second), render.Thousands(plan.MilvusRate))
+	took := "under a second"
+	if x.MilvusSeconds > 1 {
+		took = "about " + render.HumanDuration(time.Duration(x.MilvusSeconds)*time.Second)
+	}
+	s := fmt.Sprintf("Cost       a restart replays %s messages, %s, %s at Milvus's %s/s", render.Thousands(x.Messages), render.HumanBytes(x.Bytes),
+		took, render.Thousands(plan.MilvusRate))
 	if x.ExceedsTimeout {
 		s += ": longer than streaming.walBalancer.operationTimeout (30m), raise it first"
 	}
@@ -122,7 +127,7 @@ func (o *recoverOptions) write(f *cli.Factory, r *recoverReport, d []recovery.Di
 		}
 		return printLines(f, end)
 	}
-	if err := printLines(f, append([]string{head}, keyLines(d, screenLines-len(lines)-len(end)-1)...)); err != nil {
+	if err := printLines(f, append([]string{head}, keyLines(r.WAL.PChannel, d, screenLines-len(lines)-len(end)-1)...)); err != nil {
 		return err
 	}
 	return printLines(f, end)
@@ -173,34 +178,55 @@ func printLines(f *cli.Factory, lines []string) error {
 	return nil
 }
 
-// verdictLines says whether each line would get the WAL open; alike ones in one.
+// verdictLines says whether the version asked about would get the WAL open; where
+// none is known, each line, alike ones in one.
 func verdictLines(r *recoverReport) []string {
 	far := ""
 	if !r.Coverage.Contiguous {
 		far = ", as far as the log could be read"
 	}
-	var lines, fine []string
-	stopped := map[string][]string{}
-	var order []recovery.Issue
+	var fine []string
+	stopped := map[recovery.Issue][]string{}
+	var first []recovery.Issue
 	for _, v := range r.Verdicts {
+		name := v.Milvus
+		if r.asked != 0 {
+			if v.line != r.asked {
+				continue
+			}
+			name = r.Milvus
+		}
 		if v.Succeeds {
-			fine = append(fine, v.Milvus)
+			fine = append(fine, name)
 			continue
 		}
-		what := fmt.Sprintf("%s at %s", v.Obstacle.Code, v.Obstacle.ID+v.Obstacle.Key)
-		if stopped[what] == nil {
-			order = append(order, *v.Obstacle)
+		if stopped[*v.Obstacle] == nil {
+			first = append(first, *v.Obstacle)
 		}
-		stopped[what] = append(stopped[what], v.Milvus)
+		stopped[*v.Obstacle] = append(stopped[*v.Obstacle], name)
 	}
-	for i := range order {
-		what := fmt.Sprintf("%s at %s", order[i].Code, order[i].ID+order[i].Key)
-		lines = append(lines, fmt.Sprintf("Milvus %s would STOP: %s", strings.Join(stopped[what], " and "), what), "           "+order[i].Consequence())
+	var lines []string
+	for i := range first {
+		x := &first[i]
+		lines = append(lines, fmt.Sprintf("Milvus %s would STOP: %s at %s", strings.Join(stopped[*x], " and "), x.Code, x.ID+short(r.WAL.PChannel, x.Key)))
+		why := x.Consequence()
+		if x.Detail != "" {
+			why += " (" + x.Detail + ")"
+		}
+		lines = append(lines, "           "+why)
 	}
 	if len(fine) > 0 {
 		lines = append(lines, fmt.Sprintf("Milvus %s would recover%s", strings.Join(fine, " and "), far))
 	}
 	return lines
+}
+
+// short leaves out of a key what all keys of the WAL begin with.
+func short(pchannel, key string) string {
+	if rest, ok := strings.CutPrefix(key, catalog.WALPrefix(pchannel)); ok {
+		return "…/" + rest
+	}
+	return key
 }
 
 func coverageLine(r *recoverReport) string {
@@ -334,7 +360,7 @@ func keysHead(r *recoverReport, d []recovery.Difference) string {
 }
 
 // keyLines are the plan's keys and, where there is room, their fields.
-func keyLines(d []recovery.Difference, room int) []string {
+func keyLines(pchannel string, d []recovery.Difference, room int) []string {
 	var out []string
 	room = min(max(room, 1), keysShown)
 	if len(d) > room {
@@ -344,7 +370,7 @@ func keyLines(d []recovery.Difference, room int) []string {
 		if i == room {
 			break
 		}
-		line := "  " + mark(x.Change) + " " + x.Key
+		line := "  " + mark(x.Change) + " " + short(pchannel, x.Key)
 		if len(x.Fields) > 0 {
 			v := x.Fields[0]
 			line += fmt.Sprintf("  %s %s → %s", v.Path, fieldText(v.Old), fieldText(v.New))

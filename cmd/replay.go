@@ -42,7 +42,8 @@ func (r *replayFlags) add(cmd *cobra.Command) {
 type replayed struct {
 	wal      render.WAL
 	metadata catalog.Metadata
-	line     recovery.Line // of --milvus-version, 0 = unknown
+	line     recovery.Line // of version, 0 = unknown
+	version  string        // --milvus-version, or what a session tells
 	took     time.Duration // the replay
 	options  recovery.ReplayOptions
 	*recovery.Result
@@ -80,8 +81,12 @@ func (r *replayFlags) replay(ctx context.Context, f *cli.Factory, command, wal s
 	if err != nil {
 		return nil, err
 	}
-	if out.line = recovery.LineOf(settings.MilvusVersion); out.line == 0 && settings.MilvusVersion != "" {
+	if recovery.LineOf(settings.MilvusVersion) == 0 && settings.MilvusVersion != "" {
 		return nil, cli.Usagef("--milvus-version %s: the rules of 2.6 and 3.0 are known", settings.MilvusVersion)
+	}
+	out.version = versionOf(ctx, settings.MilvusVersion, cat)
+	if out.line = recovery.LineOf(out.version); out.line == 0 {
+		out.version = ""
 	}
 	show, done := f.Progress(command)
 	defer done()

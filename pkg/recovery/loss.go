@@ -10,7 +10,8 @@ import (
 // Loss counts what of one vchannel's log a recovery leaves out: messages that are
 // in the log behind the checkpoint, and whose rows or definitions are not in the
 // state reached. Transactions that were never committed are no loss: nobody was
-// told they are safe. Every message counts, however many Issues are kept.
+// told they are safe; nor is what a later DropCollection takes away. Every message counts,
+// however many Issues are kept. docs/rules.md#recovery-loss
 type Loss struct {
 	Rows    uint64 `json:"rows"`         // of Inserts
 	Deletes uint64 `json:"deletes"`      // rows of Deletes

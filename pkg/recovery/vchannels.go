@@ -62,6 +62,7 @@ func (s *State) dropCollection(m *message.Message, tick uint64) {
 		return
 	}
 	s.flushWhere(tick, func(g *streamingpb.SegmentAssignmentMeta) bool { return g.CollectionId == h.GetCollectionId() })
+	delete(s.losses, m.VChannel) // what was left out would be gone by now all the same
 	if v := s.vchannels[m.VChannel]; v != nil && !dropped(v) && tick >= v.meta.CheckpointTimeTick {
 		v.meta.State = streamingpb.VChannelState_VCHANNEL_STATE_DROPPED
 		v.seen(tick)

@@ -126,11 +126,14 @@ func Build(in Input) (*Plan, error) {
 func addRemoved(blast []Blast, changes []Change) []Blast {
 	for _, c := range changes {
 		k := catalog.ParseKey(c.Key)
-		if c.New != nil || c.Kind == KindReplayed || c.Kind == KindRebuild || k.Kind != catalog.KeySegment {
+		if c.New != nil || k.Kind != catalog.KeySegment || c.Kind != KindImport && c.Kind != KindRemoveOrphans {
 			continue
 		}
 		var s streamingpb.SegmentAssignmentMeta
 		err := proto.Unmarshal(c.Old, &s)
+		if err == nil && c.Kind == KindRemoveOrphans {
+			continue // who removes one that can be read counts it
+		}
 		if err == nil && s.GetState() != streamingpb.SegmentAssignmentState_SEGMENT_ASSIGNMENT_STATE_GROWING {
 			continue
 		}
