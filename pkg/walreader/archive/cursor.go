@@ -22,7 +22,7 @@ type cursor struct {
 	file       *columnfile.File
 	in         ReadFile
 	block      int // next in file
-	damage     error
+	damage     []*source.CorruptError
 }
 
 func (s *Source) cursor(start, end int64) *cursor {
@@ -44,9 +44,10 @@ func (c *cursor) next(ctx context.Context) (part, error) {
 	if err := ctx.Err(); err != nil {
 		return part{}, err
 	}
-	if err := c.damage; err != nil {
-		c.damage = nil
-		return part{}, &source.CorruptError{Source: c.s.dir, Place: "manifest", Lost: 0, Cause: err}
+	if len(c.damage) > 0 {
+		err := c.damage[0]
+		c.damage = c.damage[1:]
+		return part{}, err
 	}
 	for c.start < c.end {
 		if err := c.openSegment(); err != nil {

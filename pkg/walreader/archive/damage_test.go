@@ -226,25 +226,6 @@ func TestAnArchiveWithoutPayloadIsSound(t *testing.T) {
 	require.NotEmpty(t, bad, "payloads asked for and not there must be said")
 }
 
-func TestBothManifestCopiesDamagedIsSaidAndNothingIsWritten(t *testing.T) {
-	dir, all, _ := smallArchive(t)
-	for _, name := range []string{manifestPath("by-dev-rootcoord-dml_0"), copyPath("by-dev-rootcoord-dml_0")} {
-		p := filepath.Join(dir, name)
-		b, err := os.ReadFile(p)
-		require.NoError(t, err)
-		b[40] ^= 1
-		require.NoError(t, os.WriteFile(p, b, 0o600))
-	}
-	_, err := Open(context.Background(), dir, Options{})
-	var corrupt *source.CorruptError
-	require.ErrorAs(t, err, &corrupt)
-	_, err = NewWriter(dir, writerOptions(all))
-	require.ErrorIs(t, err, ErrDamaged)
-	logs, err := List(dir)
-	require.NoError(t, err)
-	require.Error(t, logs[0].Damage)
-}
-
 // The values of a manifest with a right checksum are not trusted either.
 func TestHostileManifestsAreRefused(t *testing.T) {
 	dir, _, _ := smallArchive(t)

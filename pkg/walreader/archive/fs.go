@@ -25,6 +25,8 @@ type FS interface {
 	SyncDir(name string) error
 	// List returns the names of the files in a directory; none where it is missing.
 	List(name string) ([]string, error)
+	// Dirs returns the names of the directories in a directory, likewise.
+	Dirs(name string) ([]string, error)
 	// Lock takes an exclusive lock that ends with the process; ErrLocked where
 	// another holds it.
 	Lock(name string) (io.Closer, error)
@@ -107,14 +109,17 @@ func (d dirFS) SyncDir(name string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-func (d dirFS) List(name string) ([]string, error) {
+func (d dirFS) List(name string) ([]string, error) { return d.entries(name, false) }
+func (d dirFS) Dirs(name string) ([]string, error) { return d.entries(name, true) }
+
+func (d dirFS) entries(name string, dirs bool) ([]string, error) {
 	entries, err := os.ReadDir(d.path(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	var out []string
 	for _, e := range entries {
-		if !e.IsDir() {
+		if e.IsDir() == dirs {
 			out = append(out, e.Name())
 		}
 	}

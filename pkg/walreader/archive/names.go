@@ -40,3 +40,28 @@ func idName(id message.ID) string {
 	}
 	return string(b)
 }
+
+// parseIDNames reads the two ids of a segment's file name.
+func parseIDNames(file string) (first, last message.ID, ok bool) {
+	base, _, _ := strings.Cut(file, ".")
+	a, b, found := strings.Cut(base, "-")
+	first, ok1 := parseIDName(a)
+	last, ok2 := parseIDName(b)
+	return first, last, found && ok1 && ok2
+}
+
+func parseIDName(s string) (id message.ID, ok bool) {
+	parts := strings.Split(s, "_")
+	if len(parts) != 3 {
+		return id, false
+	}
+	var v [3]int64
+	for i, p := range parts {
+		n, err := strconv.ParseInt(strings.Replace(p, "m", "-", 1), 10, 64)
+		if err != nil {
+			return id, false
+		}
+		v[i] = n
+	}
+	return message.ID{A: v[0], B: v[1], Batch: int32(v[2])}, true
+}

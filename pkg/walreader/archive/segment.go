@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -15,6 +16,12 @@ import (
 
 // createdBy stands in the footer of every file.
 const createdBy = "walctl"
+
+// The footer keys that say what log a file without a manifest belongs to.
+const (
+	metaPChannel = "walctl.pchannel"
+	metaBackend  = "walctl.backend"
+)
 
 // segmentWriter writes one segment's two files under temporary names.
 type segmentWriter struct {
@@ -34,13 +41,14 @@ type openFile struct {
 	w    *columnfile.Writer
 }
 
-func createColumns(fsys FS, name string, cols []columnfile.Column) (*openFile, error) {
+func createColumns(fsys FS, name string, m *Manifest, cols []columnfile.Column) (*openFile, error) {
 	f, err := fsys.Create(name)
 	if err != nil {
 		return nil, err
 	}
 	buf := bufio.NewWriterSize(f, 1<<20)
-	w, err := columnfile.NewWriter(buf, cols, columnfile.Options{CreatedBy: createdBy})
+	w, err := columnfile.NewWriter(buf, cols, columnfile.Options{CreatedBy: createdBy,
+		Meta: map[string]string{metaPChannel: m.PChannel, metaBackend: strconv.Itoa(int(m.Backend))}})
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
@@ -66,10 +74,10 @@ func newSegmentWriter(fsys FS, m *Manifest) (*segmentWriter, error) {
 		s.behind = m.Segments[n-1].TimeTick
 	}
 	var err error
-	if s.index, err = createColumns(fsys, indexDir(m.PChannel)+"/open.tmp", indexColumns[:]); err != nil {
+	if s.index, err = createColumns(fsys, indexDir(m.PChannel)+"/open.tmp", m, indexColumns[:]); err != nil {
 		return nil, fmt.Errorf("creating an index file: %w", err)
 	}
-	if s.payload, err = createColumns(fsys, payloadDir(m.PChannel)+"/open.tmp", payloadColumns[:]); err != nil {
+	if s.payload, err = createColumns(fsys, payloadDir(m.PChannel)+"/open.tmp", m, payloadColumns[:]); err != nil {
 		s.abandon()
 		return nil, fmt.Errorf("creating a payload file: %w", err)
 	}

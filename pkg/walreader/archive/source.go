@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -37,7 +38,7 @@ type Log struct {
 	Gaps        int
 	MinTimeTick uint64
 	MaxTimeTick uint64
-	Damage      error // its manifest cannot be read; everything else is then zero
+	Damage      error // its manifest cannot be read; the rest is what its segments say
 }
 
 // SeveralError says that an archive holds several logs and none was chosen.
@@ -57,25 +58,40 @@ func Detect(dir string) bool {
 	return err == nil && len(names) > 0
 }
 
-// pchannels lists the logs that have a manifest or a copy of one.
+// pchannels lists the logs that have a manifest, a copy of one, or segments
+// whose manifest is gone.
 func pchannels(fsys FS) ([]string, error) {
 	files, err := fsys.List("manifest")
 	if err != nil {
 		return nil, err
 	}
 	var out []string
-	for _, f := range files {
-		base, ok := strings.CutSuffix(f, ".json")
-		if !ok {
-			continue
-		}
-		base = strings.TrimSuffix(base, ".copy")
-		name, err := url.PathUnescape(base)
-		if base == "%" {
+	add := func(safe string) {
+		name, err := url.PathUnescape(safe)
+		if safe == "%" {
 			name, err = "", nil
 		}
 		if err == nil && !slices.Contains(out, name) {
 			out = append(out, name)
+		}
+	}
+	for _, f := range files {
+		if base, ok := strings.CutSuffix(f, ".json"); ok {
+			add(strings.TrimSuffix(base, ".copy"))
+		}
+	}
+	dirs, err := fsys.Dirs("index")
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range dirs {
+		safe, ok := strings.CutPrefix(d, "pchannel=")
+		files, err := fsys.List("index/" + d)
+		if err != nil {
+			return nil, err
+		}
+		if ok && slices.ContainsFunc(files, func(f string) bool { return path.Ext(f) == ".parquet" }) {
+			add(safe)
 		}
 	}
 	slices.Sort(out)
@@ -96,10 +112,14 @@ func List(dir string) ([]Log, error) {
 	out := make([]Log, 0, len(names))
 	for _, name := range names {
 		l := Log{PChannel: name}
-		m, _, err := loadManifest(fsys, name)
-		if err != nil {
+		m, damage, err := manifestOf(context.Background(), fsys, dir, name)
+		switch {
+		case err != nil:
 			l.Damage = err
-		} else {
+		case len(damage) > 0 && damage[0].Lost != 0: // not only one of the two copies
+			l.Damage = damage[0]
+		}
+		if m != nil {
 			l.fill(m)
 		}
 		out = append(out, l)
@@ -125,7 +145,7 @@ type Source struct {
 	dir    string
 	fsys   FS
 	m      *Manifest
-	damage error // of the manifest that was not used
+	damage []*source.CorruptError // of the manifest, told by every reader first
 }
 
 var (
@@ -134,8 +154,9 @@ var (
 )
 
 // Open opens a log of the archive in dir. It reads the manifest only. Several
-// logs and none chosen is a *SeveralError, none source.ErrNotFound, a manifest
-// damaged in both its copies a *source.CorruptError.
+// logs and none chosen is a *SeveralError, none source.ErrNotFound. Where the
+// manifest and its copy are damaged or gone, the log is read from its segments
+// alone, and every reader begins with a *source.CorruptError.
 func Open(ctx context.Context, dir string, opt Options) (*Source, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -159,9 +180,9 @@ func Open(ctx context.Context, dir string, opt Options) (*Source, error) {
 	case !slices.Contains(names, name):
 		return nil, fmt.Errorf("%s: %w: %s; it holds %s", dir, source.ErrNotFound, name, strings.Join(names, ", "))
 	}
-	m, damage, err := loadManifest(fsys, name)
+	m, damage, err := manifestOf(ctx, fsys, dir, name)
 	if err != nil {
-		return nil, &source.CorruptError{Source: dir, Place: "manifest", Lost: -1, Cause: err}
+		return nil, err
 	}
 	return &Source{dir: dir, fsys: fsys, m: m, damage: damage}, nil
 }
@@ -191,7 +212,7 @@ func (s *Source) Close() error { return nil }
 // Catalog returns the path of the catalog captured with a log, in the kvjson
 // form; false where there is none.
 func Catalog(dir, pchannel string) (string, bool) {
-	m, _, err := loadManifest(Dir(dir), pchannel)
+	m, _, err := manifestOf(context.Background(), Dir(dir), dir, pchannel)
 	if err != nil {
 		return "", false
 	}

@@ -47,6 +47,9 @@ func (s *Source) VerifyBytes(ctx context.Context, progress source.Progress) ([]*
 			v.add(&Damage{Path: name, Place: "manifest", Cause: err})
 		}
 	}
+	for _, d := range s.damage[min(1, len(s.damage)):] { // the first is the manifest's
+		v.add(&Damage{Path: d.Place, Place: "without its manifest", Rows: max(0, d.Lost), Cause: d.Cause})
+	}
 	withPayload, err := s.hasPayload()
 	if err != nil {
 		return nil, err
@@ -117,21 +120,31 @@ func (v *verifier) file(ctx context.Context, seg *Segment, e FileEntry, cols []c
 	if err == nil && got == e.Hash {
 		return nil
 	}
+	if err == nil && e.Hash == "" { // lost with the manifest: the pages have their own
+		v.pages(seg, e, cols)
+		return nil
+	}
 	v.locate(seg, e, cols, orChecksum(err))
 	return nil
 }
 
 func (v *verifier) locate(seg *Segment, e FileEntry, cols []columnfile.Column, cause error) {
-	backend := v.s.m.Backend
-	whole := &Damage{Path: e.Path, Place: "file", First: seg.First.ID(backend), Last: seg.Last.ID(backend), Rows: seg.Rows, Cause: cause}
+	if v.pages(seg, e, cols) { // outside every page: no row is touched
+		v.add(&Damage{Path: e.Path, Place: "bytes outside every page", First: seg.First.ID(v.s.m.Backend), Last: seg.Last.ID(v.s.m.Backend), Cause: cause})
+	}
+}
+
+// pages checks every page of a file and reports whether all are sound.
+func (v *verifier) pages(seg *Segment, e FileEntry, cols []columnfile.Column) bool {
 	f, in, err := openColumns(v.s.fsys, e, seg.Rows, cols)
 	if err != nil {
-		whole.Cause = err
+		backend := v.s.m.Backend
+		whole := &Damage{Path: e.Path, Place: "file", First: seg.First.ID(backend), Last: seg.Last.ID(backend), Rows: seg.Rows, Cause: err}
 		if missing(err) {
 			whole.Place = "missing"
 		}
 		v.add(whole)
-		return
+		return false
 	}
 	defer func() { f.Close(); _ = in.Close() }() // only read
 	before := len(v.found)
@@ -141,10 +154,7 @@ func (v *verifier) locate(seg *Segment, e FileEntry, cols []columnfile.Column, c
 		v.add(d)
 		return nil
 	})
-	if len(v.found) == before { // outside every page: no row is touched
-		whole.Place, whole.Rows = "bytes outside every page", 0
-		v.add(whole)
-	}
+	return len(v.found) == before
 }
 
 func pagePlace(p *columnfile.PageError) string {

@@ -69,7 +69,7 @@ func NewWriter(dir string, opt WriterOptions) (*Writer, error) {
 }
 
 func (w *Writer) open() error {
-	m, damage, err := loadManifest(w.fsys, w.opt.PChannel)
+	m, _, err := loadManifest(w.fsys, w.opt.PChannel) // a damaged one is written anew
 	switch {
 	case err == nil:
 		w.m = m
@@ -81,16 +81,27 @@ func (w *Writer) open() error {
 		}
 		m.Backend = w.opt.Backend
 	case missing(err) && !errors.Is(err, ErrDamaged):
+		if err := w.requireEmpty(); err != nil {
+			return err
+		}
 		w.m = &Manifest{Version: ManifestVersion, PChannel: w.opt.PChannel, Backend: w.opt.Backend, Source: w.opt.Source, CreatedBy: createdBy}
 	default:
 		return fmt.Errorf("its manifest cannot be read, so what it holds is not known; move it away or restore it: %w", err)
 	}
-	if damage != nil || len(w.m.Segments) > 0 {
-		if err := storeManifest(w.fsys, w.m); err != nil { // both copies again
-			return err
-		}
+	if err := storeManifest(w.fsys, w.m); err != nil { // both copies, and before any segment
+		return err
 	}
 	return w.clear()
+}
+
+// requireEmpty refuses segments that no manifest names: a manifest is written
+// before the first of them, so theirs was lost and clearing would destroy them.
+func (w *Writer) requireEmpty() error {
+	names, err := (&lost{fsys: w.fsys, m: &Manifest{PChannel: w.opt.PChannel}}).names()
+	if err == nil && len(names) > 0 {
+		err = fmt.Errorf("%w: it holds %d segments, and the manifest that named them is gone: capture into another directory", ErrDamaged, len(names))
+	}
+	return err
 }
 
 // clear removes what an earlier writer left without naming it.

@@ -19,7 +19,9 @@
 //	there is none), then every data page
 //
 // and whoever names the file keeps the length and checksum of the tail. With
-// both, no byte a reader uses is unchecked. Encodings and structures are those
+// both, no byte a reader uses is unchecked. For a file whose name got lost the
+// key "walctl.tail" repeats that checksum: CRC-32C of the tail with the eight
+// hexadecimal digits of the value as zeros. Encodings and structures are those
 // of parquet-go; any Parquet reader reads the files.
 package columnfile
 
@@ -81,8 +83,14 @@ const (
 	zstdMost     = 1 << 15  // bytes one byte of ZSTD can stand for: a run of 128 KiB takes four
 )
 
-// pagesKey is the footer key of the page checksums (file format).
-const pagesKey = "walctl.pages"
+// The footer keys of the page checksums and of the tail's own (file format).
+const (
+	pagesKey = "walctl.pages"
+	tailKey  = "walctl.tail"
+)
+
+// noTailSum stands for the tail's checksum while it is computed.
+const noTailSum = "00000000"
 
 const magic = "PAR1"
 

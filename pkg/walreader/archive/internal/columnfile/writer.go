@@ -22,6 +22,7 @@ type Options struct {
 	GroupBytes int64 // stored bytes of a row group; default 32 MiB
 	BlockBytes int   // bytes of a byte-array column after which a block ends; default 1 MiB
 	CreatedBy  string
+	Meta       map[string]string // keys of the footer, for whoever finds the file alone
 }
 
 // Writer writes one file. Rows are added column by column: every column must
@@ -310,6 +311,10 @@ func (f *Writer) tail() ([]byte, error) {
 	f.meta.Version, f.meta.NumRows, f.meta.CreatedBy = 2, f.rows, f.opt.CreatedBy
 	f.meta.Schema = schema(f.cols)
 	f.meta.KeyValueMetadata = []format.KeyValue{{Key: pagesKey, Value: base64.StdEncoding.EncodeToString(f.sums)}}
+	for _, k := range slices.Sorted(maps.Keys(f.opt.Meta)) {
+		f.meta.KeyValueMetadata = append(f.meta.KeyValueMetadata, format.KeyValue{Key: k, Value: f.opt.Meta[k]})
+	}
+	f.meta.KeyValueMetadata = append(f.meta.KeyValueMetadata, format.KeyValue{Key: tailKey, Value: noTailSum})
 	for range f.cols {
 		f.meta.ColumnOrders = append(f.meta.ColumnOrders, format.ColumnOrder{Value: new(format.TypeDefinedOrder)})
 	}
@@ -317,8 +322,9 @@ func (f *Writer) tail() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	out = binary.LittleEndian.AppendUint32(out, uint32(n))
-	return append(out, magic...), nil
+	out = append(binary.LittleEndian.AppendUint32(out, uint32(n)), magic...)
+	copy(tailSumIn(out), fmt.Sprintf("%08x", Checksum(out)))
+	return out, nil
 }
 
 // hasIndex: byte arrays carry no page bounds, nothing seeks in them.
