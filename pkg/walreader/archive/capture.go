@@ -21,19 +21,25 @@ type CaptureOptions struct {
 	SegmentRows  int64        // 0 = DefaultSegmentRows
 	SegmentBytes int64        // of payload; 0 = DefaultSegmentBytes
 	// SegmentAge ends an open segment this long after its first row, so that a
-	// followed log that trickles is safe soon; 0 = DefaultSegmentAge.
+	// log that trickles is safe soon and a kill costs little; 0 = DefaultSegmentAge.
 	SegmentAge time.Duration
 	Follow     bool // wait for more at the end; the source must be a FollowSource
 	Progress   source.Progress
 	// Prepared is called once the archive is open and before anything is read,
 	// to put evidence beside the log. nil = nothing.
 	Prepared func(*Writer) error
-	Clock    func() time.Time // nil = time.Now
-	FS       FS               // replaces the directory's own, in tests
+	// Opened is the same once the source is open: what asking about it could do
+	// to it, reading has done by then.
+	Opened func(*Writer) error
+	Clock  func() time.Time // nil = time.Now
+	FS     FS               // replaces the directory's own, in tests
 }
 
-// DefaultSegmentAge is the age at which a followed log's segment is ended.
+// DefaultSegmentAge is the age at which a segment is ended.
 const DefaultSegmentAge = 30 * time.Second
+
+// clockEvery is after how many messages of a bounded read the clock is looked at.
+const clockEvery = 64
 
 // keepOnCancel is how large an open segment may be for a cancelled capture to
 // still complete it; a larger one is left for the next run to read again.
@@ -97,7 +103,7 @@ func (c *capture) run(ctx context.Context, dir string) error {
 		return err
 	}
 	c.done.PChannel, c.had, c.first = d.PChannel, c.w.Manifest().Records(), true
-	before := len(c.w.Manifest().Segments)
+	before, gaps := len(c.w.Manifest().Segments), len(c.w.Manifest().Gaps)
 	if c.opt.Prepared != nil {
 		if err := c.opt.Prepared(c.w); err != nil {
 			return err
@@ -106,8 +112,14 @@ func (c *capture) run(ctx context.Context, dir string) error {
 	if err := c.open(ctx); err != nil {
 		return err
 	}
+	if c.opt.Opened != nil {
+		if err := c.opt.Opened(c.w); err != nil {
+			return errors.Join(err, c.in.close())
+		}
+	}
 	err = c.loop(ctx)
 	err = errors.Join(err, c.in.close())
+	c.done.Gaps = c.w.Manifest().Gaps[gaps:]
 	c.done.Records, c.done.Segments = c.w.Manifest().Records()-c.had, len(c.w.Manifest().Segments)-before
 	if last, ok := c.w.Last(); ok {
 		c.done.Last = last.ID(d.Backend)
@@ -215,7 +227,7 @@ func (c *capture) loop(ctx context.Context) error {
 
 // due returns when the open segment is to be ended; zero where none is open.
 func (c *capture) due() time.Time {
-	if rows, _ := c.w.Open(); rows == 0 || !c.opt.Follow {
+	if rows, _ := c.w.Open(); rows == 0 {
 		return time.Time{}
 	}
 	return c.begun.Add(c.opt.SegmentAge)
@@ -246,6 +258,9 @@ func (c *capture) take(m *message.Message) error {
 	if c.taken%8192 == 0 {
 		c.report()
 	}
+	if !c.opt.Follow && c.taken%clockEvery != 0 {
+		return nil
+	}
 	if due := c.due(); !due.IsZero() && !c.opt.Clock().Before(due) {
 		return c.w.Cut()
 	}
@@ -266,12 +281,7 @@ func (c *capture) lost(last Position, m *message.Message) error {
 
 func (c *capture) gap(g Gap) error {
 	g.At, g.Source = c.opt.Clock().UTC(), c.src.Describe().Location
-	n := len(c.w.Manifest().Gaps)
-	if err := c.w.NoteGap(g); err != nil {
-		return err
-	}
-	c.done.Gaps = append(c.done.Gaps, c.w.Manifest().Gaps[n:]...)
-	return nil
+	return c.w.NoteGap(g)
 }
 
 // other deals with what is no message: end says that nothing follows.

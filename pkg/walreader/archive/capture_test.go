@@ -341,6 +341,70 @@ func TestPlacesTheSourceCannotGiveAreRecorded(t *testing.T) {
 	require.EqualValues(t, 3, g.Lost)
 }
 
+// A log with many bad places is not a log of many segments.
+func TestManyBadPlacesAreOneSegment(t *testing.T) {
+	all := goldenMessages(t, "small")[:100]
+	src := newMemSource(all)
+	for i := range all[:90] {
+		src.bad[i] = &source.CorruptError{Source: "memory", Place: fmt.Sprint("before ", i), Lost: 1, Cause: errors.New("bad entry")}
+	}
+	dir := t.TempDir()
+	done, err := Capture(context.Background(), src, dir, CaptureOptions{})
+	require.NoError(t, err)
+	require.Equal(t, 1, done.Segments)
+	require.Len(t, done.Gaps, 90)
+	require.True(t, done.Gaps[0].AtStart)
+	for i, g := range done.Gaps[1:] {
+		require.Equal(t, all[i].ID, g.After.ID(message.BackendPulsar))
+	}
+	requireArchive(t, dir, all)
+}
+
+// Places with no record between them are one gap, and the list has an end.
+func TestGapsAreCountedWhereTheyCannotBeListed(t *testing.T) {
+	all := goldenMessages(t, "small")[:3]
+	w, err := NewWriter(t.TempDir(), WriterOptions{PChannel: "p", Backend: all[0].ID.Backend})
+	require.NoError(t, err)
+	require.NoError(t, w.Add(all[0], 0))
+	for i := range 5 {
+		require.NoError(t, w.NoteGap(Gap{Place: fmt.Sprint("place ", i), Lost: 2}))
+	}
+	require.NoError(t, w.Cut())
+	require.Equal(t, []Gap{{After: w.Manifest().Segments[0].Last, Place: "place 0", Until: "place 4", Places: 5, Lost: 10}}, w.Manifest().Gaps)
+	gaps := make([]Gap, 0, maxGaps)
+	for i := range maxGaps + 7 {
+		gaps = addGap(gaps, Gap{After: Position{A: int64(i)}, Place: fmt.Sprint(i), Lost: -1})
+	}
+	require.Len(t, gaps, maxGaps)
+	require.EqualValues(t, 8, gaps[maxGaps-1].Places)
+	require.Equal(t, fmt.Sprint(maxGaps+6), gaps[maxGaps-1].Until)
+}
+
+func TestABadPlaceMetAgainIsOneGap(t *testing.T) {
+	all := goldenMessages(t, "small")[:100]
+	dir := t.TempDir()
+	for _, n := range []int{40, 60, 100} {
+		src := newMemSource(all[:n])
+		src.bad[40] = &source.CorruptError{Source: "memory", Place: "12/40", Lost: 3, Cause: errors.New("bad entry")}
+		_, err := Capture(context.Background(), src, dir, CaptureOptions{})
+		require.NoError(t, err)
+		s, err := Open(context.Background(), dir, Options{})
+		require.NoError(t, err)
+		require.Len(t, s.Manifest().Gaps, 1, "after %d", n)
+	}
+	requireArchive(t, dir, all)
+}
+
+// A bounded capture of a slow log is safe every SegmentAge, so a kill costs no more.
+func TestASlowLogIsNamedAsItComes(t *testing.T) {
+	all := goldenMessages(t, "small")
+	now := time.Unix(0, 0)
+	done, err := Capture(context.Background(), newMemSource(all), t.TempDir(), CaptureOptions{
+		SegmentAge: time.Minute, Clock: func() time.Time { now = now.Add(10 * time.Second); return now }})
+	require.NoError(t, err)
+	require.Greater(t, done.Segments, 1)
+}
+
 // A log that was trimmed since the last capture is a gap, not a silent jump.
 func TestALogTrimmedBetweenTwoCapturesIsAGap(t *testing.T) {
 	all := goldenMessages(t, "small")[:100]

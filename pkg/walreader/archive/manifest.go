@@ -85,6 +85,8 @@ type Gap struct {
 	Lost    int64     `json:"lost"` // records; −1 = unknown
 	Cause   string    `json:"cause"`
 	AtStart bool      `json:"at_start,omitempty"` // before the first row: After is zero
+	Places  int64     `json:"places,omitempty"`   // where it stands for several, Place being the first
+	Until   string    `json:"until,omitempty"`    // and Until the last of them
 }
 
 // Evidence is a file of the same moment beside the log.

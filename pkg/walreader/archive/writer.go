@@ -1,10 +1,12 @@
 package archive
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
@@ -36,6 +38,7 @@ type Writer struct {
 	m    *Manifest
 	lock io.Closer
 	seg  *segmentWriter
+	gaps []Gap // behind rows of the open segment, or behind the last that is named
 	err  error
 }
 
@@ -160,19 +163,26 @@ func (w *Writer) Add(m *message.Message, ordinal int64) error {
 }
 
 // Cut ends the open segment: completes and syncs its files, reads them back,
-// and only then names them in the manifest.
+// and only then names them in the manifest, with the gaps met meanwhile.
 func (w *Writer) Cut() error {
-	if w.err != nil || w.seg == nil {
+	if w.err != nil || w.seg == nil && len(w.gaps) == 0 {
 		return w.err
 	}
-	seg, err := w.seg.finish(w.m)
-	w.seg = nil
-	if err != nil {
-		w.err = err
-		return err
-	}
 	next := *w.m
-	next.Segments = append(w.m.Segments[:len(w.m.Segments):len(w.m.Segments)], seg)
+	if w.seg != nil {
+		seg, err := w.seg.finish(w.m)
+		w.seg = nil
+		if err != nil {
+			w.err = err
+			return err
+		}
+		next.Segments = append(w.m.Segments[:len(w.m.Segments):len(w.m.Segments)], seg)
+	}
+	next.Gaps = w.m.Gaps[:len(w.m.Gaps):len(w.m.Gaps)]
+	for _, g := range w.gaps {
+		next.Gaps = addGap(next.Gaps, g)
+	}
+	w.gaps = nil
 	w.err = w.store(&next)
 	return w.err
 }
@@ -193,26 +203,61 @@ func (w *Writer) Open() (rows, bytes int64) {
 	return w.seg.seg.Rows, w.seg.stored
 }
 
-// NoteGap ends the open segment and records a place the source could not give.
+// maxGaps bounds a manifest's list of gaps: of a hopeless log the rest is counted.
+const maxGaps = 10_000
+
+// NoteGap records a place the source could not give: it stands in the manifest
+// once the row before it does. Places with no row between them become one gap.
 func (w *Writer) NoteGap(g Gap) error {
-	if err := w.Cut(); err != nil {
-		return err
+	if w.err != nil {
+		return w.err
 	}
-	if last, ok := w.Last(); ok {
+	if w.seg != nil && w.seg.seg.Rows > 0 {
+		g.After = w.seg.seg.Last
+	} else if last, ok := w.Last(); ok {
 		g.After = last
 	} else {
 		g.AtStart = true
 	}
-	for i := range w.m.Gaps { // a resumed capture meets the same place again
-		o := &w.m.Gaps[i]
-		if o.After == g.After && o.Place == g.Place && o.AtStart == g.AtStart {
-			return nil
+	if n := len(w.gaps); n > 0 && (w.gaps[n-1].sameRow(&g) || n >= maxGaps) {
+		w.gaps[n-1].join(&g)
+		return nil
+	}
+	w.gaps = append(w.gaps, g)
+	return nil
+}
+
+func (g *Gap) sameRow(o *Gap) bool { return g.After == o.After && g.AtStart == o.AtStart }
+
+// join makes g stand for o too, which lies behind it.
+func (g *Gap) join(o *Gap) {
+	g.Places = max(g.Places, 1) + max(o.Places, 1)
+	g.Until = cmp.Or(o.Until, o.Place)
+	if g.Lost < 0 || o.Lost < 0 {
+		g.Lost = -1
+	} else {
+		g.Lost += o.Lost
+	}
+}
+
+// addGap adds a gap to a manifest's. A resumed capture meets the same place
+// again: it is there already, or longer now.
+func addGap(all []Gap, g Gap) []Gap {
+	for i := range all {
+		if all[i].sameRow(&g) && all[i].Place == g.Place {
+			if g.Places > all[i].Places {
+				all = slices.Clone(all)
+				all[i] = g
+			}
+			return all
 		}
 	}
-	next := *w.m
-	next.Gaps = append(w.m.Gaps[:len(w.m.Gaps):len(w.m.Gaps)], g)
-	w.err = w.store(&next)
-	return w.err
+	if len(all) < maxGaps {
+		return append(all, g)
+	}
+	all = slices.Clone(all)
+	all[len(all)-1].join(&g)
+	return all
 }
 
 // Close ends the open segment and gives the archive free.
