@@ -42,8 +42,9 @@ func (o *recoverOptions) edits(ctx context.Context, src source.Source, cat catal
 		}
 	}
 	in.Edits = plan.Replayed(in.PChannel, r.metadata.KV, rep.after, rep.kind, reasons, "state-behind-log")
+	alone := len(in.Only) > 0 && !slices.Contains(in.Only, rep.kind) // then the replay's keys are no part of the plan
 	for _, e := range rep.given {
-		if _, replayed := rep.after[e.Key]; !replayed || string(rep.after[e.Key]) == string(r.metadata.KV[e.Key]) {
+		if _, replayed := rep.after[e.Key]; !replayed || alone || string(rep.after[e.Key]) == string(r.metadata.KV[e.Key]) {
 			in.Edits = append(in.Edits, e)
 		}
 	}

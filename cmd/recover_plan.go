@@ -223,7 +223,10 @@ func positionEdits(ctx context.Context, cat catalog.Catalog, in *plan.Input, r *
 		return err
 	}
 	md, _ := catalog.Decode(in.PChannel, after)
-	md.Checkpoint = cp
+	replayedToo := len(in.Only) == 0 || slices.Contains(in.Only, plan.KindReplayed) || slices.Contains(in.Only, plan.KindRebuild)
+	if !replayedToo || md.Checkpoint == nil {
+		md.Checkpoint = cp
+	}
 	_, form, err := message.ParseRaw(first.Backend, cp.GetMessageId().GetId())
 	if err != nil {
 		form = message.Form{}
@@ -232,11 +235,15 @@ func positionEdits(ctx context.Context, cat catalog.Catalog, in *plan.Input, r *
 	if err != nil {
 		return err
 	}
-	replayedToo := len(in.Only) == 0 || slices.Contains(in.Only, plan.KindReplayed)
 	for _, e := range edits {
 		k := catalog.ParseKey(e.Key)
 		switch {
-		case k.Kind == catalog.KeyCheckpoint && replayedToo: // the replayed one lies further on already
+		case k.Kind == catalog.KeyCheckpoint && replayedToo: // a transaction that is still open holds its last confirmed back
+			in.Edits = slices.DeleteFunc(in.Edits, func(o plan.Edit) bool { return o.Key == e.Key })
+			if len(in.Only) > 0 {
+				e.Kind = in.Only[0]
+			}
+			in.Edits = append(in.Edits, e)
 		case k.Kind == catalog.KeyChannelCheckpoint && flushed[k.VChannel] == nil && !gone[k.VChannel] && !gone[in.PChannel]:
 		default:
 			in.Edits = append(in.Edits, e)

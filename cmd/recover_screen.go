@@ -208,7 +208,11 @@ func verdictLines(r *recoverReport) []string {
 	var lines []string
 	for i := range first {
 		x := &first[i]
-		lines = append(lines, fmt.Sprintf("Milvus %s would STOP: %s at %s", strings.Join(stopped[*x], " and "), x.Code, x.ID+short(r.WAL.PChannel, x.Key)))
+		does := "STOP"
+		if !x.Obstacle() {
+			does = "LOSE DATA"
+		}
+		lines = append(lines, fmt.Sprintf("Milvus %s would %s: %s at %s", strings.Join(stopped[*x], " and "), does, x.Code, x.ID+short(r.WAL.PChannel, x.Key)))
 		why := x.Consequence()
 		if x.Detail != "" {
 			why += " (" + x.Detail + ")"
@@ -306,7 +310,7 @@ func blastLines(all []plan.Blast, wide bool) []string {
 		lines = append(lines, fmt.Sprintf("           %d more vchannels, %s rows (-o wide)", hidden.Txns, render.Thousands(hidden.Rows)))
 	}
 	if unknown > 0 {
-		lines = append(lines, fmt.Sprintf("Cost       what lay in the gaps is lost to recovery, in up to %d vchannels: how much only the lost part knew", unknown))
+		lines = append(lines, fmt.Sprintf("Cost       up to %d vchannels lose more than can be counted: what would tell is gone", unknown))
 	}
 	return lines
 }
@@ -394,7 +398,7 @@ func (o *recoverOptions) next(f *cli.Factory, r *recoverReport) string {
 		return o.spell(o.replay.catalog.Spec)
 	case p.Keys == 0 && r.Succeeds:
 		return ""
-	case p.Keys == 0:
+	case p.Keys == 0 && (o.planned() || remedy(r) == nil):
 		return explainNext(o, r)
 	}
 	version := ""
@@ -486,16 +490,18 @@ func (o *recoverOptions) spell(catalog string, more ...string) string {
 // flags can bring it there.
 func (o *recoverOptions) planAgain(f *cli.Factory, r *recoverReport, version string) string {
 	p := r.Plan
-	if p.hard {
+	var other []string
+	if len(o.plan.only) == 0 && o.plan.alterWAL == "" {
+		other = remedy(r)
+	}
+	if p.hard && other == nil {
 		return explainNext(o, r)
 	}
 	var more []string
 	for _, g := range p.gaps {
 		more = append(more, "--accept-gap", shellQuote(g.Name()))
 	}
-	if len(o.plan.only) == 0 && o.plan.alterWAL == "" {
-		more = append(more, remedy(r)...)
-	}
+	more = append(more, other...)
 	spec := o.replay.catalog.Spec
 	if p.copied {
 		spec = o.liveCatalog(f)

@@ -136,15 +136,17 @@ func (r *replayed) stops(i *recovery.Issue) bool {
 	return i.Stops&r.line != 0
 }
 
-// obstacle is what stops a node first, nil where nothing does.
+// obstacle is what stops a node first, nil where nothing does. Where no version
+// is known that is what stops both lines.
 func (r *replayed) obstacle() *recovery.Issue {
-	list := r.Issues().List()
-	for i := range list {
-		if r.stops(&list[i]) {
-			return &list[i]
-		}
+	if r.line != 0 {
+		return r.Issues().FirstObstacle(r.line)
 	}
-	return nil
+	old, now := r.Issues().FirstObstacle(recovery.Line26), r.Issues().FirstObstacle(recovery.Line30)
+	if old == nil || now == nil {
+		return nil
+	}
+	return now
 }
 
 // findings tells what the replay met, one finding for each code.

@@ -54,6 +54,9 @@ func TestScript(t *testing.T) {
 			"unzst": unzst,
 
 			"goldenkv": goldenkv,
+			"incident": incident,
+			"short":    shortScreen,
+			"next":     runNext,
 		},
 	})
 }

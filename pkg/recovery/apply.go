@@ -75,6 +75,9 @@ func (s *State) apply(m *message.Message, tick uint64) {
 		if !m.Type.Known() {
 			i := about(CodeUnknownType, m)
 			i.Detail = m.Type.String()
+			if v := s.vchannels[m.VChannel]; v != nil && !dropped(v) {
+				i.Stops = AllLines // its flusher gets it
+			}
 			s.issues.add(i)
 		}
 	}

@@ -133,14 +133,20 @@ func (s *Issues) Counts() []IssueCount {
 	return out
 }
 
-// FirstObstacle returns what stops a node of the line first, nil when nothing does.
+// FirstObstacle returns what stops a node of the line first; where nothing does,
+// a checkpoint whose message is gone: the node opens, and loses what lay there
+// without a word. nil when there is neither.
 func (s *Issues) FirstObstacle(l Line) *Issue {
+	var gone *Issue
 	for i := range s.list {
 		if s.list[i].Stops&l != 0 {
 			return &s.list[i]
 		}
+		if gone == nil && s.list[i].Code == CodeCheckpointGone {
+			gone = &s.list[i]
+		}
 	}
-	return nil
+	return gone
 }
 
 func (s *Issues) add(i Issue) {
@@ -203,7 +209,7 @@ var consequences = map[Code]string{
 	CodeHeader:            "every node that recovers over this message panics",
 	CodeBody:              "every node that recovers over this message panics",
 	CodeNeverOnWire:       "every node that recovers over this message panics or drops it",
-	CodeUnknownType:       "recovery passes over it; a flusher that gets it panics",
+	CodeUnknownType:       "recovery passes over it; the flusher of a live vchannel that gets it panics, again at each restart",
 	CodeNewerType:         "a flusher of the older line panics when it gets it: the downgrade fails",
 	CodeReplicateConfig:   "every node that recovers over this message panics, again at each restart",
 	CodeWALMismatch:       "the opening fails: the position belongs to another WAL",

@@ -42,6 +42,7 @@ type Metadata struct {
 type decoder struct {
 	md       Metadata
 	schemas  map[string][]*streamingpb.CollectionSchemaOfVChannel
+	keys     map[*streamingpb.CollectionSchemaOfVChannel]string // that each schema lies under
 	problems []Problem
 }
 
@@ -59,6 +60,7 @@ func Decode(pchannel string, kv map[string][]byte) (Metadata, []Problem) {
 			KV:        map[string][]byte{},
 		},
 		schemas: map[string][]*streamingpb.CollectionSchemaOfVChannel{},
+		keys:    map[*streamingpb.CollectionSchemaOfVChannel]string{},
 	}
 	prefix := WALPrefix(pchannel)
 	keys := make([]string, 0, len(kv))
@@ -171,6 +173,7 @@ func (d *decoder) key(k Key, value []byte) {
 			d.problem(k.Raw, CodeNameMismatch, false, "the schema is of TimeTick %d", s.GetCheckpointTimeTick())
 		}
 		d.schemas[k.VChannel] = append(d.schemas[k.VChannel], s)
+		d.keys[s] = k.Raw
 	case KeySegment:
 		s := &streamingpb.SegmentAssignmentMeta{}
 		if !d.decode(k.Raw, value, s) {
@@ -221,7 +224,7 @@ func (d *decoder) attachSchemas() {
 			continue
 		}
 		for _, s := range ss {
-			d.problem(SchemaKey(d.md.PChannel, name, s.GetCheckpointTimeTick()), CodeOrphanSchema, false, "vchannel %s has no key of its own", name)
+			d.problem(d.keys[s], CodeOrphanSchema, false, "vchannel %s has no key of its own", name)
 		}
 	}
 }
