@@ -88,15 +88,15 @@ func runApply(ctx context.Context, f *cli.Factory, o *applyOptions) error {
 	if err := report.write(f, o.output, err); err != nil || o.output == cli.JSON {
 		return err
 	}
-	lines := []string{fmt.Sprintf("Applied    %d keys in %d transactions · journal %s", len(p.Changes), res.Transactions, res.Journal)}
+	lines := []string{fmt.Sprintf("Applied    %s in %s · journal %s", plural(len(p.Changes), "key"), plural(res.Transactions, "transaction"), res.Journal)}
 	if res.Export != "" {
 		lines = append(lines, "Saved      the keys as they were: "+res.Export)
 	}
 	if o.exists("undo") {
-		lines = append(lines, "Undo:  walctl undo "+res.Journal+" --catalog "+o.write.catalog.Spec+" --reason …")
+		lines = append(lines, "Undo       walctl undo "+res.Journal+" --catalog "+o.write.catalog.Spec+" --yes --reason 'why'")
 	}
 	if report.Next != "" {
-		lines = append(lines, "Proof: "+report.Next)
+		lines = append(lines, "Proof      "+report.Next)
 	}
 	for _, l := range lines {
 		if _, err := fmt.Fprintln(f.Out(), render.Clean(l)); err != nil {

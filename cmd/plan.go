@@ -211,16 +211,15 @@ func writePlan(f *cli.Factory, p *plan.Plan, wide bool) error {
 	for _, n := range p.Notes {
 		lines = append(lines, "Note       "+n)
 	}
-	for _, l := range lines {
-		if _, err := fmt.Fprintln(f.Out(), render.Clean(l)); err != nil {
-			return err
-		}
+	d := differencesOf(p)
+	lines = append(lines, "Keys       "+sumDifferences(d))
+	if !wide {
+		lines = append(lines, keyLines(p.PChannel, d, screenLines-len(lines))...)
 	}
-	limit := keysShown
-	if wide {
-		limit = len(p.Changes)
+	if err := printLines(f, lines); err != nil || !wide {
+		return err
 	}
-	return writeDifferences(f, differencesOf(p), limit, wide)
+	return writeKeys(f, d, len(d), true)
 }
 
 func differencesOf(p *plan.Plan) []recovery.Difference {
@@ -261,4 +260,12 @@ func (w *writeReport) write(f *cli.Factory, output cli.Output, err error) error 
 		return cli.Reported(err)
 	}
 	return err
+}
+
+// plural counts a thing: 1 key, 2 keys.
+func plural(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return render.Thousands(int64(n)) + " " + thing
 }

@@ -321,9 +321,9 @@ func counts(b plan.Blast) string {
 	for _, x := range []struct {
 		n    int64
 		what string
-	}{{b.Rows, "rows"}, {b.Deletes, "deletes"}, {b.DDL, "DDL"}, {b.Txns, "transactions"}} {
+	}{{b.Rows, "row"}, {b.Deletes, "delete"}, {b.DDL, "definition"}, {b.Txns, "transaction"}} {
 		if x.n > 0 {
-			parts = append(parts, render.Thousands(x.n)+" "+x.what)
+			parts = append(parts, plural(int(x.n), x.what))
 		}
 	}
 	return strings.Join(parts, ", ")

@@ -88,7 +88,7 @@ func runUndo(ctx context.Context, f *cli.Factory, o *undoOptions) error {
 	if err := report.write(f, o.output, err); err != nil || o.output == cli.JSON {
 		return err
 	}
-	_, err = fmt.Fprintf(f.Out(), "Undone     %d keys in %d transactions\n", keys, res.Transactions)
+	_, err = fmt.Fprintf(f.Out(), "Undone     %s in %s\n", plural(keys, "key"), plural(res.Transactions, "transaction"))
 	return err
 }
 

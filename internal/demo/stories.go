@@ -20,13 +20,14 @@ var demos = [...]Demo{
 	{Name: "idle", Title: "a collection nobody writes to: TimeTicks stop, and that is healthy", build: idle,
 		Next: []string{"walctl timetick $DIR", "walctl scanners $DIR --simulate"}},
 	{Name: "crash", Title: "a node killed before it could save: what a restart makes of the log", build: crash,
-		Next: []string{"walctl recover $DIR --catalog $CATALOG --out p.json", "walctl apply p.json --yes --reason demo", "walctl undo latest --catalog $CATALOG"}},
+		Next: []string{"walctl recover $DIR --catalog $CATALOG --milvus-version 2.6.14 --out p.json", "walctl apply p.json --yes --reason demo", "walctl undo latest --catalog $CATALOG --yes --reason demo"}},
 	{Name: "partition-ddl", Title: "partitions created and dropped at once: inserts into a dropped one, a vchannel without its schema", build: partitionDDL,
-		Next: []string{"walctl verify $DIR", "walctl recover $DIR --catalog $CATALOG --out p.json", "walctl apply p.json --yes --reason demo"}},
+		Next: []string{"walctl verify $DIR", "walctl recover $DIR --catalog $CATALOG --milvus-version 2.6.14 --out p.json", "walctl apply p.json --yes --reason demo"}},
 	{Name: "reduplicate", Title: "vchannels registered twice, not at all, and though they were dropped", build: reduplicate,
-		Next: []string{"walctl channels $DIR", "walctl channels repair $DIR --catalog $CATALOG --out p.json", "walctl apply p.json --yes --reason demo"}},
+		Next: []string{"walctl channels $DIR", "walctl channels repair $DIR --catalog $CATALOG --milvus-version 2.6.14 --out p.json", "walctl apply p.json --yes --reason demo"}},
 	{Name: "trimmed", Title: "retention took the beginning: the checkpoint points nowhere, a schema is gone from log and catalog", build: trimmed,
-		Next: []string{"walctl positions $DIR", "walctl recover $DIR --catalog $CATALOG --out p.json", "walctl apply p.json --yes --reason demo"}},
+		Next: []string{"walctl positions $DIR", "walctl recover $DIR --catalog $CATALOG",
+			"walctl recover $DIR --catalog $CATALOG --accept-gap 1001/0/0..1008/0/0 --milvus-version 2.6.14 --out p.json", "walctl apply p.json --yes --reason demo"}},
 }
 
 func shop(seed uint64) walgen.Config {

@@ -71,9 +71,12 @@ func (e *RefusedError) Error() string {
 			fmt.Fprintf(&b, " (%s)", r.Next)
 		}
 	}
-	if e.Written > 0 {
+	switch {
+	case e.Written > 0 && e.Has(CodeAppliedBefore):
+		fmt.Fprintf(&b, "\n  to take back what was applied: walctl undo %s", e.Journal)
+	case e.Written > 0:
 		fmt.Fprintf(&b, "\n  %d transactions are written: apply the plan again, or take them back with undo %s", e.Written, e.Journal)
-	} else {
+	default:
 		b.WriteString("\n  nothing was written")
 	}
 	return b.String()
