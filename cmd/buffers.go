@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,6 +23,7 @@ import (
 // bufferLog is a log whose buffers are asked for, and who serves it.
 type bufferLog struct {
 	channelbuf.Log
+	md   catalog.Metadata
 	node string // server id, "" = not assigned
 	host string // where the node runs, as far as a session tells
 }
@@ -34,6 +36,7 @@ func bufferLogOf(ctx context.Context, src source.Source, cat catalog.Catalog, pc
 	if err != nil {
 		return out, err
 	}
+	out.md = md
 	cluster, err := catalog.LoadCluster(ctx, cat)
 	if err != nil {
 		return out, err
@@ -103,6 +106,9 @@ func bufferLogs(ctx context.Context, f *cli.Factory, wals []string, w cli.WALFla
 			l, err := bufferLogWith(ctx, f, src, c)
 			if err != nil {
 				return nil, closeAll, err
+			}
+			if slices.ContainsFunc(logs, func(o bufferLog) bool { return o.PChannel == l.PChannel }) {
+				return nil, closeAll, cli.Usagef("%s is named twice: a cluster has one log of it", l.PChannel)
 			}
 			logs = append(logs, l)
 		}

@@ -16,6 +16,8 @@ import (
 
 type recoverOptions struct {
 	wal     string
+	wals    []string // of --forecast and --memory
+	mem     memoryFlags
 	replay  replayFlags
 	output  cli.Output
 	writeTo string
@@ -29,21 +31,27 @@ func newRecoverCmd(f *cli.Factory, runF func(context.Context, *recoverOptions) e
 		runF = func(ctx context.Context, o *recoverOptions) error { return runRecover(ctx, f, o) }
 	}
 	cmd := &cobra.Command{
-		Use:   "recover WAL",
+		Use:   "recover WAL…",
 		Short: "Say what a restart makes of a log and its catalog, and whether it succeeds",
 		Long: `Say what a restart makes of a log and its catalog, and whether it succeeds.
 
 The log is replayed from the catalog's checkpoint by Milvus's own rules: to the last
 TimeTick, or to --until. What lies behind is the unconfirmed tail, which the next
 opening confirms. Where a node would panic or wait for ever the replay goes on, and
-the first message or key that stops it is named. The live catalog is never written.`,
+the first message or key that stops it is named. The live catalog is never written.
+
+--forecast says instead how much memory the write buffers of a restart take, and
+--memory replays into such buffers within a bound: both for several logs at once,
+--parallel of them together (an archive's logs all, unless --log names one).`,
 		Example: `walctl recover dml_3
 walctl recover ./evidence --until @2026-11-21T03:00:00Z -o json
 walctl recover wal.jsonl --catalog kvjson:before.json --write-to kvjson:after.json
-walctl recover dml_3 --accept-gap 15/1516..16/2 --out p.json`,
-		Args: cli.Args(cobra.ExactArgs(1)),
+walctl recover dml_3 --accept-gap 15/1516..16/2 --out p.json
+walctl recover dml_3 dml_7 --forecast --node-memory 16GiB
+walctl recover ./evidence --memory 512MiB --parallel 4`,
+		Args: cli.Args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opts.wal = args[0]
+			opts.wal, opts.wals = args[0], args
 			opts.exists = exists(cmd.Root())
 			if s, err := catalog.ParseSpec(opts.writeTo); opts.writeTo != "" && (err != nil || s.Kind != "file" && s.Kind != "kvjson") {
 				return cli.Usagef("--write-to %s: write to a new file:PATH or kvjson:PATH; a live catalog is changed by a plan only", opts.writeTo)
@@ -51,11 +59,15 @@ walctl recover dml_3 --accept-gap 15/1516..16/2 --out p.json`,
 			if err := opts.plan.check(); err != nil {
 				return err
 			}
+			if err := opts.mem.check(opts); err != nil {
+				return err
+			}
 			return runF(cmd.Context(), opts)
 		},
 	}
 	cmd.Flags().StringVar(&opts.writeTo, "write-to", "", "write the pchannel's catalog as a graceful close would leave it to a new `file:PATH|kvjson:PATH`")
 	opts.plan.add(cmd)
+	opts.mem.add(cmd)
 	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON)
 	opts.replay.add(cmd)
 	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused)
@@ -103,9 +115,17 @@ type recoverReport struct {
 	Plan        *planReport           `json:"plan,omitempty"`
 	Restart     restartReport         `json:"restart_replays"`
 	Next        string                `json:"next,omitempty"`
+	*memoryPart                       // with --memory
 }
 
 func runRecover(ctx context.Context, f *cli.Factory, o *recoverOptions) error {
+	defer o.mem.bound()()
+	switch {
+	case o.mem.forecast:
+		return runForecast(ctx, f, o)
+	case o.mem.memory > 0 && o.severalLogs():
+		return runRecoverMemory(ctx, f, o)
+	}
 	planned := o.planning(f)
 	r, err := o.replay.replay(ctx, f, "recover", o.wal, recovery.ReplayOptions{Tail: true})
 	if err != nil {
@@ -132,6 +152,11 @@ func runRecover(ctx context.Context, f *cli.Factory, o *recoverOptions) error {
 	report.Next = o.next(f, report)
 	if planned.plan != nil && !planned.plan.Empty() {
 		d = differencesOf(planned.plan)
+	}
+	if o.mem.memory > 0 {
+		if report.memoryPart, err = bufferOne(ctx, f, o, r.Until.TimeTick); err != nil {
+			return err
+		}
 	}
 	if err := o.write(f, report, d); err != nil {
 		return err

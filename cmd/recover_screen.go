@@ -104,6 +104,7 @@ func (o *recoverOptions) write(f *cli.Factory, r *recoverReport, d []recovery.Di
 	lines := append(verdictLines(r), coverageLine(r))
 	lines = append(lines, r.Plan.applicableLines(wide)...)
 	end := append(costLines(r, wide), alsoLine(r))
+	end = append(end, r.memoryPart.lines()...)
 	if r.WrittenTo != "" {
 		end = append(end, "Written    "+r.WrittenTo)
 	}

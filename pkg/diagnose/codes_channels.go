@@ -58,4 +58,13 @@ var channelExplanations = [...]Explanation{
 		"Nothing is read from or written to the pchannel. Each try adds to the coordinator's key of the pchannel, up to etcd's limit.",
 		"Whatever stops the opening: a panic over the log, a position that is gone, a channel refused as a duplicate.",
 		"Ask recover what a restart makes of the log; look for channel-reduplicates.", []string{"milvus#45210", "milvus#45606"}},
+	{"restart-out-of-memory", "a restart takes more memory than the node has",
+		"The node is killed while it replays, again at each restart, and the WALs it serves stay closed.",
+		"Rows written since the channel checkpoints do not fit, over all the WALs the node opens at once: many shards times many partitions keep many small segments open, each below the size at which it is synced.",
+		"Start more or larger streaming nodes, or lower dataNode.segment.insertBufSize, before the restart; recover --forecast says what each would do.",
+		[]string{"milvus#40592", "milvus#39275", "milvus#49077"}},
+	{"restart-memory-tight", "a restart fits only while syncs keep up",
+		"With object storage slow or away, what is replayed stays in memory above the watermark.",
+		"Much was written since the channel checkpoints.",
+		"Make sure that object storage answers before the restart.", []string{"milvus#40592", "milvus#48974"}},
 }

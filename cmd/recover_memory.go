@@ -1,0 +1,223 @@
+package cmd
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/walctl/walctl/internal/cli"
+	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/channelbuf"
+	"github.com/walctl/walctl/pkg/diagnose"
+	"github.com/walctl/walctl/pkg/recovery"
+)
+
+// Of --memory the buffers get all but one part in pagesShare, which is left to
+// pages being read and to garbage. The runtime is held to --memory as a whole; what
+// the process takes beyond is its own code.
+const (
+	minMemory  = 16 << 20
+	pagesShare = 4
+)
+
+// memoryPart is what a replay into write buffers took and left, in JSON answers.
+type memoryPart struct {
+	Memory  channelbuf.Usage      `json:"memory"`
+	Logs    []channelbuf.Replayed `json:"logs"`
+	Buffers []channelbuf.View     `json:"buffers"`
+	// Digest is over everything the buffers hold and count, wherever it lies:
+	// the same at any budget.
+	Digest  string  `json:"digest"`
+	Records int64   `json:"records"`
+	Rows    uint64  `json:"rows"`
+	RSS     int64   `json:"peak_rss_bytes,omitempty"` // of this process
+	Seconds float64 `json:"seconds"`
+	Rate    float64 `json:"records_per_second"`
+}
+
+// memoryReport is the JSON answer of recover --memory over several logs.
+type memoryReport struct {
+	render.Header
+	Succeeds bool         `json:"succeeds"` // every log's restart
+	Restarts []logRestart `json:"restarts"`
+	*memoryPart
+}
+
+// logRestart is whether a restart gets one of several logs open.
+type logRestart struct {
+	PChannel string          `json:"pchannel"`
+	Succeeds bool            `json:"succeeds"`
+	Obstacle *recovery.Issue `json:"obstacle,omitempty"`
+	Meaning  string          `json:"meaning,omitempty"`
+}
+
+// bound holds the runtime to --memory; the caller calls what it returns.
+func (m *memoryFlags) bound() (undo func()) {
+	if m.memory == 0 {
+		return func() {}
+	}
+	before := debug.SetMemoryLimit(int64(m.memory))
+	return func() { debug.SetMemoryLimit(before) }
+}
+
+// severalLogs reports whether the arguments mean more than one log.
+func (o *recoverOptions) severalLogs() bool {
+	n := 0
+	for _, w := range o.wals {
+		names, err := logsOf(w, o.replay.source.Log)
+		n += max(len(names), 1)
+		if err != nil {
+			return false // told when it is opened
+		}
+	}
+	return n > 1
+}
+
+func runRecoverMemory(ctx context.Context, f *cli.Factory, o *recoverOptions) error {
+	logs, closeAll, err := bufferLogs(ctx, f, o.wals, o.replay.source, o.replay.catalog)
+	defer closeAll()
+	if err != nil {
+		return err
+	}
+	out := memoryReport{Header: render.NewHeader("recover", render.WAL{}, nil), Succeeds: true}
+	settings, err := f.Config()
+	if err != nil {
+		return err
+	}
+	for i := range logs {
+		l := &logs[i]
+		r := replayed{metadata: l.md, line: recovery.LineOf(settings.MilvusVersion), wal: render.WAL{PChannel: l.PChannel}}
+		if r.Result, err = recovery.Replay(ctx, l.Source, l.md, recovery.ReplayOptions{State: recovery.Options{ClusterPrefix: o.replay.cluster}}); err != nil {
+			return err
+		}
+		restart := logRestart{PChannel: l.PChannel, Succeeds: true}
+		if i := r.obstacle(); i != nil {
+			restart.Succeeds, restart.Obstacle, restart.Meaning, out.Succeeds = false, i, i.Consequence(), false
+		}
+		out.Restarts = append(out.Restarts, restart)
+	}
+	if out.memoryPart, err = intoBuffers(ctx, f, o, logs); err != nil {
+		return err
+	}
+	if err := writeMemory(f, o, &out); err != nil {
+		return err
+	}
+	var fails error
+	if !out.Succeeds {
+		fails = cli.Reported(&cli.FindingsError{Count: 1, Worst: diagnose.SeverityCritical})
+	}
+	return errors.Join(out.damage(), fails)
+}
+
+// bufferOne is the buffers' share of a recover over one log, which stopped where
+// until says.
+func bufferOne(ctx context.Context, f *cli.Factory, o *recoverOptions, until uint64) (*memoryPart, error) {
+	logs, closeAll, err := bufferLogs(ctx, f, o.wals, o.replay.source, o.replay.catalog)
+	defer closeAll()
+	if err != nil {
+		return nil, err
+	}
+	for i := range logs {
+		logs[i].Until = until
+	}
+	return intoBuffers(ctx, f, o, logs)
+}
+
+// intoBuffers replays the logs into buffers within --memory.
+func intoBuffers(ctx context.Context, f *cli.Factory, o *recoverOptions, logs []bufferLog) (*memoryPart, error) {
+	limit := int64(o.mem.memory)
+	budget := channelbuf.NewBudget(limit - limit/pagesShare)
+	registry := channelbuf.NewRegistry(budget, f.Getenv("TMPDIR"))
+	defer registry.Close()
+	show, done := f.Progress("recover")
+	defer done()
+	list, total := plainLogs(ctx, logs)
+	start := f.Now()
+	out := &memoryPart{Buffers: []channelbuf.View{}}
+	var err error
+	out.Logs, err = channelbuf.Replay(ctx, registry, list, channelbuf.ReplayOptions{Parallel: o.mem.parallel(), Progress: show, Total: total})
+	out.Seconds = f.Now().Sub(start).Seconds()
+	if err != nil {
+		return nil, err
+	}
+	if err := out.sum(registry); err != nil {
+		return nil, err
+	}
+	out.Memory, out.RSS = budget.Usage(), peakRSS()
+	if out.Seconds > 0 {
+		out.Rate = float64(out.Records) / out.Seconds
+	}
+	return out, nil
+}
+
+// damage is the exit code's share of what could not be read.
+func (r *memoryPart) damage() error {
+	damaged := int64(0)
+	for i := range r.Logs {
+		damaged += r.Logs[i].Corrupt
+	}
+	if damaged == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d places of the logs could not be read; everything else was replayed: %w", damaged, cli.ErrCorrupt)
+}
+
+func (r *memoryPart) sum(registry *channelbuf.Registry) error {
+	h := xxhash.New()
+	for _, b := range registry.Buffers() {
+		v := b.View()
+		r.Buffers = append(r.Buffers, v)
+		for _, s := range v.Segments {
+			r.Rows += s.Rows
+		}
+		d, err := b.Digest()
+		if err != nil {
+			return err
+		}
+		_, _ = h.WriteString(v.VChannel)
+		_, _ = h.Write(binary.LittleEndian.AppendUint64(nil, d))
+	}
+	for i := range r.Logs {
+		r.Records += r.Logs[i].Records
+	}
+	r.Digest = fmt.Sprintf("%016x", h.Sum64())
+	return nil
+}
+
+func writeMemory(f *cli.Factory, o *recoverOptions, r *memoryReport) error {
+	if o.output == cli.JSON {
+		return render.JSON(f.Out(), r)
+	}
+	var lines []string
+	for _, l := range r.Restarts {
+		if !l.Succeeds {
+			lines = append(lines, fmt.Sprintf("Milvus would STOP at %s: %s at %s", l.PChannel, l.Obstacle.Code, l.Obstacle.ID+l.Obstacle.Key), "           "+l.Meaning)
+		}
+	}
+	if r.Succeeds {
+		lines = append(lines, fmt.Sprintf("Milvus would recover all %d logs", len(r.Restarts)))
+	}
+	for _, l := range append(lines, r.lines()...) {
+		if _, err := fmt.Fprintln(f.Out(), render.Clean(l)); err != nil {
+			return err
+		}
+	}
+	return bufferTable(r.Buffers).Write(f.Out(), f.Style(o.output))
+}
+
+// lines are the buffers' share of a first screen.
+func (r *memoryPart) lines() []string {
+	if r == nil {
+		return nil
+	}
+	return []string{
+		fmt.Sprintf("Replayed   %d logs, %s records, %s rows in %.1f s: %s records/s", len(r.Logs), render.Thousands(r.Records), render.Thousands(int64(r.Rows)), r.Seconds, render.Thousands(int64(r.Rate))),
+		fmt.Sprintf("Memory     buffers' peak %s of %s, %s spilled; the process's %s", render.HumanBytes(r.Memory.Peak), render.HumanBytes(r.Memory.Limit),
+			render.HumanBytes(r.Memory.Spilled), render.HumanBytes(r.RSS)),
+		"Buffers    " + bufferLine(r.Buffers), "Digest     " + r.Digest,
+	}
+}
