@@ -5,12 +5,8 @@ import "github.com/walctl/walctl/pkg/walreader/message"
 // deliver judges a message in TimeTick order, as a reader would get it.
 func (v *verifier) deliver(e *entry) {
 	r := &v.terms.recent
-	if r.n > 0 {
-		if k := (r.n - 1) % len(r.tt); r.tt[k] == e.tt {
-			if v.same(e, k) {
-				return
-			}
-		}
+	if tt, p := r.newest(); tt == e.tt && v.same(e, p) {
+		return
 	}
 	r.add(e.tt, e.sum, e.pos)
 	if e.flags&message.HasTerm != 0 {
@@ -37,9 +33,9 @@ func (v *verifier) deliver(e *entry) {
 // same judges two messages with one TimeTick: a retry that landed twice, or two
 // messages that must not share it. It reports whether e is to be skipped.
 // docs/rules.md#invariants 4.
-func (v *verifier) same(e *entry, k int) bool {
+func (v *verifier) same(e *entry, first position) bool {
 	r := &v.terms.recent
-	o := occurrence{pos: e.pos, tt: e.tt, vchannel: e.vchannel, typ: e.typ, term: e.term, other: r.pos[k], hasOther: true}
+	o := occurrence{pos: e.pos, tt: e.tt, vchannel: e.vchannel, typ: e.typ, term: e.term, other: first, hasOther: true}
 	if first, ok := r.find(e.tt, e.sum); ok {
 		o.other, o.note = first, "an append that was retried and had landed"
 		v.tell(retryDuplicate, o)

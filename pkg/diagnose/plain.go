@@ -2,7 +2,7 @@ package diagnose
 
 import "github.com/walctl/walctl/pkg/walreader/message"
 
-// Nearly every row of a log is an insert or a delete against which no check has
+// Nearly every row of a log is an insert, a delete or a bound of a transaction against which no check has
 // anything to say. plain and deliverPlain find that out from a few columns, with
 // nothing copied and nothing told. Where one of them is not sure it returns false
 // and has changed nothing: row and deliver, which hold the rules, take the row.
@@ -13,7 +13,17 @@ const plainFlags = message.HasTimeTick | message.HasTerm | message.HasLastConfir
 // plain takes row i, whose flags are plain, into the window.
 func (v *verifier) plain(c *message.Columns, i int) bool {
 	t, typ, tt, vs := &v.terms, c.Type[i], c.TimeTick[i], &v.vchannels[c.VChannel[i]]
-	if (typ != message.TypeInsert && typ != message.TypeDelete) || c.Version[i] != 1 || !vs.plain || v.careful ||
+	version := int8(1)
+	switch typ {
+	case message.TypeInsert, message.TypeDelete:
+	case message.TypeBeginTxn, message.TypeCommitTxn, message.TypeRollbackTxn:
+		if version = 2; c.Flags[i]&message.HasTxn == 0 {
+			return false
+		}
+	default:
+		return false
+	}
+	if c.Version[i] != version || !vs.plain || v.careful ||
 		c.Term[i] != t.max || t.opened || tt <= t.tick || tt <= v.window.cut || (v.opts.Checkpoint != nil && !v.check15) {
 		return false
 	}
@@ -36,13 +46,19 @@ func (v *verifier) known(p position) bool {
 func (v *verifier) deliverPlain(k *windowKey) bool {
 	c, i := v.rows, int(k.order-v.records)
 	t, s := &v.terms, &v.vchannels[c.VChannel[i]]
+	newest, _ := t.recent.newest()
 	n, coll, lc := len(t.lc)-1, c.Collection[i], makePosition(c.LCA[i], c.LCB[i], c.LCBatch[i])
-	if n < 0 || t.lc[n].term != c.Term[i] || lc.less(t.lc[n].lc) || t.recent.newest() == k.tt ||
+	if n < 0 || t.lc[n].term != c.Term[i] || lc.less(t.lc[n].lc) || newest == k.tt ||
 		v.txns.open > 0 && v.txns.minBegin.less(lc) || v.replicate.role == roleSecondary ||
-		!s.seen || s.droppedTT != 0 || coll != 0 && s.collection != 0 && coll != s.collection || c.Rows[i] == 0 {
+		!s.seen || s.droppedTT != 0 || coll != 0 && s.collection != 0 && coll != s.collection {
 		return false
 	}
-	if c.Type[i] == message.TypeInsert {
+	switch c.Type[i] {
+	case message.TypeDelete:
+		if c.Rows[i] == 0 {
+			return false
+		}
+	case message.TypeInsert:
 		g := v.growing(c, i, s, k.pos)
 		if g == nil {
 			return false
@@ -54,16 +70,25 @@ func (v *verifier) deliverPlain(k *windowKey) bool {
 	t.recent.add(k.tt, c.Checksum[i], k.pos)
 	t.lc[n].lc = lc
 	if c.Flags[i]&message.HasTxn != 0 {
-		v.transaction(v.entry(k, 0))
+		v.transaction(v.part(k, lc))
 	}
 	return true
+}
+
+// part fills in what transaction asks of an entry.
+func (v *verifier) part(k *windowKey, lc position) *entry {
+	c, i, e := v.rows, int(k.order-v.records), &v.window.scratch[0]
+	e.tt, e.pos, e.lc, e.bits, e.term = k.tt, k.pos, lc, k.bits, c.Term[i]
+	e.txn, e.keepalive, e.rows = c.TxnID[i], c.Keepalive[i], c.Rows[i]
+	e.vchannel, e.typ, e.flags = c.VChannel[i], c.Type[i], c.Flags[i]
+	return e
 }
 
 // growing returns the segment of insert i where nothing is wrong with either.
 func (v *verifier) growing(c *message.Columns, i int, s *vchannelState, pos position) *segmentState {
 	all := &v.segments
 	at := all.byID.get(c.Segment[i])
-	if at < 0 || c.BinarySize[i] == 0 || c.Segment[i] == 0 {
+	if at < 0 || c.Rows[i] == 0 || c.BinarySize[i] == 0 || c.Segment[i] == 0 {
 		return nil
 	}
 	g := &all.slab[at]

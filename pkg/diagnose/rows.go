@@ -26,8 +26,8 @@ const (
 
 func bitsOf(t message.Type) uint16 {
 	b := bitKnown
-	if t.Hot() {
-		b |= bitHot
+	if t.Hot() || t == message.TypeCreateSegment {
+		b |= bitHot // its columns tell all of it
 	}
 	if t.Is(message.SelfControlled) {
 		b |= bitSelf

@@ -31,33 +31,34 @@ type termLC struct {
 // recentRing remembers the newest delivered messages by TimeTick, so that a
 // retry that lands late is told from a message nobody has seen.
 type recentRing struct {
-	tt  [2048]uint64
-	sum [2048]uint64
-	pos [2048]position
-	n   int
+	items [2048]struct {
+		tt, sum uint64
+		pos     position
+	}
+	n int
 }
 
 func (r *recentRing) add(tt, sum uint64, p position) {
-	k := uint(r.n) % uint(len(r.tt))
-	r.tt[k], r.sum[k], r.pos[k] = tt, sum, p
+	k := &r.items[uint(r.n)%uint(len(r.items))]
+	k.tt, k.sum, k.pos = tt, sum, p
 	r.n++
 }
 
-// newest returns the TimeTick of the newest message, 0 where there is none.
-func (r *recentRing) newest() uint64 {
-	if r.n == 0 {
-		return 0
-	}
-	return r.tt[uint(r.n-1)%uint(len(r.tt))]
+// newest returns the message delivered last; its TimeTick is 0 where there is none.
+func (r *recentRing) newest() (tt uint64, p position) {
+	k := &r.items[uint(r.n-1)%uint(len(r.items))]
+	return k.tt, k.pos
 }
 
 // find returns the delivered message with this TimeTick and checksum.
 func (r *recentRing) find(tt, sum uint64) (position, bool) {
-	lo := max(0, r.n-len(r.tt))
-	i := lo + sort.Search(r.n-lo, func(i int) bool { return r.tt[(lo+i)%len(r.tt)] >= tt })
-	for ; i < r.n && r.tt[i%len(r.tt)] == tt; i++ {
-		if k := i % len(r.tt); r.sum[k] == sum && sum != 0 {
-			return r.pos[k], true
+	lo := max(0, r.n-len(r.items))
+	i := lo + sort.Search(r.n-lo, func(i int) bool { return r.items[(lo+i)%len(r.items)].tt >= tt })
+	for ; i < r.n; i++ {
+		if k := &r.items[i%len(r.items)]; k.tt != tt {
+			break
+		} else if k.sum == sum && sum != 0 {
+			return k.pos, true
 		}
 	}
 	return position{}, false

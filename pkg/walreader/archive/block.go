@@ -63,13 +63,17 @@ func ints[T columnfile.Integer](b *block, err *error, col int, dst *[]T) {
 	}
 }
 
+// bookkeeping are the columns no property is put together from: a message of
+// Columns.Full has them where they were asked for.
+const bookkeeping = message.ColumnBroadcastID | message.ColumnPayloadSize | message.ColumnPublishTime
+
 // load decodes the fields asked for of a block.
 func (b *block) load(p part, set message.ColumnSet) error {
 	if set&message.ColumnFull != 0 {
-		set = message.AllColumns
+		set |= message.AllColumns &^ bookkeeping
 	}
 	b.p, b.N, b.Backend, b.haveForms, b.haveTexts = p, p.hi-p.lo, b.backend, false, false
-	b.Full, b.whole = nil, set&message.ColumnFull != 0
+	b.Full, b.whole = nil, set|bookkeeping == message.AllColumns
 	var err error
 	want := func(c message.ColumnSet) bool { return set&c != 0 && err == nil }
 	if want(message.ColumnID) {
@@ -192,7 +196,7 @@ func (b *block) loadTexts() error {
 		dst *texts
 	}{{colHeader, &b.header}, {colProperties, &b.properties}, {colExtra, &b.extra}} {
 		var err error
-		if t.dst.ends, t.dst.data, err = b.p.f.Bytes(b.p.b, t.col, t.dst.ends); err != nil {
+		if t.dst.ends, t.dst.data, err = b.p.f.Bytes(b.p.b, t.col, t.dst.ends, t.dst.data); err != nil {
 			return err
 		}
 	}
@@ -206,6 +210,13 @@ func (b *block) needsFull(i int) bool {
 		b.Flags[i]&(message.HasBroadcast|message.HasReplicate|message.HasCipher|message.HasOtherProps) != 0 ||
 		b.canonical[i]&bitDefect != 0
 }
+
+// told is message.InFull for a row.
+func (b *block) inFull(i int) bool {
+	return b.needsFull(i) && (b.Type[i] != message.TypeCreateSegment || b.Flags[i]&^plainSegment != 0 || b.hasDefect(i))
+}
+
+const plainSegment = message.HasTimeTick | message.HasTerm | message.HasLastConfirmed | message.HasVChannel | message.HasHeader
 
 func (b *block) hasDefect(i int) bool { return b.canonical[i]&bitDefect != 0 }
 
@@ -222,10 +233,19 @@ func (b *block) fill(m *message.Message, i int) {
 		m.SetLastConfirmed(message.ID{Backend: b.backend, A: b.LCA[i], B: b.LCB[i], Batch: b.LCBatch[i]},
 			message.Form{Partition: b.lcPart[i], BatchSize: b.lcSize[i]})
 	}
-	m.TxnID, m.Keepalive, m.BroadcastID = b.TxnID[i], b.Keepalive[i], b.BroadcastID[i]
+	m.TxnID, m.Keepalive = b.TxnID[i], b.Keepalive[i]
 	m.Collection, m.Partition, m.Segment = b.Collection[i], b.Columns.Partition[i], b.Segment[i]
 	m.Rows, m.BinarySize = b.Rows[i], b.BinarySize[i]
-	m.PayloadSize, m.PublishTime, m.Checksum = b.PayloadSize[i], b.PublishTime[i], b.Checksum[i]
+	m.Checksum = b.Checksum[i]
+	if i < len(b.BroadcastID) {
+		m.BroadcastID = b.BroadcastID[i]
+	}
+	if i < len(b.PayloadSize) {
+		m.PayloadSize = b.PayloadSize[i]
+	}
+	if i < len(b.PublishTime) {
+		m.PublishTime = b.PublishTime[i]
+	}
 }
 
 // join sets a message's properties.

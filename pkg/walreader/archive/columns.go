@@ -59,7 +59,7 @@ func (r *columnReader) NextColumns(ctx context.Context) (*message.Columns, error
 
 // full builds the messages of Columns.Full that were asked for.
 func (r *columnReader) full(p part) error {
-	needs := r.b.needsFull
+	needs := r.b.inFull
 	switch {
 	case r.set&message.ColumnFull != 0:
 	case r.set&message.ColumnDefects != 0:

@@ -170,7 +170,7 @@ func requireColumnsSound(t *testing.T, fsys FS, all []*message.Message, what str
 				require.Equal(t, m.Type, c.Type[i], what)
 				require.Equal(t, m.VChannel, c.VChannels[c.VChannel[i]], what)
 				require.Equal(t, message.ComputeChecksum(m.Props, m.Payload), c.Checksum[i], what)
-				if m.NeedsFull() {
+				if m.InFull() {
 					require.Equal(t, m.Props, c.Full[i].Props, what)
 				}
 			}

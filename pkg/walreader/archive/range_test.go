@@ -117,7 +117,7 @@ func requireColumns(t *testing.T, s *Source, r source.Range, want []*message.Mes
 				if set == 0 {
 					require.Equal(t, m.VChannel, cols.VChannels[cols.VChannel[i]])
 					require.Equal(t, m.Rows, cols.Rows[i])
-					require.Equal(t, m.NeedsFull(), cols.Full[i] != nil)
+					require.Equal(t, m.InFull(), cols.Full[i] != nil)
 				}
 			}
 			at += cols.N

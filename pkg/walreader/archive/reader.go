@@ -219,7 +219,7 @@ func (p *payloads) get(i, col int) (payload []byte, known bool, err error) {
 	k := p.find(i)
 	if page.block != k+1 {
 		*page = payloadPage{block: k + 1}
-		page.t.ends, page.t.data, page.err = p.file.Bytes(p.file.Blocks()[k], col, nil)
+		page.t.ends, page.t.data, page.err = p.file.Bytes(p.file.Blocks()[k], col, nil, nil)
 	}
 	if page.err != nil {
 		known, page.reported = page.reported, true

@@ -35,8 +35,9 @@ type Columns struct {
 	VChannels []string
 
 	// Full holds, by row, the messages whose header or broadcast, replicate or
-	// cipher property a check may ask for (every row that is not Type.Hot or
-	// carries one of these, or has a Defect). Their payload may be missing.
+	// cipher property a check may ask for: those of which InFull is true. Their
+	// payload may be missing, and of BroadcastID, PayloadSize and PublishTime what
+	// was not asked for.
 	Full map[int]*Message
 }
 
@@ -83,10 +84,20 @@ func (c *Columns) LastConfirmed(i int) ID {
 	return ID{Backend: c.Backend, A: c.LCA[i], B: c.LCB[i], Batch: c.LCBatch[i]}
 }
 
-// NeedsFull reports whether a row of this message stands in Columns.Full.
+// NeedsFull reports whether a check may ask for this message's properties: a
+// reader brings them unasked.
 func (m *Message) NeedsFull() bool {
 	return !m.Type.Hot() || m.Flags&(HasBroadcast|HasReplicate|HasCipher|HasOtherProps|ManyPartitions) != 0 || len(m.Defects) > 0
 }
+
+// InFull reports whether a row of this message stands in Columns.Full: all that
+// NeedsFull but a new segment that carries nothing odd, of which a log has many.
+func (m *Message) InFull() bool {
+	return m.NeedsFull() && (m.Type != TypeCreateSegment || m.Flags&^plainFlags != 0 || len(m.Defects) > 0)
+}
+
+// plainFlags are those of an ordinary message of a vchannel.
+const plainFlags = HasTimeTick | HasTerm | HasLastConfirmed | HasVChannel | HasHeader
 
 // Reset empties the columns and keeps their memory and dictionary.
 func (c *Columns) Reset() {
@@ -121,7 +132,7 @@ func (c *Columns) Append(m *Message, vchannel uint32) {
 	c.BroadcastID = append(c.BroadcastID, m.BroadcastID)
 	c.PayloadSize, c.PublishTime = append(c.PayloadSize, m.PayloadSize), append(c.PublishTime, m.PublishTime)
 	c.Checksum = append(c.Checksum, m.Checksum)
-	if m.NeedsFull() {
+	if m.InFull() {
 		if c.Full == nil {
 			c.Full = make(map[int]*Message)
 		}

@@ -108,7 +108,7 @@ func checkBlock(t *testing.T, f *File, blk Block, want []row, names *[]string) {
 		return uint32(len(*names) - 1)
 	})
 	require.NoError(t, err)
-	ends, data, err := f.Bytes(blk, 7, nil)
+	ends, data, err := f.Bytes(blk, 7, nil, nil)
 	require.NoError(t, err)
 	from := int32(0)
 	for i := range want {

@@ -130,8 +130,11 @@ func decodePacked[T any](dst []T, src []byte, dict []T, groups uint64, width uin
 	}
 	n := min(int(groups)*8, len(dst))
 	mask, limit := uint64(1)<<width-1, uint64(len(dict))
-	bit := uint(0)
-	i := 0
+	i, err := decodeNarrow(dst[:n], src, dict, width)
+	if err != nil {
+		return nil, nil, err
+	}
+	bit := uint(i) * width
 	for ; i < n && int(bit>>3)+8 <= len(src); i++ {
 		k := binary.LittleEndian.Uint64(src[bit>>3:]) >> (bit & 7) & mask
 		if k >= limit {
@@ -151,6 +154,32 @@ func decodePacked[T any](dst []T, src []byte, dict []T, groups uint64, width uin
 		bit += width
 	}
 	return dst[n:], src[size:], nil
+}
+
+// decodeNarrow decodes indexes of at most 8 bits, eight at a time, as long as 8
+// bytes can be read at once. It returns how many it decoded.
+func decodeNarrow[T any](dst []T, src []byte, dict []T, width uint) (int, error) {
+	if width == 0 || width > 8 || len(dst) < 64 {
+		return 0, nil
+	}
+	var table [256]T // of every index that fits, so that none is out of bounds
+	copy(table[:], dict)
+	mask, last, over := uint64(1)<<width-1, int64(min(len(dict), len(table)))-1, int64(0)
+	i := 0
+	for ; i+8 <= len(dst) && len(src) >= 8; i += 8 {
+		x, d := binary.LittleEndian.Uint64(src), (*[8]T)(dst[i:])
+		for k := range d {
+			at := x & mask
+			over |= last - int64(at) // negative where one is too large
+			d[k] = table[uint8(at)]
+			x >>= width
+		}
+		src = src[width:]
+	}
+	if over < 0 {
+		return 0, fmt.Errorf("%w: an index beyond a dictionary of %d", ErrDamaged, len(dict))
+	}
+	return i, nil
 }
 
 func fill[T any](dst []T, v T) {

@@ -32,7 +32,7 @@ func readColumn(f *File, blk Block, col int) {
 	case c.Layout == Dictionary:
 		_, _ = f.Texts(blk, col, nil, func(string) uint32 { return 0 })
 	default:
-		_, _, _ = f.Bytes(blk, col, nil)
+		_, _, _ = f.Bytes(blk, col, nil, nil)
 	}
 }
 

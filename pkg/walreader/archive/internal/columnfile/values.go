@@ -199,8 +199,9 @@ func (f *File) byteArrays(body []byte, rows int) ([]int32, []byte, error) {
 }
 
 // Bytes decodes a block of a byte-array column that has no dictionary: row i is
-// data[ends[i−1]:ends[i]]. Both are the caller's to keep; ends is grown from dst.
-func (f *File) Bytes(b Block, col int, dst []int32) (ends []int32, data []byte, err error) {
+// data[ends[i−1]:ends[i]]. ends is grown from dst, data from buf; with a nil buf
+// both are the caller's to keep.
+func (f *File) Bytes(b Block, col int, dst []int32, buf []byte) (ends []int32, data []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: %v", ErrDamaged, p)
@@ -227,5 +228,5 @@ func (f *File) Bytes(b Block, col int, dst []int32) (ends []int32, data []byte, 
 		at += n
 		dst = append(dst, at)
 	}
-	return dst, append([]byte(nil), body...), nil
+	return dst, append(buf[:0], body...), nil
 }
