@@ -1,12 +1,9 @@
 package cmd
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,7 +11,6 @@ import (
 
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/render"
-	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/archive"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
@@ -50,8 +46,18 @@ type capturedLog struct {
 	Behind   string        `json:"resumed_behind,omitempty"`
 	Gaps     []archive.Gap `json:"gaps,omitempty"`
 	Catalog  int           `json:"catalog_keys"`
+	Evidence []beside      `json:"evidence,omitempty"`
+	Missing  []string      `json:"missing,omitempty"` // of the evidence, and why
 	Torn     bool          `json:"torn_tail,omitempty"`
 	Error    string        `json:"error,omitempty"`
+}
+
+// beside is one file of evidence.
+type beside struct {
+	Name       string `json:"name"`
+	Bytes      int64  `json:"bytes"`
+	CapturedAt string `json:"captured_at"`
+	Error      string `json:"error,omitempty"` // it says why there is no other content
 }
 
 func newCaptureCmd(f *cli.Factory, runF func(context.Context, *captureOptions) error) *cobra.Command {
@@ -60,10 +66,16 @@ func newCaptureCmd(f *cli.Factory, runF func(context.Context, *captureOptions) e
 		runF = func(ctx context.Context, o *captureOptions) error { return runCapture(ctx, f, o) }
 	}
 	cmd := &cobra.Command{
-		Use:   "capture WAL...",
+		Use:   "capture [WAL...]",
 		Short: "Copy logs into an archive that every command reads",
-		Long: `Copy logs, and the catalog of the same moment, into an archive: Parquet files that
-every command reads as it does the live log, and DuckDB or Spark with plain SQL.
+		Long: `Copy logs into an archive: Parquet files that every command reads as it does the
+live log, and DuckDB or Spark with plain SQL. Without a WAL: every pchannel of the
+context.
+
+Beside each log lies the evidence of the same moment: the catalog (without users and
+their passwords), what keeps the topic from being deleted and its statistics, and
+what each --metrics endpoint says. What cannot be had is there as an error; without
+its catalog a capture ends with 6.
 
 What is named in the archive's manifest was synced to disk and read back. Run it
 again and it goes on exactly behind the last record named; a run that was killed
@@ -71,11 +83,12 @@ loses and doubles nothing. Several logs go into one directory at once. The archi
 holds rows' data, readable by its owner only; a copy without payload/ holds none.
 
 ` + cli.RangeHelp,
-		Example: `walctl capture dml_3 --dir ./evidence
+		Example: `walctl capture --dir ./evidence
+walctl capture dml_3 --dir ./evidence
 walctl capture dml_3 dml_7 --dir ./evidence
 walctl capture dml_3 --dir ./evidence --follow
 walctl capture wal.jsonl.zst --catalog kvjson:catalog.json --dir ./evidence`,
-		Args: cli.Args(cobra.MinimumNArgs(1)),
+		Args: cli.Args(cobra.ArbitraryArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.wals, opts.exists = args, exists(cmd.Root())
 			if opts.dir == "" {
@@ -89,7 +102,7 @@ walctl capture wal.jsonl.zst --catalog kvjson:catalog.json --dir ./evidence`,
 	p.BoolVarP(&opts.follow, "follow", "f", false, "wait for more at the end, until interrupted")
 	p.Int64Var(&opts.rows, "segment-rows", archive.DefaultSegmentRows, "end a segment after this many records")
 	p.Int64Var(&opts.size, "segment-size", archive.DefaultSegmentBytes>>20, "end a segment after this many `MiB` of payload")
-	p.DurationVar(&opts.age, "segment-age", archive.DefaultSegmentAge, "following: end a segment this long after its first record")
+	p.DurationVar(&opts.age, "segment-age", archive.DefaultSegmentAge, "end a segment this long after its first record")
 	p.BoolVar(&opts.noCatalog, "no-catalog", false, "leave the catalog out")
 	cli.AddOutput(cmd, &opts.output, cli.Table, cli.JSON)
 	opts.place.Add(cmd)
@@ -99,6 +112,13 @@ walctl capture wal.jsonl.zst --catalog kvjson:catalog.json --dir ./evidence`,
 }
 
 func runCapture(ctx context.Context, f *cli.Factory, o *captureOptions) error {
+	if len(o.wals) == 0 {
+		var err error
+		if o.wals, err = f.PChannels(ctx, o.source); err != nil {
+			return err
+		}
+	}
+	take := newCollector(ctx, f, o)
 	show, done := f.Progress("capture")
 	logs := make([]capturedLog, len(o.wals))
 	errs := make([]error, len(o.wals))
@@ -106,7 +126,7 @@ func runCapture(ctx context.Context, f *cli.Factory, o *captureOptions) error {
 	sum := newSum(show, len(o.wals))
 	for i, wal := range o.wals {
 		g.Go(func() error {
-			logs[i], errs[i] = captureOne(ctx, f, o, wal, sum.of(i))
+			logs[i], errs[i] = captureOne(ctx, f, o, take, wal, sum.of(i))
 			if errs[i] != nil {
 				logs[i].Error = errs[i].Error()
 				errs[i] = fmt.Errorf("%s: %w", wal, errs[i])
@@ -120,17 +140,31 @@ func runCapture(ctx context.Context, f *cli.Factory, o *captureOptions) error {
 	if werr := writeCaptured(f, o, logs); werr != nil {
 		return errors.Join(werr, err)
 	}
-	gaps := 0
+	return errors.Join(err, incomplete(logs))
+}
+
+// incomplete says what the archive lacks.
+func incomplete(logs []capturedLog) error {
+	var err error
+	gaps, told := int64(0), map[string]bool{}
 	for _, l := range logs {
-		gaps += len(l.Gaps)
+		for _, g := range l.Gaps {
+			gaps += max(1, g.Places)
+		}
+		for _, m := range l.Missing { // the same for every log of a cluster
+			if !told[m] {
+				err = errors.Join(err, fmt.Errorf("%w: %s", cli.ErrPartial, m))
+			}
+			told[m] = true
+		}
 	}
-	if err == nil && gaps > 0 {
-		err = fmt.Errorf("%w: %d places of the source are not in the archive", cli.ErrPartial, gaps)
+	if gaps > 0 {
+		err = errors.Join(err, fmt.Errorf("%w: %d places of the source are not in the archive", cli.ErrPartial, gaps))
 	}
 	return err
 }
 
-func captureOne(ctx context.Context, f *cli.Factory, o *captureOptions, wal string, show source.Progress) (capturedLog, error) {
+func captureOne(ctx context.Context, f *cli.Factory, o *captureOptions, take *collector, wal string, show source.Progress) (capturedLog, error) {
 	s, err := f.OpenWAL(ctx, wal, o.source)
 	if err != nil {
 		return capturedLog{}, err
@@ -144,9 +178,10 @@ func captureOne(ctx context.Context, f *cli.Factory, o *captureOptions, wal stri
 	got, err := archive.Capture(ctx, s, o.dir, archive.CaptureOptions{
 		From: rng.From, To: rng.To, Limit: rng.Limit, Follow: o.follow,
 		SegmentRows: o.rows, SegmentBytes: o.size << 20, SegmentAge: o.age, Progress: show, Clock: f.Now,
-		Prepared: func(w *archive.Writer) error {
-			n, err := captureCatalog(ctx, f, o, s, w)
-			out.Catalog = n
+		Prepared: func(w *archive.Writer) error { return take.before(ctx, s, w, &out) },
+		Opened: func(w *archive.Writer) error {
+			err := take.opened(ctx, s, w)
+			out.Evidence = besides(w.Manifest())
 			return err
 		},
 	})
@@ -161,57 +196,12 @@ func captureOne(ctx context.Context, f *cli.Factory, o *captureOptions, wal stri
 	return out, err
 }
 
-// captureCatalog puts the catalog beside the log: before the log is read, so
-// that everything the catalog points at lies in it. One that was not asked for
-// by name and does not answer is noted, and the log is captured all the same.
-func captureCatalog(ctx context.Context, f *cli.Factory, o *captureOptions, s source.Source, w *archive.Writer) (int, error) {
-	if o.noCatalog {
-		return 0, nil
+func besides(m *archive.Manifest) []beside {
+	out := make([]beside, len(m.Evidence))
+	for i, e := range m.Evidence {
+		out[i] = beside{e.Name, e.Bytes, render.RFC3339(e.CapturedAt), e.Provenance["error"]}
 	}
-	n, err := storeCatalog(ctx, f, o, s, w)
-	switch {
-	case err == nil || ctx.Err() != nil || o.catalog.Spec != "":
-		return n, err
-	case errors.Is(err, cli.ErrNoCatalog):
-		f.Notef("note: no catalog is known, so the archive has none; --catalog names one")
-	default:
-		f.Notef("note: the catalog is not captured: %v", err)
-	}
-	return 0, nil
-}
-
-func storeCatalog(ctx context.Context, f *cli.Factory, o *captureOptions, s source.Source, w *archive.Writer) (int, error) {
-	cat, err := f.OpenCatalog(ctx, o.catalog, s, false)
-	if err != nil {
-		return 0, err
-	}
-	defer cat.Close()
-	kvs, revision, err := cat.Range(ctx, "")
-	if err != nil {
-		return 0, fmt.Errorf("reading the catalog: %w", err)
-	}
-	id, err := cat.Identity(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("reading the catalog's identity: %w", err)
-	}
-	keys := make(map[string][]byte, len(kvs))
-	for _, kv := range kvs {
-		keys[kv.Key] = kv.Value
-	}
-	b, err := json.Marshal(keys) // sorted; values as base64
-	if err != nil {
-		return 0, fmt.Errorf("spelling the catalog: %w", err)
-	}
-	return len(keys), w.AddEvidence(archive.Evidence{Name: archive.CatalogName, CapturedAt: f.Now().UTC(),
-		Provenance: provenance(id, revision)}, append(bytes.TrimSpace(b), '\n'))
-}
-
-func provenance(id catalog.Identity, revision catalog.Revision) map[string]string {
-	p := map[string]string{"kind": id.Kind, "root": id.Root, "revision": strconv.FormatInt(int64(revision), 10)}
-	if id.ClusterID != "" {
-		p["cluster_id"] = id.ClusterID
-	}
-	return p
+	return out
 }
 
 func writeCaptured(f *cli.Factory, o *captureOptions, logs []capturedLog) error {
@@ -254,7 +244,19 @@ func writeCaptured(f *cli.Factory, o *captureOptions, logs []capturedLog) error 
 			return err
 		}
 		for _, g := range l.Gaps {
-			if _, err := fmt.Fprintf(w, "  GAP  %s: %s\n", render.Clean(g.Place), render.Clean(g.Cause)); err != nil {
+			place := g.Place
+			if g.Places > 1 {
+				place = fmt.Sprintf("%s … %s, %d places", g.Place, g.Until, g.Places)
+			}
+			if _, err := fmt.Fprintf(w, "  GAP  %s: %s\n", render.Clean(place), render.Clean(g.Cause)); err != nil {
+				return err
+			}
+		}
+		for _, e := range l.Evidence {
+			if e.Error == "" {
+				continue
+			}
+			if _, err := fmt.Fprintf(w, "  NOT  %s: %s\n", e.Name, render.Clean(e.Error)); err != nil {
 				return err
 			}
 		}

@@ -8,10 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/walctl/walctl/internal/config"
-	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/source"
 	"github.com/walctl/walctl/pkg/walreader/source/pulsar"
@@ -167,82 +165,7 @@ func (k *cluster) open(ctx context.Context, c *config.Config, topic string) (sou
 	cfg.Topic = topic
 	s, err := pulsar.Open(ctx, cfg)
 	if err != nil {
-		return nil, err
-	}
-	if !k.w.Silent {
-		k.f.Notef("%s", Protected(s, k.f.Now()))
+		return nil, err // never a nil *pulsar.Source in the interface
 	}
 	return s, nil
-}
-
-// Protected says what keeps a live log from being deleted, before it is read.
-func Protected(s *pulsar.Source, now time.Time) string {
-	name := s.Describe().PChannel
-	if !s.AdminOpen() {
-		return name + ": the admin port is closed: retention and ledgers are not known"
-	}
-	p := s.FirstContact()
-	parts := []string{retention(p)}
-	if p.TTLKnown && p.TTL > 0 {
-		parts = append(parts, "TTL "+render.HumanDuration(p.TTL))
-	}
-	if p.OldestLedger >= 0 {
-		parts = append(parts, fmt.Sprintf("oldest ledger %d", p.OldestLedger))
-	}
-	switch {
-	case p.Expired > 0:
-		parts = append(parts, fmt.Sprintf("%d ledgers outlived it and go when the broker next trims", p.Expired))
-	case !p.LostAt.IsZero():
-		parts = append(parts, "lost in "+render.HumanDuration(p.LostAt.Sub(now)))
-	}
-	return name + ": " + strings.Join(parts, " · ")
-}
-
-// Protection is what keeps a live log from being deleted, for answers.
-type Protection struct {
-	AdminOpen        bool   `json:"admin_open"` // false: nothing else here is known
-	RetentionKnown   bool   `json:"retention_known"`
-	RetentionSeconds int64  `json:"retention_seconds"` // applied; −1 = for ever
-	RetentionBytes   int64  `json:"retention_bytes"`   // applied; −1 = no limit
-	TTLSeconds       int64  `json:"ttl_seconds"`       // 0 = none
-	Ledgers          int    `json:"ledgers"`
-	OldestLedger     int64  `json:"oldest_ledger"` // −1 = none, or not known
-	OldestTime       string `json:"oldest_time,omitempty"`
-	LostAt           string `json:"lost_at,omitempty"` // the oldest ledger may go from then on
-	Expired          int    `json:"expired"`           // ledgers kept only because the topic is not loaded
-}
-
-// ProtectionOf is what first contact saw of a live log; nil for any other.
-func ProtectionOf(s source.Source) *Protection {
-	live, ok := s.(*pulsar.Source)
-	if !ok {
-		return nil
-	}
-	p := live.FirstContact()
-	seconds := func(d time.Duration) int64 {
-		if d < 0 {
-			return -1
-		}
-		return int64(d.Seconds())
-	}
-	return &Protection{
-		AdminOpen: live.AdminOpen(), RetentionKnown: p.RetentionKnown,
-		RetentionSeconds: seconds(p.Retention), RetentionBytes: p.RetentionBytes, TTLSeconds: seconds(p.TTL),
-		Ledgers: p.Ledgers, OldestLedger: p.OldestLedger, OldestTime: render.RFC3339(p.OldestTime),
-		LostAt: render.RFC3339(p.LostAt), Expired: p.Expired,
-	}
-}
-
-func retention(p pulsar.Protection) string {
-	switch {
-	case !p.RetentionKnown:
-		return "retention unknown"
-	case p.Retention < 0 && p.RetentionBytes < 0:
-		return "retention without end"
-	case p.Retention < 0:
-		return "retention " + render.HumanBytes(p.RetentionBytes)
-	case p.RetentionBytes < 0:
-		return "retention " + render.HumanDuration(p.Retention)
-	}
-	return "retention " + render.HumanDuration(p.Retention) + ", " + render.HumanBytes(p.RetentionBytes)
 }

@@ -50,7 +50,13 @@ func (f *Factory) OpenWAL(ctx context.Context, spec string, w WALFlags) (source.
 	if errors.As(err, &bad) {
 		return nil, &UsageError{err}
 	}
-	return s, err
+	if err != nil {
+		return nil, err
+	}
+	if words := protected(s, f.Now()); words != "" && !w.Silent {
+		f.Notef("%s", words)
+	}
+	return s, nil
 }
 
 // PChannels lists the pchannels of the context, for commands without a WAL argument.

@@ -7,11 +7,21 @@ import (
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
-// CatalogName is the evidence that holds the catalog captured with a log: JSON,
-// key relative to the metadata root → base64 of its value.
-const CatalogName = "catalog.json"
+// The names of evidence. MetricsName is one of several: metrics-1.prom.
+const (
+	// CatalogName holds the catalog captured with a log: JSON, key relative to
+	// the metadata root → base64 of its value.
+	CatalogName = "catalog.json"
+	// TopicName holds what a broker's metadata said before the log was read,
+	// TopicStatsName the loaded topic's statistics.
+	TopicName      = "topic.json"
+	TopicStatsName = "topic-stats.json"
+	MetricsName    = "metrics-%d.prom" // Prometheus text
+)
 
 // AddEvidence stores a file of the same moment beside the log and names it in
 // the manifest; one of the same name is replaced. name is a plain file name;
@@ -48,4 +58,52 @@ func (w *Writer) AddEvidence(e Evidence, content []byte) error {
 		return fmt.Errorf("removing the evidence that was replaced: %w", err)
 	}
 	return nil
+}
+
+// DropEvidence takes a file out of the manifest, then off the disk. One that is
+// not there is no error.
+func (w *Writer) DropEvidence(name string) error {
+	if w.err != nil {
+		return w.err
+	}
+	next := *w.m
+	next.Evidence = nil
+	old := ""
+	for _, e := range w.m.Evidence {
+		if e.Name == name {
+			old = e.Path
+		} else {
+			next.Evidence = append(next.Evidence, e)
+		}
+	}
+	if old == "" {
+		return nil
+	}
+	if err := w.store(&next); err != nil {
+		return err
+	}
+	if err := w.fsys.Remove(old); err != nil {
+		return fmt.Errorf("removing evidence: %w", err)
+	}
+	return nil
+}
+
+// Evidence returns a file captured beside the log, and what the manifest says of
+// it; source.ErrNotFound where there is none, ErrDamaged where it is not what
+// was written.
+func (s *Source) Evidence(name string) ([]byte, Evidence, error) {
+	for _, e := range s.m.Evidence {
+		if e.Name != name {
+			continue
+		}
+		b, err := s.fsys.ReadFile(e.Path)
+		if err == nil && hashText(xxhash.Sum64(b)) != e.Hash {
+			err = fmt.Errorf("%w: checksum differs", ErrDamaged)
+		}
+		if err != nil {
+			return nil, e, fmt.Errorf("evidence %s: %w", e.Path, err)
+		}
+		return b, e, nil
+	}
+	return nil, Evidence{}, fmt.Errorf("evidence %s: %w", name, source.ErrNotFound)
 }

@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/walreader/archive"
+	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/pulsar"
+)
+
+// Protection is what keeps a log from being deleted, for answers.
+type Protection struct {
+	CapturedAt       string `json:"captured_at,omitempty"` // of an archive: when this was so
+	AdminOpen        bool   `json:"admin_open"`            // false: nothing else here is known
+	RetentionKnown   bool   `json:"retention_known"`
+	RetentionSeconds int64  `json:"retention_seconds"` // applied; −1 = for ever
+	RetentionBytes   int64  `json:"retention_bytes"`   // applied; −1 = no limit
+	TTLSeconds       int64  `json:"ttl_seconds"`       // 0 = none
+	Ledgers          int    `json:"ledgers"`
+	OldestLedger     int64  `json:"oldest_ledger"` // −1 = none, or not known
+	OldestTime       string `json:"oldest_time,omitempty"`
+	LostAt           string `json:"lost_at,omitempty"` // the oldest ledger may go from then on
+	Expired          int    `json:"expired"`           // ledgers kept only because the topic is not loaded
+}
+
+// ProtectionOf is what first contact saw of a live log, or what was captured
+// with an archive; nil for any other.
+func ProtectionOf(s source.Source) *Protection {
+	switch s := s.(type) {
+	case *pulsar.Source:
+		return NewProtection(s.FirstContact(), s.AdminOpen())
+	case *archive.Source:
+		if t, err := CapturedTopic(s); err == nil {
+			return t.Protection
+		}
+	}
+	return nil
+}
+
+// NewProtection spells what a broker said for answers.
+func NewProtection(p pulsar.Protection, adminOpen bool) *Protection {
+	seconds := func(d time.Duration) int64 {
+		if d < 0 {
+			return -1
+		}
+		return int64(d.Seconds())
+	}
+	return &Protection{
+		AdminOpen: adminOpen, RetentionKnown: p.RetentionKnown,
+		RetentionSeconds: seconds(p.Retention), RetentionBytes: p.RetentionBytes, TTLSeconds: seconds(p.TTL),
+		Ledgers: p.Ledgers, OldestLedger: p.OldestLedger, OldestTime: render.RFC3339(p.OldestTime),
+		LostAt: render.RFC3339(p.LostAt), Expired: p.Expired,
+	}
+}
+
+// TopicEvidence is the evidence of a topic in an archive: topic.json and
+// topic-stats.json.
+type TopicEvidence struct {
+	Schema     string                     `json:"schema"`
+	Topic      string                     `json:"topic"`
+	CapturedAt time.Time                  `json:"captured_at"`
+	Protection *Protection                `json:"protection,omitempty"` // in topic.json
+	Answers    map[string]json.RawMessage `json:"answers"`              // the broker's own, by call
+	Errors     map[string]string          `json:"errors,omitempty"`     // of calls that brought no answer
+}
+
+// CapturedTopic reads what was captured of an archive's topic before it was read.
+func CapturedTopic(s *archive.Source) (*TopicEvidence, error) {
+	b, e, err := s.Evidence(archive.TopicName)
+	if err != nil {
+		return nil, err
+	}
+	t := new(TopicEvidence)
+	if err := json.Unmarshal(b, t); err != nil {
+		return nil, fmt.Errorf("evidence %s: %w", e.Path, err)
+	}
+	if t.Protection != nil {
+		t.Protection.CapturedAt = render.RFC3339(t.CapturedAt)
+	}
+	return t, nil
+}
+
+// protected says what keeps a log from being deleted, before it is read; ""
+// where nothing is known of that.
+func protected(s source.Source, now time.Time) string {
+	p := ProtectionOf(s)
+	if p == nil {
+		return ""
+	}
+	words := s.Describe().PChannel + ": "
+	if p.CapturedAt != "" {
+		words += "as of " + p.CapturedAt + ": "
+	}
+	return words + p.words(now)
+}
+
+func (p *Protection) words(now time.Time) string {
+	if !p.AdminOpen {
+		return "the admin port is closed: retention and ledgers are not known"
+	}
+	parts := []string{p.retention()}
+	if p.TTLSeconds > 0 {
+		parts = append(parts, "TTL "+render.HumanDuration(time.Duration(p.TTLSeconds)*time.Second))
+	}
+	if p.OldestLedger >= 0 {
+		parts = append(parts, fmt.Sprintf("oldest ledger %d", p.OldestLedger))
+	}
+	at, err := time.Parse(time.RFC3339, p.LostAt)
+	switch {
+	case p.Expired > 0:
+		parts = append(parts, fmt.Sprintf("%d ledgers outlived it and go when the broker next trims", p.Expired))
+	case err != nil:
+	case at.Before(now):
+		parts = append(parts, "it may be gone since "+render.HumanTime(at))
+	default:
+		parts = append(parts, "lost in "+render.HumanDuration(at.Sub(now)))
+	}
+	return strings.Join(parts, " · ")
+}
+
+func (p *Protection) retention() string {
+	age := render.HumanDuration(time.Duration(p.RetentionSeconds) * time.Second)
+	switch {
+	case !p.RetentionKnown:
+		return "retention unknown"
+	case p.RetentionSeconds < 0 && p.RetentionBytes < 0:
+		return "retention without end"
+	case p.RetentionSeconds < 0:
+		return "retention " + render.HumanBytes(p.RetentionBytes)
+	case p.RetentionBytes < 0:
+		return "retention " + age
+	}
+	return "retention " + age + ", " + render.HumanBytes(p.RetentionBytes)
+}
