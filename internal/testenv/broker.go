@@ -54,7 +54,10 @@ func LaunchBroker(ctx context.Context, dir string, conf map[string]string) (*Bro
 		"bindAddress": "127.0.0.1", "advertisedAddress": "127.0.0.1", "allowLoopback": "true",
 		"defaultRetentionTimeInMinutes": "-1", "defaultRetentionSizeInMB": "-1",
 		"transactionCoordinatorEnabled": "false", "managedLedgerCacheSizeMB": "64",
-		"dbStorage_writeCacheMaxSizeMb": "32", "dbStorage_readAheadCacheMaxSizeMb": "32",
+		// A bookie reads 1000 entries ahead whatever their size; where that is more
+		// than its cache, readers at several places throw out each other's.
+		"dbStorage_writeCacheMaxSizeMb": "32", "dbStorage_readAheadCacheMaxSizeMb": "128",
+		"dbStorage_readAheadCacheBatchBytesSize": "8388608",
 		"brokerDeleteInactiveTopicsEnabled": "false",
 	}
 	for k, v := range conf {

@@ -46,8 +46,9 @@ type Config struct {
 	ReceiverQueue int
 	// Memory is the most bytes one connection holds ahead of the caller; 0 = 64 MiB.
 	Memory int64
-	// Patience is how long a bounded read waits for a broker that has gone away
-	// before it gives up; 0 = two minutes. A following read waits for ever.
+	// Patience is how long a bounded read waits for a broker that has gone away,
+	// or that delivers nothing (*StalledError), before it gives up; 0 = two
+	// minutes. A following read waits for ever.
 	Patience time.Duration
 }
 

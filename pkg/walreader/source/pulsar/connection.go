@@ -39,6 +39,7 @@ type connection struct {
 	opened       int64 // losses when the reader was opened
 	bytes        *prometheus.GaugeVec
 	slot         context.Context // a wait's deadline, used for many messages
+	inSlot       int             // messages that came within it
 	cancelSlot   context.CancelFunc
 	done         chan struct{} // closed when the client is closed
 }
@@ -155,15 +156,42 @@ func (s *Source) subscription() string {
 	return s.cfg.SubscriptionPrefix + "-" + hex.EncodeToString(b[:])
 }
 
-// next waits for a message for at most about wait.
+// next waits for a message for at most about wait. Where it gives up, inSlot
+// tells whether nothing came for all that time.
 func (c *connection) next(ctx context.Context, wait time.Duration) (client.Message, error) {
 	if c.slot == nil || c.slot.Err() != nil {
 		if c.cancelSlot != nil {
 			c.cancelSlot()
 		}
 		c.slot, c.cancelSlot = context.WithTimeout(ctx, wait)
+		c.inSlot = 0
 	}
-	return c.reader.Next(c.slot)
+	m, err := c.reader.Next(c.slot)
+	if err == nil {
+		c.inSlot++
+	}
+	return m, err
+}
+
+// overtake asks the broker something over the connection the messages come by:
+// its answer is behind every message it had sent until then. False where no
+// answer came.
+func (c *connection) overtake(ctx context.Context, s *Source) bool {
+	answered := make(chan bool, 1)
+	before := c.losses.n.Load()
+	s.spawn(func() {
+		_, err := c.reader.GetLastMessageID()
+		answered <- err == nil
+	})
+	select {
+	case ok := <-answered:
+		if ok && c.losses.n.Load() == before+1 { // the client asks for a back-off before every such call
+			c.opened++
+		}
+		return ok
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // lost reports whether the connection broke since the reader was opened.

@@ -59,34 +59,6 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-// Behind a port-forward the broker names itself by a name that resolves nowhere
-// else: the error says so, and what helps.
-func TestBrokerBehindPortForward(t *testing.T) {
-	b := testenv.PrivatePulsar(t, map[string]string{"internalListenerName": "inside",
-		"advertisedListeners": "inside:pulsar://127.0.0.1:${brokerServicePort},outside:pulsar://pulsar-broker-0.pulsar-broker.milvus.invalid:6650"})
-	topic := b.Topic(t, "forwarded")
-	b.Publish(t, topic, numbered(5, 100), 0)
-	cfg := config(b, topic)
-	cfg.ListenerName = "outside"
-	_, err := open(t, cfg).Open(t.Context(), source.Range{})
-	var rd source.Reader
-	if err == nil {
-		rd, err = open(t, cfg).Follow(t.Context(), source.Range{})
-		if err == nil {
-			defer func() { _ = rd.Close() }()
-			_, err = rd.Next(t.Context())
-		}
-	}
-	if !errors.Is(err, source.ErrUnavailable) {
-		t.Fatalf("got %v, want ErrUnavailable", err)
-	}
-	for _, words := range []string{"pulsar-broker-0.pulsar-broker.milvus.invalid", "port-forward", "run walctl as a pod"} {
-		if !strings.Contains(err.Error(), words) {
-			t.Errorf("the error does not say %q: %v", words, err)
-		}
-	}
-}
-
 // The rate holds back a read, and a read without one is not held back.
 func TestRate(t *testing.T) {
 	b := testenv.Pulsar(t)

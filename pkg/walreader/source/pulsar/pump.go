@@ -39,6 +39,9 @@ type pump struct {
 	suspect   message.ID // a gap before this id was seen once: asked for again
 	prefetch  int        // receiver queue of the next reader
 	largest   int64      // decaying size of the largest message
+
+	idled      time.Duration // how long nothing came while it was waited for
+	endSuspect bool          // the span's end was passed over once: asked for again
 }
 
 // run fills the queue and ends it. It is the goroutine the reader waits for.
@@ -78,7 +81,8 @@ func (p *pump) run(ctx context.Context) {
 // retry reports whether an error may pass by itself: a broker that was there
 // and restarts, or one that is slow. What else fails at the first try is told at once.
 func (p *pump) retry(err error) bool {
-	return errors.Is(err, source.ErrUnavailable) && (p.s.connected.Load() || slow(err))
+	var stalled *StalledError
+	return !errors.As(err, &stalled) && errors.Is(err, source.ErrUnavailable) && (p.s.connected.Load() || slow(err))
 }
 
 // readOnce opens a reader at the next place and drains it. nil = the span's end.
@@ -144,7 +148,7 @@ func (p *pump) queueSize() int {
 			}
 		}
 		if entries := p.span.to.B - p.span.from.B; p.span.from.A == p.span.to.A && !p.span.to.IsZero() {
-			p.prefetch = min(p.prefetch, int(max(entries/4, 16)))
+			p.prefetch = min(p.prefetch, int(max(entries/8, 16)))
 		}
 	}
 	if p.largest > 0 {
@@ -166,31 +170,49 @@ func (p *pump) next(ctx context.Context, conn *connection) (client.Message, erro
 			return nil, ctx.Err()
 		case !errors.Is(err, context.DeadlineExceeded):
 			return nil, errLost
-		}
-		if p.follow || p.span.to.IsZero() {
+		case p.follow || p.span.to.IsZero() || conn.inSlot > 0:
 			continue
 		}
-		if done := p.idle(ctx, conn); done {
-			return nil, nil
+		if done, err := p.idle(ctx, conn); done || err != nil {
+			return nil, err
 		}
 	}
 }
 
-// idle looks into why nothing comes although the span has not ended: where the
-// broker has passed the span's end without delivering it, it will not come.
-func (p *pump) idle(ctx context.Context, conn *connection) bool {
+// idle looks into why nothing came for a whole slot although the span has not
+// ended. Where the broker has passed the span's end without delivering it, twice,
+// it will not come (done). What else keeps it back is borne for patience, half
+// way asked for over another connection.
+func (p *pump) idle(ctx context.Context, conn *connection) (done bool, err error) {
+	before := p.idled
+	p.idled += idleAfter
+	if p.passed(ctx, conn) {
+		if !p.endSuspect {
+			p.endSuspect = true
+			return false, errLost
+		}
+		p.q.push(item{err: p.gap(p.start().String()+" to the end "+entryOf(p.span.to).String(), -1)}, 0)
+		return true, nil
+	}
+	switch half := p.s.cfg.Patience / 2; {
+	case p.idled >= p.s.cfg.Patience:
+		return false, &StalledError{Topic: p.s.cfg.name(), Next: p.start(), End: entryOf(p.span.to), Waited: p.idled, AdminOpen: p.s.open}
+	case before < half && p.idled >= half:
+		return false, errLost
+	}
+	return false, nil
+}
+
+// passed reports whether the broker's cursor lies behind the span's end and
+// nothing it sent is still under way.
+func (p *pump) passed(ctx context.Context, conn *connection) bool {
 	stats, err := p.s.admin.internalStats(ctx)
 	if err != nil {
 		return false
 	}
 	read, ok := parsePosition(stats.Cursors[conn.subscription].Read)
 	at := message.ID{Backend: message.BackendPulsar, A: read.Ledger, B: read.Entry}
-	if !ok || !entryOf(p.span.to).Less(at) || conn.prefetched() > 0 {
-		return false
-	}
-	from := p.start()
-	p.q.push(item{err: p.gap(from.String()+" to the end "+entryOf(p.span.to).String(), -1)}, 0)
-	return true
+	return ok && entryOf(p.span.to).Less(at) && conn.overtake(ctx, p.s) && conn.prefetched() == 0
 }
 
 // accept hands one message on. done is true behind the span's end.
@@ -213,6 +235,7 @@ func (p *pump) accept(conn *connection, cm client.Message) (done bool, err error
 	m := p.convert(cm, id, message.Form{Partition: mid.PartitionIdx(), BatchSize: mid.BatchSize()})
 	size := m.PayloadSize + int64(m.Props.Size()) + 256
 	p.last, p.lastBatch = id, mid.BatchSize()
+	p.idled, p.endSuspect = 0, false
 	p.q.push(item{m: m}, size)
 	if entryOf(id) == entryOf(p.span.to) && id.Batch+1 >= mid.BatchSize() || id == p.span.to {
 		return true, nil
@@ -277,6 +300,32 @@ func (p *pump) convert(cm client.Message, id message.ID, form message.Form) *mes
 func ddl(t message.Type) bool {
 	return t != message.TypeInsert && t != message.TypeDelete && t != message.TypeTimeTick
 }
+
+// StalledError: the broker is there, and delivers nothing although the log goes
+// on. It wraps source.ErrUnavailable.
+type StalledError struct {
+	Topic     string
+	Next, End message.ID    // the place waited for (zero = the topic's first message), the read's end
+	Waited    time.Duration // Config.Patience, about
+	AdminOpen bool          // false: what the broker skips could not be told from what it holds back
+}
+
+// Error implements error.
+func (e *StalledError) Error() string {
+	at, unknown := "the topic's first message", ""
+	if !e.Next.IsZero() {
+		at = e.Next.String()
+	}
+	if !e.AdminOpen {
+		unknown = "give --pulsar-admin, so that what retention or TTL removed is told from what is held back; "
+	}
+	return fmt.Sprintf("read %s: the broker delivered nothing for %s at %s, though the log goes on to %s: %s"+
+		"look in the broker's log for read errors of its bookies and for dispatch limits, or go on behind the place with --from",
+		e.Topic, e.Waited, at, e.End, unknown)
+}
+
+// Unwrap returns source.ErrUnavailable.
+func (e *StalledError) Unwrap() error { return source.ErrUnavailable }
 
 // unavailable wraps a client's error so that callers can test for it.
 func unavailable(topic string, err error) error {
