@@ -93,7 +93,7 @@ func runApply(ctx context.Context, f *cli.Factory, o *applyOptions) error {
 		lines = append(lines, "Saved      the keys as they were: "+res.Export)
 	}
 	if o.exists("undo") {
-		lines = append(lines, "Undo       walctl undo "+res.Journal+" --catalog "+o.write.catalog.Spec+" --yes --reason 'why'")
+		lines = append(lines, "Undo       walctl undo "+res.Journal+" --catalog "+shellQuote(o.write.catalog.Spec)+confirmation(f))
 	}
 	if report.Next != "" {
 		lines = append(lines, "Proof      "+report.Next)
@@ -114,5 +114,5 @@ func proof(p *plan.Plan, wal, spec string, exists func(string) bool) string {
 	if wal == "" || !exists("recover") {
 		return ""
 	}
-	return "walctl recover " + wal + " --catalog " + spec
+	return "walctl recover " + shellQuote(wal) + " --catalog " + shellQuote(spec)
 }

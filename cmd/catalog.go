@@ -339,7 +339,7 @@ func importCatalog(ctx context.Context, f *cli.Factory, o *catalogOptions, cat c
 	if err := writePlan(f, p, false); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(f.Out(), "Next: walctl apply %s --reason …\n", o.out)
+	_, err = fmt.Fprintf(f.Out(), "Next: walctl apply %s%s\n", shellQuote(o.out), confirmation(f))
 	return err
 }
 

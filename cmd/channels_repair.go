@@ -239,6 +239,6 @@ func writeChannelsRepair(f *cli.Factory, o *channelsRepairOptions, r *channelsRe
 	if !p.Applicable || p.Empty() || !o.exists("apply") {
 		return nil
 	}
-	_, err := fmt.Fprintf(f.Out(), "Next: walctl apply %s --reason …\n", o.out)
+	_, err := fmt.Fprintf(f.Out(), "Next: walctl apply %s%s\n", shellQuote(o.out), confirmation(f))
 	return err
 }

@@ -21,6 +21,12 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
 )
 
+// checker ends a test, or a script, at an error.
+type checker interface {
+	Check(err error)
+	Fatalf(format string, args ...any)
+}
+
 // incidentLog is a log with the catalogs a node left in the middle and at the end.
 type incidentLog struct {
 	gen *walgen.Generator
@@ -29,7 +35,7 @@ type incidentLog struct {
 	end map[string][]byte
 }
 
-func newIncidentLog(ts *testscript.TestScript, cfg walgen.Config) *incidentLog {
+func newIncidentLog(ts checker, cfg walgen.Config) *incidentLog {
 	x := &incidentLog{gen: walgen.New(cfg)}
 	x.ms = x.gen.Messages()
 	x.mid, x.end = x.catalogAt(ts, len(x.ms)/2), x.catalogAt(ts, len(x.ms))
@@ -37,7 +43,7 @@ func newIncidentLog(ts *testscript.TestScript, cfg walgen.Config) *incidentLog {
 }
 
 // catalogAt is what a node leaves that stops at the last TimeTick before index end.
-func (x *incidentLog) catalogAt(ts *testscript.TestScript, end int) map[string][]byte {
+func (x *incidentLog) catalogAt(ts checker, end int) map[string][]byte {
 	for end--; x.ms[end].Type != message.TypeTimeTick || x.ms[end].OpensTerm(); {
 		end--
 	}
@@ -53,7 +59,7 @@ func (x *incidentLog) catalogAt(ts *testscript.TestScript, end int) map[string][
 	return out
 }
 
-func (x *incidentLog) checkpoint(ts *testscript.TestScript, kv map[string][]byte, change func(*streamingpb.WALCheckpoint)) {
+func (x *incidentLog) checkpoint(ts checker, kv map[string][]byte, change func(*streamingpb.WALCheckpoint)) {
 	key := catalog.CheckpointKey(x.gen.PChannel())
 	var cp streamingpb.WALCheckpoint
 	ts.Check(proto.Unmarshal(kv[key], &cp))
@@ -73,7 +79,7 @@ func (x *incidentLog) keys(kv map[string][]byte, kind catalog.KeyKind) (out []st
 	return out
 }
 
-func (x *incidentLog) inject(ts *testscript.TestScript, f walgen.Fault) {
+func (x *incidentLog) inject(ts checker, f walgen.Fault) {
 	ms, truth, err := walgen.Inject(x.ms, f, 5)
 	ts.Check(err)
 	at := slices.IndexFunc(ms, func(m *message.Message) bool { return m.ID == truth.IDs[0] })
@@ -98,43 +104,43 @@ func (x *incidentLog) trim() {
 }
 
 // incidents are ways a log or its catalog breaks. Each changes log and catalog.
-func incidents() map[string]func(*testscript.TestScript, *incidentLog) {
-	alter := func(stage streamingpb.AlterWALStage) func(*testscript.TestScript, *incidentLog) {
-		return func(ts *testscript.TestScript, x *incidentLog) {
+func incidents() map[string]func(checker, *incidentLog) {
+	alter := func(stage streamingpb.AlterWALStage) func(checker, *incidentLog) {
+		return func(ts checker, x *incidentLog) {
 			x.checkpoint(ts, x.end, func(cp *streamingpb.WALCheckpoint) {
 				cp.AlterWalState = &streamingpb.AlterWALState{TargetWalName: commonpb.WALName_WoodPecker, TimeTick: cp.TimeTick, Stage: stage}
 			})
 			x.mid = x.end
 		}
 	}
-	fault := func(f walgen.Fault) func(*testscript.TestScript, *incidentLog) {
-		return func(ts *testscript.TestScript, x *incidentLog) { x.inject(ts, f) }
+	fault := func(f walgen.Fault) func(checker, *incidentLog) {
+		return func(ts checker, x *incidentLog) { x.inject(ts, f) }
 	}
-	return map[string]func(*testscript.TestScript, *incidentLog){
-		"none": func(*testscript.TestScript, *incidentLog) {},
-		"no-schema": func(_ *testscript.TestScript, x *incidentLog) {
+	return map[string]func(checker, *incidentLog){
+		"none": func(checker, *incidentLog) {},
+		"no-schema": func(_ checker, x *incidentLog) {
 			deleteSchemas(x.mid, x.keys(x.mid, catalog.KeyVChannel)[0])
 		},
 		"unknown-type": fault(walgen.UnknownType),
 		"bad-header":   fault(walgen.BadHeader),
 		"partition":    fault(walgen.DroppedPartition),
 		"stale":        fault(walgen.StaleWriter),
-		"trimmed": func(_ *testscript.TestScript, x *incidentLog) {
+		"trimmed": func(_ checker, x *incidentLog) {
 			maps.Copy(x.mid, x.gen.ClusterKeys(x.ms[3]))
 			x.mid[catalog.CheckpointKey(x.gen.PChannel())] = x.gen.CatalogBefore()[catalog.CheckpointKey(x.gen.PChannel())]
 			x.trim()
 		},
-		"other-wal": func(ts *testscript.TestScript, x *incidentLog) {
+		"other-wal": func(ts checker, x *incidentLog) {
 			x.checkpoint(ts, x.mid, func(cp *streamingpb.WALCheckpoint) {
 				cp.MessageId = &commonpb.MessageID{WALName: commonpb.WALName_WoodPecker, Id: "CAE="}
 			})
 		},
-		"unreadable-checkpoint": func(_ *testscript.TestScript, x *incidentLog) {
+		"unreadable-checkpoint": func(_ checker, x *incidentLog) {
 			x.mid[catalog.CheckpointKey(x.gen.PChannel())] = []byte{0xff, 0xff}
 		},
 		"alter-flushing": alter(streamingpb.AlterWALStage_FLUSHING),
 		"alter-advance":  alter(streamingpb.AlterWALStage_ADVANCE_CHECKPOINT),
-		"lost": func(_ *testscript.TestScript, x *incidentLog) {
+		"lost": func(_ checker, x *incidentLog) {
 			x.mid = maps.Clone(x.end)
 			for k := range x.mid {
 				if strings.HasPrefix(k, catalog.WALPrefix(x.gen.PChannel())) {
@@ -142,18 +148,18 @@ func incidents() map[string]func(*testscript.TestScript, *incidentLog) {
 				}
 			}
 		},
-		"unregistered": func(_ *testscript.TestScript, x *incidentLog) {
+		"unregistered": func(_ checker, x *incidentLog) {
 			v := x.keys(x.mid, catalog.KeyVChannel)[0]
 			deleteSchemas(x.mid, v)
 			delete(x.mid, v)
 		},
-		"half-written": func(_ *testscript.TestScript, x *incidentLog) {
+		"half-written": func(_ checker, x *incidentLog) {
 			p := x.gen.PChannel()
 			x.mid = maps.Clone(x.end)
 			x.mid[catalog.SchemaKey(p, p+"_99v0", 7)] = x.mid[x.keys(x.mid, catalog.KeySchema)[0]]
 			x.mid[catalog.SegmentKey(p, 4242)] = []byte{0xff, 0xff}
 		},
-		"slashed": func(_ *testscript.TestScript, x *incidentLog) {
+		"slashed": func(_ checker, x *incidentLog) {
 			x.mid = maps.Clone(x.end)
 			for _, k := range []string{catalog.ControlChannelKey, catalog.StreamingVersionKey} {
 				x.mid[k+"/"] = x.mid[k]
@@ -166,23 +172,8 @@ func incidents() map[string]func(*testscript.TestScript, *incidentLog) {
 // incident NAME [secondary] writes wal.jsonl, the catalog kv.json that goes with it, and in
 // whole.json the catalog a node leaves that replayed all of the unbroken log.
 func incident(ts *testscript.TestScript, _ bool, args []string) {
-	build := incidents()[args[0]]
-	if build == nil {
-		ts.Fatalf("no incident %s", args[0])
-	}
-	x := newIncidentLog(ts, walgen.Config{Seed: 21, Messages: 3000, Terms: 2, LedgerEntries: 500, Secondary: len(args) > 1})
-	if len(args) > 1 {
-		x.mid = x.catalogAt(ts, len(x.ms)/8) // before it became a replication target
-	}
-	build(ts, x)
-	out, err := os.Create(ts.MkAbs("wal.jsonl"))
-	ts.Check(err)
-	defer out.Close()
-	w := jsonl.NewWriter(out, jsonl.Options{Data: true})
-	for _, m := range x.ms {
-		ts.Check(w.Write(m))
-	}
-	ts.Check(w.Flush())
+	x := newIncident(ts, args[0], len(args) > 1)
+	x.write(ts, ts.MkAbs("wal.jsonl"))
 	for file, kv := range map[string]map[string][]byte{"kv.json": x.mid, "whole.json": x.end} {
 		b, err := json.Marshal(kv)
 		ts.Check(err)
@@ -211,4 +202,28 @@ func runNext(ts *testscript.TestScript, _ bool, args []string) {
 	default:
 		ts.Fatalf("%s: exit %s\n%s%s", cmd, code, ts.ReadFile("out"), ts.ReadFile("err"))
 	}
+}
+
+func newIncident(ts checker, name string, secondary bool) *incidentLog {
+	build := incidents()[name]
+	if build == nil {
+		ts.Fatalf("no incident %s", name)
+	}
+	x := newIncidentLog(ts, walgen.Config{Seed: 21, Messages: 3000, Terms: 2, LedgerEntries: 500, Secondary: secondary})
+	if secondary {
+		x.mid = x.catalogAt(ts, len(x.ms)/8) // before it became a replication target
+	}
+	build(ts, x)
+	return x
+}
+
+func (x *incidentLog) write(ts checker, file string) {
+	out, err := os.Create(file)
+	ts.Check(err)
+	defer out.Close()
+	w := jsonl.NewWriter(out, jsonl.Options{Data: true})
+	for _, m := range x.ms {
+		ts.Check(w.Write(m))
+	}
+	ts.Check(w.Flush())
 }

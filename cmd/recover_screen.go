@@ -411,10 +411,7 @@ func (o *recoverOptions) next(f *cli.Factory, r *recoverReport) string {
 			return ""
 		}
 		cmd := "walctl apply " + shellQuote(p.File) + version
-		if !isTerminal(f) {
-			cmd += " --yes"
-		}
-		cmd += " --reason 'why'"
+		cmd += confirmation(f)
 		if version != "" {
 			cmd += "  # or the version that will open it"
 		}
@@ -429,6 +426,14 @@ func (o *recoverOptions) next(f *cli.Factory, r *recoverReport) string {
 // planned reports whether a plan of some kind was asked for.
 func (o *recoverOptions) planned() bool {
 	return o.plan.out != "" || len(o.plan.only)+len(o.plan.gaps) > 0 || o.plan.alterWAL != ""
+}
+
+// confirmation are the flags that apply and undo do not go without here.
+func confirmation(f *cli.Factory) string {
+	if isTerminal(f) {
+		return " --reason 'why'"
+	}
+	return " --yes --reason 'why'"
 }
 
 func isTerminal(f *cli.Factory) bool {

@@ -60,6 +60,7 @@ type story struct {
 	ms   []*message.Message
 	kv   map[string][]byte // the whole catalog
 	told []string
+	gap  string // as --accept-gap takes it, where the log has one
 }
 
 func (s *story) tell(format string, a ...any) { s.told = append(s.told, fmt.Sprintf(format, a...)) }
@@ -140,7 +141,7 @@ func Build(ctx context.Context, name, dir string) (Result, error) {
 	}
 	for _, n := range demos[i].Next {
 		r.Next = append(r.Next, os.Expand(n, func(k string) string {
-			return map[string]string{"DIR": dir, "CATALOG": r.Catalog}[k]
+			return map[string]string{"DIR": dir, "CATALOG": r.Catalog, "GAP": s.gap}[k]
 		}))
 	}
 	return r, nil

@@ -27,7 +27,7 @@ var demos = [...]Demo{
 		Next: []string{"walctl channels $DIR", "walctl channels repair $DIR --catalog $CATALOG --milvus-version 2.6.14 --out p.json", "walctl apply p.json --yes --reason demo"}},
 	{Name: "trimmed", Title: "retention took the beginning: the checkpoint points nowhere, a schema is gone from log and catalog", build: trimmed,
 		Next: []string{"walctl positions $DIR", "walctl recover $DIR --catalog $CATALOG",
-			"walctl recover $DIR --catalog $CATALOG --accept-gap 1001/0/0..1008/0/0 --milvus-version 2.6.14 --out p.json", "walctl apply p.json --yes --reason demo"}},
+			"walctl recover $DIR --catalog $CATALOG --accept-gap $GAP --milvus-version 2.6.14 --out p.json", "walctl apply p.json --yes --reason demo"}},
 }
 
 func shop(seed uint64) walgen.Config {
@@ -177,6 +177,7 @@ func trimmed(s *story) error {
 	s.kv[k] = old[k]
 	first, gone := s.ms[from], s.ms[0]
 	s.ms = s.ms[from:]
+	s.gap = fmt.Sprintf("%s..%s", gone.ID, first.ID)
 	s.tell("Retention removed %d messages, %s … before %s.", from, gone.ID, first.ID)
 	s.tell("The consume checkpoint still names %s.", gone.ID)
 	if v := s.dropSchema(); v != "" {

@@ -19,6 +19,7 @@ import (
 func LaunchEtcd(ctx context.Context, dir string) (endpoint string, stop func(), err error) {
 	cfg := embed.NewConfig()
 	cfg.Dir = dir
+	cfg.InitialClusterToken = dir // gives each a cluster id of its own
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
 	cfg.LogLevel = "error"
 	local := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
