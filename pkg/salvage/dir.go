@@ -38,6 +38,7 @@ type Dir struct {
 	path string
 	opts DirOptions
 
+	free    sync.Pool // of *[]parquet.Value
 	mu      sync.Mutex
 	layouts map[*rows.Schema]*layout
 
@@ -121,6 +122,16 @@ type columns struct {
 	leaves [][]parquet.Value
 }
 
+// take returns an empty slice of values, used before where there is one.
+func (d *Dir) take() []parquet.Value {
+	if v, ok := d.free.Get().(*[]parquet.Value); ok {
+		return (*v)[:0]
+	}
+	return nil
+}
+
+func (d *Dir) give(v []parquet.Value) { d.free.Put(&v) }
+
 // valueSize estimates what a value takes until its row group is written.
 const valueSize = 8
 
@@ -132,7 +143,7 @@ func (d *Dir) Prepare(r *Rows) (Chunk, error) {
 	}
 	c := &columns{d: d, layout: l, n: len(r.Keep), key: fileKey{r.Collection, r.Partition, r.Mark.kind()}, leaves: make([][]parquet.Value, len(l.leaves))}
 	for i := range l.leaves {
-		c.leaves[i] = l.values(nil, r.Batch, i, r.Keep)
+		c.leaves[i] = l.values(d.take(), r.Batch, i, r.Keep)
 		c.size += int64(len(c.leaves[i])) * valueSize
 		for k := range c.leaves[i] {
 			if c.leaves[i][k].Kind() != parquet.ByteArray {
@@ -158,6 +169,7 @@ func (c *columns) Write() error {
 		if err != nil {
 			return fmt.Errorf("write %s: %w", f.path, err)
 		}
+		c.d.give(c.leaves[i])
 	}
 	f.rows += int64(c.n)
 	f.buffered += c.size

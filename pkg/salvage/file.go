@@ -40,8 +40,9 @@ func openFile(path string, l *layout) (*file, error) {
 		return nil, fmt.Errorf("make a file of rows: %w", err)
 	}
 	f := &file{path: path, f: out, buf: bufio.NewWriterSize(out, 1<<20)}
-	f.w = parquet.NewWriter(f, l.schema, parquet.Compression(&parquet.Snappy), parquet.DataPageVersion(1),
-		parquet.PageBufferSize(256<<10), parquet.CreatedBy("walctl", "salvage", "1"))
+	options := append([]parquet.WriterOption{l.schema, parquet.DataPageVersion(1), parquet.PageBufferSize(256 << 10),
+		parquet.CreatedBy("walctl", "salvage", "1")}, l.unbounded...)
+	f.w = parquet.NewWriter(f, options...)
 	return f, nil
 }
 

@@ -106,7 +106,7 @@ func (r *run) gravesOf(vchannel string) *graves {
 	return v
 }
 
-// message takes what a delivered message ends. docs/salvage.md#lives
+// message takes what a delivered message ends. docs/salvage.md#which-rows-live
 func (g *gatherer) message(m *message.Message, tick uint64) error {
 	switch m.Type {
 	case message.TypeDelete:

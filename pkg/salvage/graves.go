@@ -67,7 +67,7 @@ func (g *graves) of(partition int64) *keys {
 }
 
 // end says what ended every row of a partition that is older than it.
-// docs/salvage.md#lives
+// docs/salvage.md#which-rows-live
 func (g *graves) end(partition int64, tick uint64) Reason {
 	switch {
 	case g == nil:

@@ -15,8 +15,10 @@ import (
 // takes (docs/salvage.md#parquet).
 type layout struct {
 	collection int64
-	schema *parquet.Schema
-	leaves []leaf // in the order of the file's columns
+	schema     *parquet.Schema
+	leaves     []leaf // in the order of the file's columns
+	// unbounded spares the smallest and largest number of every page of vectors.
+	unbounded []parquet.WriterOption
 	// leftOut names fields that have no column, and why; refused those that have
 	// one which Milvus's import does not take.
 	leftOut, refused []string
@@ -26,7 +28,8 @@ type layout struct {
 type leaf struct {
 	column   int // of the batch
 	optional bool
-	list     int // levels of lists above the value
+	number   bool // of a vector
+	list     int  // levels of lists above the value
 }
 
 // newLayout lays out a collection's fields by their names.
@@ -69,7 +72,11 @@ func newLayout(s *rows.Schema) (*layout, error) {
 			i = at[path[0]+"\x00"+path[3]]
 		}
 		f := &s.Fields[i]
-		l.leaves = append(l.leaves, leaf{column: i, optional: f.Struct != "" || optional(f), list: lists(f)})
+		l.leaves = append(l.leaves, leaf{column: i, optional: f.Struct != "" || optional(f), list: lists(f),
+			number: lists(f) > 0 && rows.ShapeOf(f.Type) != rows.ShapeArray})
+		if l.leaves[len(l.leaves)-1].number {
+			l.unbounded = append(l.unbounded, parquet.SkipPageBounds(path...))
+		}
 	}
 	slices.Sort(l.leftOut)
 	return l, nil
@@ -122,9 +129,9 @@ func node(f *rows.Field) parquet.Node {
 	case rows.ShapeArray:
 		n = plain(value(f.Element))
 	case rows.ShapeVectorArray:
-		n = parquet.List(plain(elements(f.Element)))
+		n = parquet.List(dense(elements(f.Element)))
 	case rows.ShapeFloatVector, rows.ShapeByteVector:
-		n = parquet.List(plain(elements(f.Type)))
+		n = parquet.List(dense(elements(f.Type)))
 	default:
 		n = plain(value(f.Type))
 	}
@@ -143,7 +150,12 @@ func node(f *rows.Field) parquet.Node {
 // plain keeps to the encoding every reader knows.
 func plain(n parquet.Node) parquet.Node {
 	var e encoding.Encoding = &parquet.Plain
-	return parquet.Encoded(n, e)
+	return parquet.Compressed(parquet.Encoded(n, e), &parquet.Snappy)
+}
+
+// dense is plain for the numbers of a vector, which compression finds nothing in.
+func dense(n parquet.Node) parquet.Node {
+	return parquet.Compressed(plain(n), &parquet.Uncompressed)
 }
 
 func value(t schemapb.DataType) parquet.Node {

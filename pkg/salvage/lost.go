@@ -9,7 +9,7 @@ import (
 )
 
 // lost keeps what a reader would drop although its writer committed it.
-// docs/salvage.md#lost
+// docs/salvage.md#lost-rows
 type lost struct {
 	r       *run
 	list    []*lostMessage
