@@ -130,6 +130,9 @@ func (v *verifier) finding(g *group) Finding {
 	}
 	if check.Severity > SeverityInfo && v.opts.WAL != "" {
 		f.Next = "walctl inspect " + v.opts.WAL + " --id " + f.Where.ID
+		if g.rows > 0 && (check.Code == "stale-writer" || check.Code == "behind-timetick") {
+			f.Next = "walctl salvage " + v.opts.WAL + " --lost-only --dir ./rows"
+		}
 	}
 	return f
 }
