@@ -300,6 +300,9 @@ func (j *channelJudge) missing(x *one) {
 			where.To = x.log.Last.String()
 		}
 		seen = append(seen, Evidence{"messages", strconv.FormatInt(x.log.Messages, 10)}, Evidence{"rows", strconv.FormatUint(x.log.Rows, 10)})
+		if !x.log.StaleCreate.IsZero() {
+			seen = append(seen, Evidence{"its CreateCollection lies behind a TimeTick", x.log.StaleCreate.String()})
+		}
 	}
 	switch {
 	case x.listed != nil && x.listed.State == "created":
@@ -414,7 +417,7 @@ func (j *channelJudge) orphans() {
 			if l, ok := j.in.Listed[v]; ok && l.State == "created" && message.PChannelOf(v) == p {
 				continue // told as missing; registering it takes the place
 			}
-			j.out.Faults = append(j.out.Faults, f)
+			j.out.Faults = append(j.out.Faults, j.told(f))
 		}
 	}
 }

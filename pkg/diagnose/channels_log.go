@@ -49,6 +49,7 @@ type LoggedChannel struct {
 	LastTick         uint64
 	Created, Dropped uint64 // TimeTick of CreateCollection and DropCollection, 0 = not in the log
 	DroppedAt        message.ID
+	StaleCreate      message.ID // a CreateCollection no reader gets: it lies behind a TimeTick
 
 	// Waiting is the TimeTick of the first message behind the channel checkpoint,
 	// and Waits how many there are; both 0 where there is no checkpoint.
@@ -143,6 +144,9 @@ func (s *channelScanner) row(c *message.Columns, i int) {
 	}
 	if tick < s.out.LastTick {
 		v.Stale++
+		if c.Type[i] == message.TypeCreateCollection {
+			v.StaleCreate = c.ID(i)
+		}
 		return
 	}
 	v.Messages++
