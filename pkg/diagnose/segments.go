@@ -29,7 +29,7 @@ type segments struct {
 
 // minSweep is how many segments are remembered at least before sealed ones are
 // forgotten.
-const minSweep = 1 << 16
+const minSweep = 1 << 14
 
 func (v *verifier) segment(e *entry) {
 	switch e.typ {
