@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/walctl/walctl/internal/bench"
 	"github.com/walctl/walctl/internal/golden"
 	"github.com/walctl/walctl/internal/walgen"
 	"github.com/walctl/walctl/pkg/walreader/archive"
@@ -94,14 +95,14 @@ func benchmark(b *testing.B, run func(context.Context, source.ColumnReader) erro
 		}
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
-			used := cpuTime()
+			used := bench.CPUTime()
 			for b.Loop() {
 				m.i = 0
 				if err := run(context.Background(), m); err != nil {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric(float64(n)*float64(b.N)/(cpuTime()-used).Seconds()/1e6, "Mrecords/cpu-s")
+			b.ReportMetric(float64(n)*float64(b.N)/(bench.CPUTime()-used).Seconds()/1e6, "Mrecords/cpu-s")
 		})
 	}
 }
@@ -139,7 +140,7 @@ func BenchmarkVerifyArchive(b *testing.B) {
 			require.NoError(b, err)
 			defer s.Close()
 			b.ReportAllocs()
-			used := cpuTime()
+			used := bench.CPUTime()
 			for b.Loop() {
 				r, err := s.OpenColumns(context.Background(), source.Range{Columns: VerifyColumns})
 				require.NoError(b, err)
@@ -149,7 +150,7 @@ func BenchmarkVerifyArchive(b *testing.B) {
 				require.Zero(b, rep.Broken)
 				require.NoError(b, r.Close())
 			}
-			b.ReportMetric(float64(len(ms))*float64(b.N)/(cpuTime()-used).Seconds()/1e6, "Mrecords/cpu-s")
+			b.ReportMetric(float64(len(ms))*float64(b.N)/(bench.CPUTime()-used).Seconds()/1e6, "Mrecords/cpu-s")
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/walctl/walctl/internal/bench"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
@@ -37,7 +38,7 @@ func benchArchive(b *testing.B, times int) (*Source, int64) {
 
 // perSecond reports records a second of wall time and of processor time.
 func perSecond(b *testing.B, n int64, since time.Duration) {
-	if cpu := (cpuTime() - since).Seconds(); cpu > 0 {
+	if cpu := (bench.CPUTime() - since).Seconds(); cpu > 0 {
 		b.ReportMetric(float64(n)*float64(b.N)/cpu/1e6, "Mrecords/cpu-s")
 	}
 	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds()/1e6, "Mrecords/s")
@@ -46,7 +47,7 @@ func perSecond(b *testing.B, n int64, since time.Duration) {
 func benchColumns(b *testing.B, set message.ColumnSet) {
 	s, n := benchArchive(b, 10)
 	b.ReportAllocs()
-	cpu := cpuTime()
+	cpu := bench.CPUTime()
 	for b.Loop() {
 		r, err := s.OpenColumns(context.Background(), source.Range{Columns: set})
 		require.NoError(b, err)
@@ -74,7 +75,7 @@ func BenchmarkColumnsForVerify(b *testing.B) { benchColumns(b, message.AllColumn
 func benchMessages(b *testing.B, r source.Range) {
 	s, n := benchArchive(b, 5)
 	b.ReportAllocs()
-	cpu := cpuTime()
+	cpu := bench.CPUTime()
 	for b.Loop() {
 		rd, err := s.Open(context.Background(), r)
 		require.NoError(b, err)
@@ -101,7 +102,7 @@ func BenchmarkVerifyBytes(b *testing.B) {
 		bytes += g.Index.Bytes + g.Payload.Bytes
 	}
 	b.SetBytes(bytes)
-	cpu := cpuTime()
+	cpu := bench.CPUTime()
 	for b.Loop() {
 		damage, err := s.VerifyBytes(context.Background(), nil)
 		require.NoError(b, err)
@@ -122,7 +123,7 @@ func BenchmarkWrite(b *testing.B) {
 	}
 	b.Logf("%d records, %.0f bytes of payload each", len(all), float64(bytes)/float64(len(all)))
 	b.ReportAllocs()
-	cpu := cpuTime()
+	cpu := bench.CPUTime()
 	for b.Loop() {
 		w, err := NewWriter(b.TempDir(), WriterOptions{PChannel: "p", Backend: all[0].ID.Backend})
 		require.NoError(b, err)

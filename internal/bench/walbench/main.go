@@ -1,9 +1,9 @@
-// Command benchlog writes the logs that scripts/bench measures walctl on: into
-// an archive, or as NDJSON on stdout.
+// Command walbench is what scripts/bench works with.
 //
-//	benchlog -dir DIR -records N              generated: small inserts and deletes
-//	benchlog -dir DIR -records N -mixed       generated: transactions, DDL and whole rows too
-//	benchlog -dir DIR -wal FILE [-records N]  that file's records, repeated until N
+//	walbench log -dir DIR -records N              a generated log: small inserts and deletes
+//	walbench log -dir DIR -records N -mixed       …: transactions, DDL and whole rows too
+//	walbench log -dir DIR -wal FILE [-records N]  that file's records, repeated until N
+//	walbench run [flags] -- COMMAND …             what a command takes, as a line of a table
 //
 // A file's records are repeated under larger ids and TimeTicks. That is good for
 // counting; only one round of it is a sound log.
@@ -25,18 +25,32 @@ import (
 )
 
 func main() {
-	dir := flag.String("dir", "", "the archive's directory; none = NDJSON on stdout")
-	records := flag.Int("records", 0, "how many; 0 with -wal = one round")
-	mixed := flag.Bool("mixed", false, "transactions, DDL and whole rows too")
-	wal := flag.String("wal", "", "an NDJSON log to repeat")
-	flag.Parse()
-	if err := run(*dir, *records, *mixed, *wal); err != nil {
-		fmt.Fprintln(os.Stderr, "benchlog:", err)
+	err := errors.New("walbench log|run …")
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "log":
+			err = logCommand(os.Args[2:])
+		case "run":
+			err = runCommand(os.Args[2:])
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "walbench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(dir string, records int, mixed bool, wal string) error {
+func logCommand(args []string) error {
+	flags := flag.NewFlagSet("log", flag.ExitOnError)
+	dir := flags.String("dir", "", "the archive's directory; none = NDJSON on stdout")
+	records := flags.Int("records", 0, "how many; 0 with -wal = one round")
+	mixed := flags.Bool("mixed", false, "transactions, DDL and whole rows too")
+	wal := flags.String("wal", "", "an NDJSON log to repeat")
+	_ = flags.Parse(args) // exits
+	return write(*dir, *records, *mixed, *wal)
+}
+
+func write(dir string, records int, mixed bool, wal string) error {
 	next, backend, err := generated(records, mixed), message.BackendPulsar, error(nil)
 	if wal != "" {
 		if next, backend, err = repeated(wal, records); err != nil {
