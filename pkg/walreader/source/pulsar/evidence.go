@@ -3,6 +3,7 @@ package pulsar
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 )
 
@@ -18,7 +19,10 @@ type Evidence struct {
 // policies that apply to it. p is what they mean; where it could not be read,
 // Errors says why under "protection".
 func (s *Source) MetadataEvidence(ctx context.Context) (e Evidence, p Protection) {
-	p, err := s.Protection(ctx) // first: it settles the policies, so that nothing below loads anything
+	err := errAdminClosed
+	if s.open { // first: it settles the policies, so that nothing below loads anything
+		p, err = s.Protection(ctx)
+	}
 	e = s.ask(ctx, map[string]string{
 		"internal-info":       s.admin.topicPath() + "/internal-info",
 		"retention applied":   s.admin.topicPath() + "/retention?applied=true",
@@ -43,10 +47,22 @@ func (s *Source) StatsEvidence(ctx context.Context) Evidence {
 
 func (s *Source) ask(ctx context.Context, calls map[string]string) Evidence {
 	e := Evidence{Topic: s.cfg.name(), At: time.Now().UTC(), Answers: map[string]json.RawMessage{}, Errors: map[string]string{}}
+	var closed error // waiting for a port that never answers is worth doing once
+	if !s.open {
+		closed = errAdminClosed
+	}
 	for name, path := range calls {
 		var answer json.RawMessage
-		if err := s.admin.get(ctx, path, &answer); err != nil {
+		err := closed
+		if err == nil {
+			err = s.admin.get(ctx, path, &answer)
+		}
+		if err != nil {
 			e.Errors[name] = err.Error()
+			var status *statusError
+			if errors.Is(err, errAdminClosed) && !errors.As(err, &status) {
+				closed = err
+			}
 			continue
 		}
 		if answer == nil {

@@ -72,6 +72,10 @@ func TestFootprint(t *testing.T) {
 	if _, err := s.Protection(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	metadata, _ := s.MetadataEvidence(t.Context())
+	if stats := s.StatsEvidence(t.Context()); len(metadata.Errors)+len(stats.Errors) != 0 || len(metadata.Answers) != 5 || len(stats.Answers) != 2 {
+		t.Errorf("evidence: %+v, %+v", metadata, stats)
+	}
 	if _, err := pulsar.ListTopics(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -124,8 +128,15 @@ func TestAdminPortClosed(t *testing.T) {
 		}
 	}
 	cfg.TopicExists, cfg.Touch = true, true
-	if n := len(sourcetest.All(t, open(t, cfg), source.Range{})); n != 50 {
+	src := open(t, cfg)
+	if n := len(sourcetest.All(t, src, source.Range{})); n != 50 {
 		t.Errorf("%d records, want 50", n)
+	}
+	// What cannot be asked is evidence too.
+	metadata, _ := src.MetadataEvidence(t.Context())
+	stats := src.StatsEvidence(t.Context())
+	if len(metadata.Answers)+len(stats.Answers) != 0 || len(metadata.Errors) != 6 || len(stats.Errors) != 2 {
+		t.Errorf("evidence without an admin port: %+v, %+v", metadata, stats)
 	}
 }
 
