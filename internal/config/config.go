@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -40,6 +41,13 @@ type Config struct {
 
 	Metrics       []string // http://host:9091/metrics
 	MilvusVersion string
+}
+
+// EtcdTLS reports whether etcd is spoken to over TLS: an address says https, or
+// there is a certificate to check it with or to show it.
+func (c *Config) EtcdTLS() bool {
+	return c.EtcdTLSCA != "" || c.EtcdTLSCert != "" ||
+		slices.ContainsFunc(c.Etcd, func(e string) bool { return strings.HasPrefix(e, "https://") })
 }
 
 // SecretRef says where a secret lies. It never prints what it holds.
@@ -93,7 +101,7 @@ type field struct {
 // fields is every setting; read only.
 var fields = [...]field{
 	{name: "pulsar", usage: "Pulsar service `URL`: pulsar://host:6650 or pulsar+ssl://host:6651"},
-	{name: "pulsar-admin", usage: "Pulsar admin `URL` (default: port 8080 of the service host)"},
+	{name: "pulsar-admin", usage: "Pulsar admin `URL` (default: port 8080 of the service host, with TLS 8443)"},
 	{name: "tenant", usage: "Pulsar tenant", fallback: "public"},
 	{name: "namespace", usage: "Pulsar namespace", fallback: "default"},
 	{name: "pulsar-token-file", usage: "`FILE` holding the Pulsar token (or WALCTL_PULSAR_TOKEN)"},
@@ -180,17 +188,21 @@ func resolve(name string, chosen Context, flags *pflag.FlagSet, getenv func(stri
 			v.Set(f.name, fl.Value.String())
 		}
 	}
-	return build(name, v, getenv)
+	return build(name, v, func(key string) SecretRef {
+		if shadowed(key, flags, getenv) {
+			return SecretRef{value: getenv(EnvName(key))}
+		}
+		return SecretRef{File: v.GetString(key + "-file")}
+	})
 }
 
-func build(name string, v *viper.Viper, getenv func(string) string) (*Config, error) {
-	secret := func(key string) SecretRef {
-		ref := SecretRef{File: v.GetString(key + "-file")}
-		if ref.File == "" {
-			ref.value = getenv(EnvName(key))
-		}
-		return ref
-	}
+// shadowed reports whether a secret comes straight from its variable: neither a
+// flag nor a variable names a file. A context's file is behind the environment.
+func shadowed(key string, flags *pflag.FlagSet, getenv func(string) string) bool {
+	return getenv(EnvName(key)) != "" && flagOrEnv(flags, getenv, key+"-file") == ""
+}
+
+func build(name string, v *viper.Viper, secret func(key string) SecretRef) (*Config, error) {
 	c := &Config{
 		Context: name,
 		Pulsar:  v.GetString("pulsar"), PulsarAdmin: v.GetString("pulsar-admin"),

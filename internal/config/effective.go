@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/spf13/pflag"
 )
@@ -35,6 +36,9 @@ func Effective(flags *pflag.FlagSet, getenv func(string) string) ([]Setting, err
 	var out []Setting
 	for _, f := range fields {
 		s := Setting{Name: f.name}
+		if key, ok := strings.CutSuffix(f.name, "-file"); ok && shadowed(key, flags, getenv) {
+			continue // its variable stands below
+		}
 		fl := flags.Lookup(f.name)
 		switch {
 		case fl != nil && fl.Changed:
@@ -49,7 +53,7 @@ func Effective(flags *pflag.FlagSet, getenv func(string) string) ([]Setting, err
 		out = append(out, s)
 	}
 	for _, n := range secretNames {
-		if getenv(EnvName(n)) != "" {
+		if shadowed(n, flags, getenv) {
 			out = append(out, Setting{Name: n, Value: "(set)", From: EnvName(n)})
 		}
 	}

@@ -3,9 +3,11 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -47,7 +49,7 @@ func Path(flags *pflag.FlagSet, getenv func(string) string) (string, error) {
 // ReadFile reads a context file; a missing one is empty.
 func ReadFile(path string) (*File, error) {
 	f := &File{Contexts: map[string]Context{}}
-	b, err := os.ReadFile(path)
+	b, err := readCapped(path)
 	if errors.Is(err, fs.ErrNotExist) || path == os.DevNull {
 		return f, nil
 	}
@@ -55,7 +57,7 @@ func ReadFile(path string) (*File, error) {
 		return nil, fmt.Errorf("read the context file: %w", err)
 	}
 	if err := yaml.Unmarshal(b, f); err != nil {
-		return nil, fmt.Errorf("read the context file %s: %w; mend or move it", path, err)
+		return nil, fmt.Errorf("read the context file %s: %w; mend or move it", path, quiet(err))
 	}
 	if f.Contexts == nil {
 		f.Contexts = map[string]Context{}
@@ -67,6 +69,26 @@ func ReadFile(path string) (*File, error) {
 	}
 	return f, nil
 }
+
+func readCapped(path string) ([]byte, error) {
+	r, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	b, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	if err == nil && len(b) > maxFile {
+		err = fmt.Errorf("longer than %d MiB, not a configuration", maxFile>>20)
+	}
+	return b, err
+}
+
+// quoted is what a YAML error repeats of the text it could not read, which may
+// be a password.
+var quoted = regexp.MustCompile("`[^`]*`")
+
+// quiet is a parse error without the text it is about.
+func quiet(err error) error { return errors.New(quoted.ReplaceAllString(err.Error(), "a value")) }
 
 // check refuses a key nobody reads: a typed password would otherwise lie there.
 func (c Context) check() error {
