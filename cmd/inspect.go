@@ -129,9 +129,8 @@ func runInspect(ctx context.Context, f *cli.Factory, o *inspectOptions) error {
 			return f.OpenWAL(ctx, name, quiet)
 		})
 	}
-	filter, err := o.filter.Filter()
-	if err != nil {
-		return err
+	if _, err := (&cli.FilterFlags{Types: o.filter.Types}).Filter(); err != nil {
+		return err // before a cluster is asked
 	}
 	s, err := f.OpenWAL(ctx, o.wal, o.source)
 	var place *walreader.SpecError
@@ -146,6 +145,13 @@ func runInspect(ctx context.Context, f *cli.Factory, o *inspectOptions) error {
 		return err
 	}
 	defer s.Close()
+	if err := f.NameCollections(ctx, &o.filter, s, o.catalog); err != nil {
+		return err
+	}
+	filter, err := o.filter.Filter()
+	if err != nil {
+		return err
+	}
 	switch {
 	case o.id != "":
 		return inspectID(ctx, f, o, s)

@@ -333,6 +333,9 @@ func writeHead(f *cli.Factory, r *inspectReport) error {
 			fmt.Sprintf("%s records, %s · %s openings · unconfirmed tail %s", render.Thousands(r.Records),
 				render.HumanBytes(r.Bytes), render.Thousands(r.Openings), render.Thousands(int64(r.Tail))))
 	}
+	if r.Protection != nil {
+		lines = append(lines, r.Protection.Line(f.Now()))
+	}
 	if r.Txns.Begun > 0 {
 		lines = append(lines, fmt.Sprintf("transactions %s: %s committed, %s rolled back, %s without an end",
 			render.Thousands(r.Txns.Begun), render.Thousands(r.Txns.Committed), render.Thousands(r.Txns.RolledBack), render.Thousands(int64(r.Txns.Open))))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -101,6 +102,46 @@ func TestInspectLive(t *testing.T) {
 	code, _, errOut = run(t, env, "inspect", "dml_4")
 	require.Equal(t, 1, code, errOut)
 	require.Equal(t, before, footprint(t, b, ns, topic))
+}
+
+// What keeps the log is told in the overview, and of every pchannel in the table.
+func TestInspectTellsOfRetention(t *testing.T) {
+	golden.Root(t)
+	b := testenv.Pulsar(t)
+	ns := b.Namespace(t)
+	b.SetRetention(t, ns, 3*24*60, -1)
+	for _, name := range []string{"by-dev-rootcoord-dml_1", "by-dev-rootcoord-dml_2"} {
+		topic := "persistent://public/" + ns + "/" + name
+		b.CreateTopic(t, topic)
+		publishGolden(t, b, topic, "small")
+		b.RollLedger(t, topic)
+	}
+	b.CreateTopic(t, "persistent://public/"+ns+"/other") // is no pchannel by its name
+	env := map[string]string{"WALCTL_PULSAR": b.URL, "WALCTL_PULSAR_ADMIN": b.AdminURL, "WALCTL_NAMESPACE": ns}
+	code, out, errOut := run(t, env, "inspect", "dml_1")
+	require.Equal(t, 0, code, errOut)
+	require.Regexp(t, `(?m)^retention 3d.* · oldest expires in `, out)
+	code, out, errOut = run(t, env, "inspect", "-o", "json")
+	require.Equal(t, 0, code, errOut)
+	var all struct {
+		PChannels []struct {
+			PChannel, First, Last string
+			Protection            struct {
+				LostAt string `json:"lost_at"`
+			}
+		}
+	}
+	require.NoError(t, json.Unmarshal([]byte(out), &all))
+	require.Len(t, all.PChannels, 2)
+	for i, p := range all.PChannels {
+		require.Equal(t, fmt.Sprintf("by-dev-rootcoord-dml_%d", i+1), p.PChannel)
+		require.NotEmpty(t, p.Protection.LostAt)
+		require.NotEmpty(t, p.Last)
+	}
+	code, out, errOut = run(t, env, "inspect")
+	require.Equal(t, 0, code, errOut)
+	require.Equal(t, 3, strings.Count(out, "\n"), out)
+	require.Equal(t, 2, strings.Count(out, "oldest expires in"), out)
 }
 
 // footprint is what a look must leave as it was.

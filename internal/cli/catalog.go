@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/walctl/walctl/internal/config"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/archive"
 	"github.com/walctl/walctl/pkg/walreader/message"
@@ -46,7 +47,7 @@ func (f *Factory) CatalogSpec(c CatalogFlags, wal source.Source) (string, error)
 	if len(settings.Etcd) == 0 {
 		return "", ErrNoCatalog
 	}
-	return etcdSpec(settings.Etcd, settings.EtcdRoot), nil
+	return etcdSpec(settings), nil
 }
 
 // OpenCatalog opens the catalog CatalogSpec names. The caller closes it.
@@ -63,28 +64,61 @@ func (f *Factory) OpenCatalog(ctx context.Context, c CatalogFlags, wal source.So
 	if err != nil {
 		return nil, &UsageError{err}
 	}
-	o := catalog.Options{Write: write}
-	if parsed.Kind == "etcd" {
-		o.Root = settings.EtcdRoot
-		e, err := EtcdConfig(settings, write)
-		if err != nil {
-			return nil, err
-		}
-		o.TLS, o.Username, o.Password = e.TLS, e.Username, e.Password
+	if parsed.Kind != "etcd" {
+		return catalog.Open(ctx, spec, catalog.Options{Write: write})
 	}
-	return catalog.Open(ctx, spec, o)
+	if settings, err = f.etcdSettings(settings, parsed.Endpoints); err != nil {
+		return nil, err
+	}
+	e, err := EtcdConfig(settings, write)
+	if err != nil {
+		return nil, err
+	}
+	if err := probeTLS(ctx, parsed.Endpoints, e.TLS); err != nil {
+		return nil, etcdHelp(err, settings, write)
+	}
+	if rest, plain := strings.CutPrefix(spec, "etcd://"); plain && e.TLS != nil {
+		spec = "etcds://" + rest // a password never goes over a plain connection to it
+	}
+	cat, err := catalog.Open(ctx, spec, catalog.Options{Write: write, Root: settings.EtcdRoot,
+		TLS: e.TLS, Username: e.Username, Password: e.Password})
+	return cat, etcdHelp(err, settings, write)
+}
+
+// etcdSettings are the credentials for an etcd. One that is not the context's
+// gets none of the context's.
+func (f *Factory) etcdSettings(c *config.Config, endpoints []string) (*config.Config, error) {
+	known := map[string]bool{}
+	for _, e := range c.Etcd {
+		known[hostOf(e)] = true
+	}
+	for _, e := range endpoints {
+		if !known[hostOf(e)] && len(known) > 0 {
+			bare, err := config.LoadBare(f.flags, f.Getenv)
+			if err != nil {
+				return nil, &UsageError{err}
+			}
+			return bare, nil
+		}
+	}
+	return c, nil
+}
+
+// hostOf is an endpoint without its scheme.
+func hostOf(endpoint string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(endpoint, "https://"), "http://")
 }
 
 // etcdSpec spells a context's etcd as --catalog does.
-func etcdSpec(endpoints []string, root string) string {
-	scheme, hosts := "etcd://", make([]string, len(endpoints))
-	for i, e := range endpoints {
-		if rest, ok := strings.CutPrefix(e, "https://"); ok {
-			scheme, e = "etcds://", rest
-		}
-		hosts[i] = strings.TrimPrefix(e, "http://")
+func etcdSpec(c *config.Config) string {
+	scheme, hosts := "etcd://", make([]string, len(c.Etcd))
+	for i, e := range c.Etcd {
+		hosts[i] = hostOf(e)
 	}
-	return scheme + strings.Join(hosts, ",") + "/" + root
+	if c.EtcdTLS() {
+		scheme = "etcds://"
+	}
+	return scheme + strings.Join(hosts, ",") + "/" + c.EtcdRoot
 }
 
 // EnvWithCatalog is EnvOf plus the places that need a catalog. It is opened only

@@ -20,9 +20,11 @@ type cluster struct {
 	f *Factory
 	c *config.Config
 	w WALFlags
+
+	unlisted bool // the names there are could not be asked for
 }
 
-func newCluster(f *Factory, c *config.Config, w WALFlags) *cluster { return &cluster{f, c, w} }
+func newCluster(f *Factory, c *config.Config, w WALFlags) *cluster { return &cluster{f: f, c: c, w: w} }
 
 // pulsarConfig is a context's broker, read as gently as the flags say.
 func (k *cluster) pulsarConfig(c *config.Config) (pulsar.Config, error) {
@@ -58,6 +60,7 @@ func (k *cluster) PChannels(ctx context.Context) ([]string, error) {
 		return nil, etcdErr
 	}
 	names, err := k.fromTopics(ctx)
+	k.unlisted = err != nil
 	return names, errors.Join(err, whenBoth(err, etcdErr))
 }
 
@@ -117,6 +120,10 @@ func (k *cluster) fromTopics(ctx context.Context) ([]string, error) {
 func (k *cluster) OpenPChannel(ctx context.Context, pchannel string) (source.Source, error) {
 	if k.c.Pulsar == "" {
 		return nil, Usagef("%s is a pchannel, and no broker is configured to read it from; give --pulsar", pchannel)
+	}
+	if k.unlisted && k.w.TopicExists { // a name's end would become a topic
+		return nil, Usagef("the names there are can't be listed, so --topic-exists needs the topic written out: %s/%s/%s/%s, or another whole name",
+			k.c.Pulsar, k.c.Tenant, k.c.Namespace, pchannel)
 	}
 	return k.open(ctx, k.c, pchannel)
 }

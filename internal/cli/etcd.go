@@ -3,11 +3,14 @@ package cli
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
@@ -34,8 +37,7 @@ func EtcdConfig(c *config.Config, write bool) (clientv3.Config, error) {
 		}
 		out.Username, out.Password = user, secret
 	}
-	secure := slices.ContainsFunc(c.Etcd, func(e string) bool { return strings.HasPrefix(e, "https://") })
-	if secure || c.EtcdTLSCA != "" || c.EtcdTLSCert != "" {
+	if c.EtcdTLS() {
 		info := transport.TLSInfo{CertFile: c.EtcdTLSCert, KeyFile: c.EtcdTLSKey, TrustedCAFile: c.EtcdTLSCA}
 		t, err := info.ClientConfig()
 		if err != nil {
@@ -45,6 +47,64 @@ func EtcdConfig(c *config.Config, write bool) (clientv3.Config, error) {
 		out.TLS = t
 	}
 	return out, nil
+}
+
+// etcdHelp adds to an error of etcd what to give it, where credentials or
+// certificates are at fault. write tells which credentials were used.
+func etcdHelp(err error, c *config.Config, write bool) error {
+	user, password, variable := "--etcd-user", "--etcd-password-file", "WALCTL_ETCD_PASSWORD"
+	name := c.EtcdUser
+	if write && c.EtcdWriteUser != "" {
+		user, password, variable, name = "--etcd-write-user", "--etcd-write-password-file", "WALCTL_ETCD_WRITE_PASSWORD", c.EtcdWriteUser
+	}
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, rpctypes.ErrAuthFailed):
+		return fmt.Errorf("%w: etcd does not accept user %q with this password: check %s, and %s or %s", err, name, user, password, variable)
+	case errors.Is(err, rpctypes.ErrUserEmpty):
+		return fmt.Errorf("%w: etcd wants a user: %s, and %s or %s", err, user, password, variable)
+	case errors.Is(err, rpctypes.ErrPermissionDenied):
+		return fmt.Errorf("%w: etcd user %q may not; is --etcd-root %s right, or has another user the right", err, name, c.EtcdRoot)
+	case strings.Contains(text, "failed to verify certificate"), strings.Contains(text, "x509:"):
+		return fmt.Errorf("%w: give the authority that signed etcd's certificate: --etcd-tls-ca FILE", err)
+	case strings.Contains(text, "certificate required"), strings.Contains(text, "bad certificate"):
+		return fmt.Errorf("%w: etcd wants a client certificate: --etcd-tls-cert and --etcd-tls-key", err)
+	case strings.Contains(text, "first record does not look like a TLS handshake"):
+		return fmt.Errorf("%w: this etcd does not speak TLS: write --etcd HOST:PORT without https:// and without --etcd-tls-ca", err)
+	case strings.Contains(text, "error reading server preface"):
+		return fmt.Errorf("%w: does etcd speak TLS? write https://HOST:PORT, and --etcd-tls-ca FILE", err)
+	}
+	return err
+}
+
+// probeTLS tries one handshake, for etcd's client waits in silence where a
+// certificate is not trusted. Whatever else is wrong the client tells itself.
+func probeTLS(ctx context.Context, endpoints []string, t *tls.Config) error {
+	if t == nil {
+		return nil
+	}
+	var first error
+	for _, e := range endpoints {
+		d := tls.Dialer{NetDialer: &net.Dialer{Timeout: etcdDialTimeout}, Config: t}
+		c, err := d.DialContext(ctx, "tcp", hostOf(e))
+		if err == nil {
+			return c.Close()
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	var verify *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	if errors.As(first, &verify) || errors.As(first, &record) {
+		return fmt.Errorf("%w: connect to etcd %s: %w", source.ErrUnavailable, strings.Join(endpoints, ","), first)
+	}
+	return nil
 }
 
 // Root is a metadata root found in an etcd.
@@ -68,9 +128,12 @@ func DiscoverRoots(ctx context.Context, c *config.Config) ([]Root, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := probeTLS(ctx, c.Etcd, cfg.TLS); err != nil {
+		return nil, etcdHelp(err, c, false)
+	}
 	client, err := clientv3.New(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("reach etcd %s: %w", strings.Join(c.Etcd, ","), err)
+		return nil, etcdHelp(fmt.Errorf("%w: reach etcd %s: %w", etcdKind(err), strings.Join(c.Etcd, ","), err), c, false)
 	}
 	defer client.Close()
 	found := map[string]*Root{}
@@ -83,7 +146,7 @@ func DiscoverRoots(ctx context.Context, c *config.Config) ([]Root, error) {
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
 			}
-			return nil, fmt.Errorf("%w: list the keys of etcd %s: %w", source.ErrUnavailable, strings.Join(c.Etcd, ","), err)
+			return nil, etcdHelp(fmt.Errorf("%w: list the keys of etcd %s: %w", etcdKind(err), strings.Join(c.Etcd, ","), err), c, false)
 		}
 		for _, kv := range r.Kvs {
 			count(found, string(kv.Key))
@@ -99,6 +162,16 @@ func DiscoverRoots(ctx context.Context, c *config.Config) ([]Root, error) {
 	}
 	slices.SortFunc(out, func(a, b Root) int { return strings.Compare(a.Root, b.Root) })
 	return out, nil
+}
+
+// etcdKind tells credentials that do not do from an etcd that is not there.
+func etcdKind(err error) error {
+	for _, denied := range []error{rpctypes.ErrPermissionDenied, rpctypes.ErrAuthFailed, rpctypes.ErrUserEmpty} {
+		if errors.Is(err, denied) {
+			return source.ErrDenied
+		}
+	}
+	return source.ErrUnavailable
 }
 
 func count(found map[string]*Root, key string) {

@@ -115,8 +115,8 @@ var exitTable = [...]exitRow{
 		return as[*UsageError](err) || errors.Is(err, plan.ErrNotConfirmed)
 	}},
 	{CodeDeclined, "you said no", isAny(ErrDeclined)},
-	{CodeRefused, "refused: a live owner, a changed catalog, or looking would destroy", func(err error) bool {
-		return isAny(ErrPrecondition, source.ErrRefused, catalog.ErrDenied, catalog.ErrReadOnly, plan.ErrRefused)(err) || as[*catalog.ConflictError](err)
+	{CodeRefused, "refused: credentials, a live owner, a changed catalog, or looking would destroy", func(err error) bool {
+		return isAny(ErrPrecondition, source.ErrRefused, source.ErrDenied, catalog.ErrDenied, catalog.ErrReadOnly, plan.ErrRefused)(err) || as[*catalog.ConflictError](err)
 	}},
 	{CodeCorrupt, "corrupt or undecodable data; everything else was read", func(err error) bool {
 		return isAny(ErrCorrupt, catalog.ErrCorrupt, plan.ErrCorrupt, source.ErrTornTail)(err) || as[*source.CorruptError](err)

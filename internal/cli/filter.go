@@ -25,7 +25,7 @@ func (f *FilterFlags) Add(cmd *cobra.Command) {
 	p := cmd.Flags()
 	p.StringSliceVar(&f.Types, "type", nil, "only messages of this type, repeatable (`TYPE`; \"list\" prints the names)")
 	p.StringSliceVar(&f.VChannels, "vchannel", nil, "only messages of this vchannel, repeatable; the whole `NAME`, or its end behind - or _")
-	p.StringSliceVar(&f.Collections, "collection", nil, "only messages of this collection `ID`, repeatable")
+	p.StringSliceVar(&f.Collections, "collection", nil, "only messages of this collection, by `ID or name`, repeatable")
 	_ = cmd.RegisterFlagCompletionFunc("type", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return typeNames(), cobra.ShellCompDirectiveNoFileComp
 	})
@@ -75,7 +75,7 @@ func (f *FilterFlags) Filter() (*Filter, error) {
 	for _, c := range f.Collections {
 		id, err := strconv.ParseInt(c, 10, 64)
 		if err != nil {
-			return nil, Usagef("--collection %q: give the collection's id, a number", c)
+			return nil, Usagef("--collection %q: no such id", c)
 		}
 		if out.collections == nil {
 			out.collections = map[int64]bool{}

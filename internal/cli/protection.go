@@ -27,6 +27,27 @@ type Protection struct {
 	Expired          int    `json:"expired"`           // ledgers kept only because the topic is not loaded
 }
 
+// Line says for a person what keeps the log from being deleted, and until when.
+func (p *Protection) Line(now time.Time) string {
+	words := ""
+	if p.CapturedAt != "" {
+		words = "as of " + p.CapturedAt + ": "
+	}
+	if !p.AdminOpen {
+		return words + "retention unknown (the admin port did not tell)"
+	}
+	words += p.retention()
+	switch at, err := time.Parse(time.RFC3339, p.LostAt); {
+	case p.Expired > 0:
+		words += fmt.Sprintf(" · %d ledgers outlived it and go when the broker next trims", p.Expired)
+	case err == nil && at.Before(now):
+		words += " · oldest may be gone since " + render.HumanTime(at)
+	case err == nil:
+		words += " · oldest expires in " + render.HumanDuration(at.Sub(now))
+	}
+	return words
+}
+
 // ProtectionOf is what first contact saw of a live log, or what was captured
 // with an archive; nil for any other.
 func ProtectionOf(s source.Source) *Protection {
@@ -100,7 +121,7 @@ func protected(s source.Source, now time.Time) string {
 
 func (p *Protection) words(now time.Time) string {
 	if !p.AdminOpen {
-		return "the admin port is closed: retention and ledgers are not known"
+		return "the admin port does not tell: retention and ledgers are not known"
 	}
 	parts := []string{p.retention()}
 	if p.TTLSeconds > 0 {

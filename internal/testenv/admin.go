@@ -28,6 +28,7 @@ func (b *Broker) Call(ctx context.Context, method, path string, body, out any) e
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
+	b.authorize(req)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err

@@ -29,6 +29,8 @@ type Broker struct {
 	URL      string // pulsar://127.0.0.1:port
 	AdminURL string // http://127.0.0.1:port
 
+	token string // "" = the broker wants none
+
 	dir  string // "" = not ours: Kill and Restart are refused
 	home string
 	args []string
@@ -41,6 +43,11 @@ type Broker struct {
 // healthy. conf overrides keys of standalone.conf; ${brokerServicePort} in a value
 // stands for the port chosen. The caller stops it.
 func LaunchBroker(ctx context.Context, dir string, conf map[string]string) (*Broker, error) {
+	return launchBroker(ctx, dir, "", conf)
+}
+
+// launchBroker is LaunchBroker with the token of a superuser, where one is wanted.
+func launchBroker(ctx context.Context, dir, token string, conf map[string]string) (*Broker, error) {
 	home, err := distribution()
 	if err != nil {
 		return nil, err
@@ -68,7 +75,7 @@ func LaunchBroker(ctx context.Context, dir string, conf map[string]string) (*Bro
 		return nil, err
 	}
 	b := &Broker{
-		URL: "pulsar://127.0.0.1:" + ports[0], AdminURL: "http://127.0.0.1:" + ports[1],
+		URL: "pulsar://127.0.0.1:" + ports[0], AdminURL: "http://127.0.0.1:" + ports[1], token: token,
 		dir: dir, home: home,
 		args: []string{"standalone", "-nfw", "-nss", "--metadata-dir", filepath.Join(dir, "meta"),
 			"--bookkeeper-dir", filepath.Join(dir, "bookies"), "--bookkeeper-port", ports[2],
@@ -140,7 +147,7 @@ func (b *Broker) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
 	for {
-		if ok := healthy(ctx, b.AdminURL); ok {
+		if ok := b.healthy(ctx); ok {
 			return nil
 		}
 		select {
@@ -153,19 +160,26 @@ func (b *Broker) ready(ctx context.Context) error {
 	}
 }
 
-func healthy(ctx context.Context, admin string) bool {
+func (b *Broker) healthy(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, admin+"/admin/v2/brokers/health", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.AdminURL+"/admin/v2/brokers/health", nil)
 	if err != nil {
 		return false
 	}
+	b.authorize(req)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return false
 	}
 	_ = resp.Body.Close()
 	return resp.StatusCode == http.StatusOK
+}
+
+func (b *Broker) authorize(req *http.Request) {
+	if b.token != "" {
+		req.Header.Set("Authorization", "Bearer "+b.token)
+	}
 }
 
 // distribution finds what scripts/fetch-pulsar unpacked.

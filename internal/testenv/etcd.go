@@ -17,6 +17,10 @@ import (
 // LaunchEtcd starts an etcd with its data under dir on a free loopback port and
 // waits until it serves. The caller calls stop.
 func LaunchEtcd(ctx context.Context, dir string) (endpoint string, stop func(), err error) {
+	return launchEtcd(ctx, dir, func(*embed.Config) {})
+}
+
+func launchEtcd(ctx context.Context, dir string, change func(*embed.Config)) (endpoint string, stop func(), err error) {
 	cfg := embed.NewConfig()
 	cfg.Dir = dir
 	cfg.InitialClusterToken = dir // gives each a cluster id of its own
@@ -27,6 +31,7 @@ func LaunchEtcd(ctx context.Context, dir string) (endpoint string, stop func(), 
 	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = []url.URL{local}, []url.URL{local}
 	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
 	cfg.TickMs, cfg.ElectionMs = 10, 100
+	change(cfg)
 	e, err := embed.StartEtcd(cfg)
 	if err != nil {
 		return "", nil, fmt.Errorf("start etcd: %w", err)

@@ -140,8 +140,12 @@ func (b *Broker) client() (pulsar.Client, error) {
 	if b.URL == "" {
 		return nil, errors.New("broker has no address")
 	}
-	return pulsar.NewClient(pulsar.ClientOptions{URL: b.URL, OperationTimeout: 30 * time.Second,
-		Logger: Quiet(), MetricsRegisterer: prometheus.NewRegistry()})
+	opts := pulsar.ClientOptions{URL: b.URL, OperationTimeout: 30 * time.Second,
+		Logger: Quiet(), MetricsRegisterer: prometheus.NewRegistry()}
+	if b.token != "" {
+		opts.Authentication = pulsar.NewAuthenticationToken(b.token)
+	}
+	return pulsar.NewClient(opts)
 }
 
 // Client is for benchmarks that compare with a bare client.

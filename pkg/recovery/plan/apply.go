@@ -379,7 +379,7 @@ func explain(ctx context.Context, c catalog.Catalog, err error, j *Journal) erro
 	switch {
 	case ok:
 	case errors.Is(err, catalog.ErrDenied):
-		e := refuse(CodeNoPermission, err.Error(), "use credentials that may write")
+		e := refuse(CodeNoPermission, err.Error(), "use credentials that may write: --etcd-write-user")
 		e.Journal, e.Written, e.cause = j.ID, j.Done-j.Taken, err
 		return e
 	case errors.Is(err, catalog.ErrTooLarge), errors.Is(err, catalog.ErrReadOnly):

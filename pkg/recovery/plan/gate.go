@@ -180,7 +180,7 @@ func proveWrite(ctx context.Context, c catalog.Catalog, id string, puts, deletes
 			return nil
 		}
 		if errors.Is(err, catalog.ErrDenied) || errors.Is(err, catalog.ErrReadOnly) {
-			e := refuse(CodeNoPermission, err.Error(), "use credentials that may write")
+			e := refuse(CodeNoPermission, err.Error(), "use credentials that may write: --etcd-write-user")
 			e.cause = err
 			return e
 		}

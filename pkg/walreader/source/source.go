@@ -32,6 +32,8 @@ var (
 	ErrNotFound = errors.New("no such log")
 	// ErrRefused: going on would change or destroy what is looked at.
 	ErrRefused = errors.New("refused")
+	// ErrDenied: the credentials are missing, not accepted, or not allowed to read.
+	ErrDenied = errors.New("not allowed")
 	// ErrUnavailable: the place did not answer.
 	ErrUnavailable = errors.New("not reachable")
 )

@@ -290,7 +290,9 @@ func ListTopics(ctx context.Context, cfg Config) ([]string, error) {
 	defer a.close()
 	names, err := a.topics(ctx)
 	var status *statusError
-	switch {
+	switch denied := cfg.denied(err); {
+	case denied != nil:
+		return nil, fmt.Errorf("list the topics of %s/%s: %w", cfg.Tenant, cfg.Namespace, denied)
 	case errors.As(err, &status) && status.Code == http.StatusNotFound:
 		return nil, fmt.Errorf("list the topics of %s/%s: %w", cfg.Tenant, cfg.Namespace, source.ErrNotFound)
 	case errors.Is(err, errAdminClosed):

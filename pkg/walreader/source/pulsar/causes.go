@@ -4,19 +4,74 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/apache/pulsar-client-go/pulsar/backoff"
 	"github.com/apache/pulsar-client-go/pulsar/log"
+
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 // causes is the client's logger: it prints nothing and keeps the last error.
 // The client tells why it could not connect to its log alone.
 type causes struct {
-	mu   sync.Mutex
-	last error
+	mu    sync.Mutex
+	last  error
+	shake string        // why the broker refused the handshake, "" where it did not
+	fatal chan struct{} // closed at the first error that no second try mends
+	cfg   Config
+}
+
+func newCauses(cfg Config) *causes { return &causes{cfg: cfg, fatal: make(chan struct{})} }
+
+// handshakeRefused is the format the client logs a refused handshake with; the
+// broker's reason is its one argument, and nothing else tells of it.
+const handshakeRefused = "Failed to establish connection with broker: "
+
+// Warnf implements log.Logger.
+func (c *causes) Warnf(format string, args ...any) {
+	if !strings.HasPrefix(format, handshakeRefused) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.shake == "" {
+		c.shake = c.redact(fmt.Sprintf(strings.TrimPrefix(format, handshakeRefused), args...))
+		c.end()
+	}
+}
+
+// redact takes the token out of what a broker says, should one repeat it.
+func (c *causes) redact(text string) string {
+	if token, err := c.cfg.token(); err == nil && token != "" {
+		text = strings.ReplaceAll(text, token, "…")
+	}
+	return text
+}
+
+// end closes fatal once. The lock is held.
+func (c *causes) end() {
+	select {
+	case <-c.fatal:
+	default:
+		close(c.fatal)
+	}
+}
+
+// given is the error that ended the tries; nil where none did.
+func (c *causes) given() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.shake != "" {
+		return fmt.Errorf("%w by the broker: %s (%s)", source.ErrDenied, c.cfg.refusedToken(time.Now()), c.shake)
+	}
+	if hint, ok := c.cfg.untrusted(c.last); ok {
+		return fmt.Errorf("%w: %w; %s", source.ErrUnavailable, c.last, hint)
+	}
+	return nil
 }
 
 func (c *causes) cause() error {
@@ -50,7 +105,6 @@ func (c *causes) Warn(...any)                     {}
 func (c *causes) Error(...any)                    {}
 func (c *causes) Debugf(string, ...any)           {}
 func (c *causes) Infof(string, ...any)            {}
-func (c *causes) Warnf(string, ...any)            {}
 func (c *causes) Errorf(string, ...any)           {}
 
 type entry struct {
@@ -67,8 +121,14 @@ func (e entry) keep() {
 	e.c.mu.Lock()
 	defer e.c.mu.Unlock()
 	var network *net.OpError
+	if _, told := e.c.cfg.untrusted(e.c.last); told {
+		return
+	}
 	if e.c.last == nil || errors.As(e.err, &network) || !errors.As(e.c.last, &network) {
 		e.c.last = e.err
+	}
+	if _, ok := e.c.cfg.untrusted(e.c.last); ok {
+		e.c.end()
 	}
 }
 
@@ -80,8 +140,11 @@ func (e entry) Warn(...any)                     { e.keep() }
 func (e entry) Error(...any)                    { e.keep() }
 func (e entry) Debugf(string, ...any)           {}
 func (e entry) Infof(string, ...any)            {}
-func (e entry) Warnf(string, ...any)            { e.keep() }
-func (e entry) Errorf(string, ...any)           { e.keep() }
+func (e entry) Warnf(format string, args ...any) {
+	e.keep()
+	e.c.Warnf(format, args...)
+}
+func (e entry) Errorf(string, ...any) { e.keep() }
 
 // losses is a back-off policy that counts how often the client asked for one:
 // it does when a connection was lost, before it connects again. The client may

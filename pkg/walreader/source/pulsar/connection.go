@@ -70,7 +70,7 @@ func (s *Source) connect(ctx context.Context, from message.ID, queueSize int) (*
 	if err := s.dial(ctx); err != nil {
 		return nil, unavailable(s.cfg.name(), err)
 	}
-	why, gauges := &causes{}, &registry{Registry: prometheus.NewRegistry()}
+	why, gauges := newCauses(s.cfg), &registry{Registry: prometheus.NewRegistry()}
 	c, err := s.newClient(why, gauges)
 	if err != nil {
 		return nil, unavailable(s.cfg.name(), err)
@@ -97,10 +97,19 @@ func (s *Source) connect(ctx context.Context, from message.ID, queueSize int) (*
 	case got := <-opened:
 		if got.err != nil {
 			s.spawn(c.Close)
+			if err := why.given(); err != nil && !s.connected.Load() {
+				return nil, fmt.Errorf("read %s: %w", s.cfg.name(), err)
+			}
 			return nil, s.openError(why.explain(got.err))
 		}
 		conn.reader, conn.opened = got.r, conn.losses.n.Load()
 		return conn, nil
+	case <-s.hopeless(why):
+		s.spawn(func() {
+			<-opened
+			c.Close()
+		})
+		return nil, fmt.Errorf("read %s: %w", s.cfg.name(), why.given())
 	case <-ctx.Done():
 		s.spawn(func() {
 			<-opened
@@ -108,6 +117,15 @@ func (s *Source) connect(ctx context.Context, from message.ID, queueSize int) (*
 		})
 		return nil, ctx.Err()
 	}
+}
+
+// hopeless is closed where trying on is of no use. A broker that let us in once
+// may refuse while it restarts: that passes.
+func (s *Source) hopeless(why *causes) <-chan struct{} {
+	if s.connected.Load() {
+		return nil
+	}
+	return why.fatal
 }
 
 // openError tells what passes by itself from what does not.
@@ -118,7 +136,11 @@ func (s *Source) openError(err error) error {
 	case strings.Contains(text, "TopicNotFound"), errors.As(err, &known) && known.Result() == client.TopicNotFound:
 		return fmt.Errorf("read %s: %w: %w", s.cfg.name(), source.ErrNotFound, err)
 	case strings.Contains(text, "AuthorizationError"), strings.Contains(text, "AuthenticationError"):
-		return fmt.Errorf("read %s: not allowed: %w; give a token that may consume, and where the broker checks names, a subscription prefix", s.cfg.name(), err)
+		help := "give a token that may consume from it"
+		if strings.Contains(text, "subscription name") {
+			help = "give the role as --subscription-prefix"
+		}
+		return fmt.Errorf("read %s: %w: %w; %s", s.cfg.name(), source.ErrDenied, err, help)
 	}
 	return unavailable(s.cfg.name(), err)
 }

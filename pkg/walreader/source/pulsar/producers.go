@@ -13,7 +13,7 @@ import (
 // it. An error means that it is not known: nobody may be taken for absent.
 func (s *Source) Producers(ctx context.Context) ([]string, error) {
 	if !s.AdminOpen() {
-		return nil, fmt.Errorf("producers of %s: the admin port is closed: %w", s.Describe().Location, source.ErrUnavailable)
+		return nil, fmt.Errorf("producers of %s: the admin port does not tell: %w", s.Describe().Location, source.ErrUnavailable)
 	}
 	var stats struct {
 		Publishers []struct {

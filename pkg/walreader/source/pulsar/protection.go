@@ -80,9 +80,7 @@ func (s *Source) firstContact(ctx context.Context) (adminOpen bool, err error) {
 	case exists == No:
 		return false, fmt.Errorf("topic %s: %w", s.cfg.name(), source.ErrNotFound)
 	case exists == Unknown && !(s.cfg.TopicExists && s.cfg.Touch):
-		return false, &RefusedError{Topic: s.cfg.name(), Accept: "--topic-exists --touch",
-			Why: fmt.Sprintf("neither the topic's existence nor its retention can be checked (%v): "+
-				"a reader would create a topic that is not there, and a loaded one may lose its expired ledgers; give --pulsar-admin", err)}
+		return false, s.unchecked(err)
 	case exists == Unknown:
 		return false, nil
 	case !p.RetentionKnown && !s.cfg.Touch:
@@ -98,6 +96,20 @@ func (s *Source) firstContact(ctx context.Context) (adminOpen bool, err error) {
 		return true, nil
 	}
 	return true, s.refusal(ctx, p)
+}
+
+// unchecked is the answer where the admin port tells nothing of the topic.
+func (s *Source) unchecked(err error) error {
+	if denied := s.cfg.denied(err); denied != nil {
+		return fmt.Errorf("read %s: %w", s.cfg.name(), denied)
+	}
+	help := "give --pulsar-admin"
+	if forbidden(err) {
+		help = "give the token of an administrator of tenant " + s.cfg.Tenant
+	}
+	return &RefusedError{Topic: s.cfg.name(), Accept: "--topic-exists --touch",
+		Why: fmt.Sprintf("neither the topic's existence nor its retention can be checked (%v): "+
+			"a reader would create a topic that is not there, and a loaded one may lose its expired ledgers; %s", err, help)}
 }
 
 // refusal names the two commands. Retention is raised where it comes from: a
