@@ -65,7 +65,7 @@ func launchBroker(ctx context.Context, dir, token string, conf map[string]string
 		// than its cache, readers at several places throw out each other's.
 		"dbStorage_writeCacheMaxSizeMb": "32", "dbStorage_readAheadCacheMaxSizeMb": "128",
 		"dbStorage_readAheadCacheBatchBytesSize": "8388608",
-		"brokerDeleteInactiveTopicsEnabled": "false",
+		"brokerDeleteInactiveTopicsEnabled":      "false",
 	}
 	for k, v := range conf {
 		set[k] = strings.ReplaceAll(v, "${brokerServicePort}", ports[0])
