@@ -175,9 +175,7 @@ func incident(ts *testscript.TestScript, _ bool, args []string) {
 	x := newIncident(ts, args[0], len(args) > 1)
 	x.write(ts, ts.MkAbs("wal.jsonl"))
 	for file, kv := range map[string]map[string][]byte{"kv.json": x.mid, "whole.json": x.end} {
-		b, err := json.Marshal(kv)
-		ts.Check(err)
-		ts.Check(os.WriteFile(ts.MkAbs(file), b, 0o600))
+		x.writeKV(ts, ts.MkAbs(file), kv)
 	}
 }
 
@@ -226,4 +224,10 @@ func (x *incidentLog) write(ts checker, file string) {
 		ts.Check(w.Write(m))
 	}
 	ts.Check(w.Flush())
+}
+
+func (x *incidentLog) writeKV(ts checker, file string, kv map[string][]byte) {
+	b, err := json.Marshal(kv)
+	ts.Check(err)
+	ts.Check(os.WriteFile(file, b, 0o600))
 }

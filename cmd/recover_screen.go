@@ -103,7 +103,10 @@ func (o *recoverOptions) write(f *cli.Factory, r *recoverReport, d []recovery.Di
 	wide := o.output == cli.Wide
 	lines := append(verdictLines(r), coverageLine(r))
 	lines = append(lines, r.Plan.applicableLines(wide)...)
-	end := append(costLines(r, wide), alsoLine(r))
+	end := costLines(r, wide)
+	if !wide {
+		end = append(end, alsoLine(r))
+	}
 	end = append(end, r.memoryPart.lines()...)
 	if r.WrittenTo != "" {
 		end = append(end, "Written    "+r.WrittenTo)
@@ -156,6 +159,9 @@ func (o *recoverOptions) writeWide(f *cli.Factory, r *recoverReport) error {
 	}
 	if err := render.Findings(f.Out(), f.Style(o.output), r.Findings); err != nil {
 		return err
+	}
+	if len(r.Issues) == 0 {
+		return nil
 	}
 	return quarantineTable(r.Issues).Write(f.Out(), f.Style(o.output))
 }

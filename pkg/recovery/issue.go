@@ -69,6 +69,7 @@ const (
 	CodeReplicateState    Code = "recovery-replicate-checkpoint"
 	CodeStale             Code = "recovery-message-stale"
 	CodeDuplicateID       Code = "recovery-duplicate-id"
+	CodeEqualTimeTick     Code = "recovery-equal-timetick"
 	CodeTxnBroken         Code = "recovery-transaction-broken"
 	CodeTxnExpired        Code = "recovery-transaction-expired"
 	CodeTxnDiscarded      Code = "recovery-transaction-discarded"
@@ -235,6 +236,7 @@ var consequences = map[Code]string{
 	CodeReplicateState:    "the replicate checkpoint does not advance: replication may resend or stall",
 	CodeStale:             "the message lies behind a TimeTick: every later reader drops it",
 	CodeDuplicateID:       "the message is delivered once",
+	CodeEqualTimeTick:     "recovery takes it for a second copy and passes over it; a flusher delivers it",
 	CodeTxnBroken:         "a part without its Begin: the part is dropped",
 	CodeTxnExpired:        "the transaction was abandoned; its parts are dropped",
 	CodeTxnDiscarded:      "the transaction was given up; its parts are dropped",

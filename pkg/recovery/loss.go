@@ -56,6 +56,16 @@ func (s *State) lose(m *message.Message) {
 	}
 }
 
+// loseDelivery counts a delivery that is left out, a transaction's parts each.
+func (s *State) loseDelivery(d order.Delivery) {
+	if d.Begin == nil {
+		s.lose(d.Message)
+	}
+	for _, m := range d.Body {
+		s.lose(m)
+	}
+}
+
 // Losses returns what is left out so far, by vchannel; what belongs to none
 // stands under the pchannel.
 func (s *State) Losses() map[string]Loss { return maps.Clone(s.losses) }

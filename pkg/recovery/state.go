@@ -39,6 +39,7 @@ type State struct {
 	// The checkpoint: base as loaded, moved on by last (its `_lc`) to tick.
 	base     *streamingpb.WALCheckpoint
 	last     *message.Message
+	latest   *message.Message // observed at tick; nil at the start
 	tick     uint64
 	changed  bool
 	salvage  map[string]*commonpb.ReplicateCheckpoint // staged by a force promote
@@ -128,8 +129,13 @@ func (s *State) put(g *segment) {
 func (s *State) Observe(d order.Delivery) {
 	if d.TimeTick <= s.tick {
 		s.skipped++
+		if s.latest != nil && d.TimeTick == s.tick && d.Message.Type != message.TypeTimeTick && !sameMessage(s.latest, d.Message) {
+			s.issues.add(about(CodeEqualTimeTick, d.Message))
+			s.loseDelivery(d)
+		}
 		return
 	}
+	s.latest = d.Message
 	s.observed++
 	if d.Begin != nil {
 		if s.checkVChannel(d.Begin); len(d.Message.Defects) > 0 {
@@ -142,6 +148,13 @@ func (s *State) Observe(d order.Delivery) {
 		s.apply(d.Message, d.TimeTick)
 	}
 	s.advance(d.Message, d.TimeTick)
+}
+
+// sameMessage reports whether b is a second copy of a, as an append that was tried
+// again leaves it: all but its id and its last confirmed id is the same.
+func sameMessage(a, b *message.Message) bool {
+	return a.Type == b.Type && a.VChannel == b.VChannel && a.Partition == b.Partition && a.Segment == b.Segment &&
+		a.Rows == b.Rows && a.BinarySize == b.BinarySize && a.TxnID == b.TxnID && a.PayloadSize == b.PayloadSize
 }
 
 // advance is what every message does to the checkpoint, control channel included.
