@@ -159,8 +159,8 @@ func (c *collector) dump(ctx context.Context, spec string, s source.Source) cata
 	return d
 }
 
-// secretKeys are the catalog's users with the hashes of their passwords: nothing
-// in a log's recovery needs them, and an archive travels.
+// secretKeys are the catalog's users with the hashes of their passwords, wherever
+// they lie: nothing in a log's recovery needs them, and an archive travels.
 const secretKeys = "root-coord/credential/"
 
 func (d *catalogDump) read(ctx context.Context, f *cli.Factory, o *captureOptions, s source.Source) error {
@@ -183,7 +183,7 @@ func (d *catalogDump) read(ctx context.Context, f *cli.Factory, o *captureOption
 	}
 	keys := make(map[string][]byte, len(kvs))
 	for _, kv := range kvs {
-		if !strings.HasPrefix(kv.Key, secretKeys) {
+		if !strings.Contains(kv.Key, secretKeys) {
 			keys[kv.Key] = kv.Value
 		}
 	}
