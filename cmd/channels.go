@@ -58,6 +58,7 @@ measured in the log's own time, so an idle log ages nothing.
 ` + cli.RangeHelp,
 		Example: `walctl channels dml_3
 walctl channels ./evidence -o json
+walctl channels dml_3 --from checkpoint
 walctl channels dml_3 --metrics http://10.0.0.7:9091/metrics --logs streamingnode.log
 walctl channels wal.jsonl.zst --catalog kvjson:catalog.json`,
 		Args: cli.Args(cobra.ArbitraryArgs),
