@@ -147,6 +147,13 @@ func (s *secured) reads(t *testing.T, token string) {
 	code, _, errOut = s.run(t, nil, "verify", archive)
 	require.Equal(t, 0, code, errOut)
 
+	// An administrator of the tenant is enough; nobody needs a superuser.
+	require.NoError(t, s.b.Call(t.Context(), http.MethodPost, "tenants/public",
+		map[string]any{"adminRoles": []string{"warden"}, "allowedClusters": []string{"standalone"}}, nil))
+	code, out, errOut = s.run(t, s.env(s.token("warden", time.Hour)), "inspect", "dml_0")
+	require.Equal(t, 0, code, errOut)
+	require.Contains(t, out, "retention without end")
+
 	// etcd's credentials from a file; a context keeps where they lie, never them.
 	config := t.TempDir()
 	env = map[string]string{"XDG_CONFIG_HOME": config}
