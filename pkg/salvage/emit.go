@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/order"
 	"github.com/walctl/walctl/pkg/walreader/rows"
@@ -18,7 +20,12 @@ type emitter struct {
 	work    chan *job
 	queue   chan *job
 	failed  chan struct{} // closed when the writer gave up
+	room    *semaphore.Weighted
 }
+
+// inFlight bounds the payloads decoded and not yet written, in bytes. Prepared
+// for Parquet, the numbers of a vector take six times their size.
+const inFlight = 32 << 20
 
 // job is one Insert on its way out.
 type job struct {
@@ -36,7 +43,8 @@ func (r *run) emit(ctx context.Context, records int64) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	n := r.opts.Workers
-	e := &emitter{run: r, work: make(chan *job, 2*n), queue: make(chan *job, 2*n), failed: make(chan struct{})}
+	e := &emitter{run: r, work: make(chan *job, 2*n), queue: make(chan *job, 2*n), failed: make(chan struct{}),
+		room: semaphore.NewWeighted(inFlight)}
 	e.appends = appends{floor: r.floor, ceiling: r.ceiling, hold: r.hold}
 	var workers sync.WaitGroup
 	for range n {
@@ -58,6 +66,7 @@ func (r *run) emit(ctx context.Context, records int64) error {
 			close(e.failed)
 			for j := range e.queue {
 				<-j.done
+				e.room.Release(j.size())
 			}
 		}
 	}()
@@ -87,6 +96,7 @@ func (e *emitter) write(out *tally) error {
 				err = c.Write()
 			}
 		}
+		e.room.Release(j.size())
 		if err != nil {
 			return err
 		}
@@ -94,18 +104,32 @@ func (e *emitter) write(out *tally) error {
 	return nil
 }
 
+// size is a job's share of inFlight.
+func (j *job) size() int64 { return min(j.m.PayloadSize, inFlight) }
+
 // submit hands an Insert to the workers.
 func (e *emitter) submit(ctx context.Context, m *message.Message, tick uint64, mark Mark) error {
 	j := &job{m: m, tick: tick, mark: mark, done: make(chan struct{}), tally: newTally()}
-	select {
-	case e.queue <- j:
-	case <-e.failed:
-		return context.Cause(ctx)
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := e.enqueue(ctx, j); err != nil {
+		return err
 	}
 	e.work <- j // as large as the queue
 	return nil
+}
+
+// enqueue takes room for a job and a place in the order of what is written.
+func (e *emitter) enqueue(ctx context.Context, j *job) error {
+	if e.room.Acquire(ctx, j.size()) != nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case e.queue <- j:
+		return nil
+	case <-e.failed:
+	case <-ctx.Done():
+	}
+	e.room.Release(j.size())
+	return context.Cause(ctx)
 }
 
 func (e *emitter) read(m *message.Message) {

@@ -78,6 +78,9 @@ func newLayout(s *rows.Schema) (*layout, error) {
 			l.unbounded = append(l.unbounded, parquet.SkipPageBounds(path...))
 		}
 	}
+	if len(l.leaves) == 0 {
+		return nil, fmt.Errorf("%w: no field of collection %q has a column in Parquet", rows.ErrSchema, s.Name)
+	}
 	slices.Sort(l.leftOut)
 	return l, nil
 }

@@ -50,8 +50,12 @@ func newLost(r *run) *lost {
 		byTick: map[uint64][]*lostMessage{}, keys: map[string]*lostKeys{}, ids: map[message.ID]bool{}}
 }
 
-// heldByMessage is a message's own memory beside its payload and properties.
-const heldByMessage = 1 << 10
+// A dropped message is held with its rows decoded and listed by key. This is
+// what it takes beside twice its payload, and for each row.
+const (
+	heldByMessage = 1 << 10
+	heldByRow     = 128
+)
 
 // dropped takes what the scanner drops. What its writer took back, or wrote
 // again, is not lost.
@@ -89,7 +93,7 @@ func (l *lost) add(m *message.Message, why order.Reason) error {
 			l.waiting[m.TxnID] = append(l.waiting[m.TxnID], x)
 		}
 	}
-	return l.r.hold(heldByMessage + m.PayloadSize + int64(m.Props.Size()))
+	return l.r.hold(heldByMessage + 2*m.PayloadSize + int64(m.Props.Size()) + heldByRow*int64(min(m.Rows, rows.MaxPayload)))
 }
 
 // committed is told of a transaction's commit, delivered or dropped.
@@ -272,12 +276,7 @@ func (l *lost) bring(ctx context.Context, e *emitter, x *lostMessage) error {
 		l.r.bring(j, x.batch, keep[mark], mark)
 	}
 	close(j.done)
-	select {
-	case e.queue <- j:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return e.enqueue(ctx, j)
 }
 
 // marksOf orders marks by their first row.
