@@ -82,7 +82,8 @@ func TestNextCommandsWork(t *testing.T) {
 			for len(queue) > 0 {
 				line := queue[0]
 				queue = queue[1:]
-				if times[line]++; times[line] > 2 {
+				once := strings.HasPrefix(line, "walctl salvage") // never into a directory that holds rows
+				if times[line]++; times[line] > 2 || once && times[line] > 1 {
 					continue
 				}
 				code, out := shell(t, dir, line)

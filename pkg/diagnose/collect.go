@@ -1,9 +1,11 @@
 package diagnose
 
 import (
+	"cmp"
 	"fmt"
 	"sort"
 	"strconv"
+	"strings"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 )
@@ -131,10 +133,17 @@ func (v *verifier) finding(g *group) Finding {
 	if check.Severity > SeverityInfo && v.opts.WAL != "" {
 		f.Next = "walctl inspect " + v.opts.WAL + " --id " + f.Where.ID
 		if g.rows > 0 && (check.Code == "stale-writer" || check.Code == "behind-timetick") {
-			f.Next = "walctl salvage " + v.opts.WAL + " --lost-only --dir ./rows"
+			f.Next = "walctl salvage " + v.opts.WAL + " --lost-only --dir ./rows-" + lastName(v.opts.WAL)
 		}
 	}
 	return f
+}
+
+// lastName is what a WAL argument ends with: a name for what is made of it.
+func lastName(wal string) string {
+	name := wal[strings.LastIndexAny(strings.TrimRight(wal, "/"), "/:")+1:]
+	name, _, _ = strings.Cut(strings.Trim(name, "./-"), ".")
+	return cmp.Or(name, "lost")
 }
 
 func (v *verifier) describe(o *occurrence) string {
