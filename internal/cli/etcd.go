@@ -52,18 +52,16 @@ func EtcdConfig(c *config.Config, write bool) (clientv3.Config, error) {
 // etcdHelp adds to an error of etcd what to give it, where credentials or
 // certificates are at fault. write tells which credentials were used.
 func etcdHelp(err error, c *config.Config, write bool) error {
+	if err == nil {
+		return nil
+	}
 	user, password, variable := "--etcd-user", "--etcd-password-file", "WALCTL_ETCD_PASSWORD"
 	name := c.EtcdUser
 	if write && c.EtcdWriteUser != "" {
 		user, password, variable, name = "--etcd-write-user", "--etcd-write-password-file", "WALCTL_ETCD_WRITE_PASSWORD", c.EtcdWriteUser
 	}
-	text := ""
-	if err != nil {
-		text = err.Error()
-	}
+	text := err.Error()
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, rpctypes.ErrAuthFailed):
 		return fmt.Errorf("%w: etcd does not accept user %q with this password: check %s, and %s or %s", err, name, user, password, variable)
 	case errors.Is(err, rpctypes.ErrUserEmpty):
