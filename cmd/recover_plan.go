@@ -99,10 +99,7 @@ func (o *recoverOptions) planInput(ctx context.Context, f *cli.Factory, src sour
 	if err != nil {
 		return nil, err
 	}
-	bounds, err := src.Bounds(ctx)
-	if errors.Is(err, jsonl.ErrConsumed) { // a stream: what was read of it is what there is
-		bounds, err = source.Bounds{First: r.Coverage.First, Last: r.Coverage.Last}, nil
-	}
+	bounds, err := boundsOf(ctx, src, r)
 	if err != nil {
 		return nil, err
 	}
@@ -283,4 +280,36 @@ func (o *recoverOptions) slashEdits(ctx context.Context, cat catalog.Catalog, in
 	edits, err := plan.TrailingSlash(in.Before, slashed)
 	in.Edits = append(in.Edits, edits...)
 	return err
+}
+
+// boundsOf are the ends of the log. NDJSON has no index: its last record is known
+// from the replay, which saves reading it all once more.
+func boundsOf(ctx context.Context, src source.Source, r *replayed) (source.Bounds, error) {
+	seen := source.Bounds{First: r.Coverage.First, Last: r.Coverage.Last}
+	if _, plain := src.(*jsonl.Source); !plain || r.options.Until.Kind == source.AtID || r.Coverage.Records == 0 {
+		b, err := src.Bounds(ctx)
+		if errors.Is(err, jsonl.ErrConsumed) { // a stream: what was read of it is what there is
+			return seen, nil
+		}
+		return b, err
+	}
+	rd, err := src.Open(ctx, source.Range{})
+	if errors.Is(err, jsonl.ErrConsumed) {
+		return seen, nil
+	}
+	if err != nil {
+		return seen, err
+	}
+	defer func() { _ = rd.Close() }()
+	for {
+		m, err := rd.Next(ctx)
+		var corrupt *source.CorruptError
+		switch {
+		case err == nil:
+			seen.First = m.ID
+			return seen, nil
+		case !errors.As(err, &corrupt):
+			return seen, err
+		}
+	}
 }

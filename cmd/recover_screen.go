@@ -26,6 +26,7 @@ const (
 	reasonsShown  = 3                // why a plan is not applicable
 	costsShown    = 3                // vchannels
 	keysShown     = 8                // of a plan or a difference
+	forecastFrom  = 100_000          // messages from which on the memory of a restart is worth a question
 	milvusTimeout = 30 * time.Minute // streaming.walBalancer.operationTimeout, default
 )
 
@@ -90,6 +91,9 @@ func (x restartReport) line() string {
 	}
 	s := fmt.Sprintf("Cost       a restart replays %s messages, %s, %s at Milvus's %s/s", render.Thousands(x.Messages), render.HumanBytes(x.Bytes),
 		took, render.Thousands(plan.MilvusRate))
+	if x.Messages >= forecastFrom {
+		s += "; its memory: recover --forecast"
+	}
 	if x.ExceedsTimeout {
 		s += ": longer than streaming.walBalancer.operationTimeout (30m), raise it first"
 	}
