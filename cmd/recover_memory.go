@@ -16,12 +16,13 @@ import (
 	"github.com/walctl/walctl/pkg/recovery"
 )
 
-// Of --memory the buffers get all but one part in pagesShare, which is left to
-// pages being read and to garbage. The runtime is held to --memory as a whole; what
-// the process takes beyond is its own code.
+// Of --memory, in eighths: what the buffers get, and what the runtime as a whole is
+// held to. Between the two lie pages being read and garbage; above, what a collector
+// short of CPU is late with. The process's own code comes on top of --memory.
 const (
-	minMemory  = 16 << 20
-	pagesShare = 4
+	minMemory    = 16 << 20
+	buffersShare = 5
+	runtimeShare = 7
 )
 
 // memoryPart is what a replay into write buffers took and left, in JSON answers.
@@ -60,7 +61,7 @@ func (m *memoryFlags) bound() (undo func()) {
 	if m.memory == 0 {
 		return func() {}
 	}
-	before := debug.SetMemoryLimit(int64(m.memory))
+	before := debug.SetMemoryLimit(int64(m.memory) / 8 * runtimeShare)
 	return func() { debug.SetMemoryLimit(before) }
 }
 
@@ -130,7 +131,7 @@ func bufferOne(ctx context.Context, f *cli.Factory, o *recoverOptions, until uin
 // intoBuffers replays the logs into buffers within --memory.
 func intoBuffers(ctx context.Context, f *cli.Factory, o *recoverOptions, logs []bufferLog) (*memoryPart, error) {
 	limit := int64(o.mem.memory)
-	budget := channelbuf.NewBudget(limit - limit/pagesShare)
+	budget := channelbuf.NewBudget(limit / 8 * buffersShare)
 	registry := channelbuf.NewRegistry(budget, f.Getenv("TMPDIR"))
 	defer registry.Close()
 	show, done := f.Progress("recover")
