@@ -30,9 +30,16 @@ func numbered(n, size int) []testenv.Record {
 	return out
 }
 
-// A broker killed and restarted in the middle of a scan costs time and no message.
-func TestBrokerKilledDuringScan(t *testing.T) {
+// One broker is killed and restarted under all of these, and stays dead at last.
+func TestBrokerThatDies(t *testing.T) {
 	b := testenv.PrivatePulsar(t, nil)
+	t.Run("during a scan", func(t *testing.T) { killedDuringScan(t, b) })
+	t.Run("under a follower", func(t *testing.T) { followAcrossRestart(t, b) })
+	t.Run("close from every state", func(t *testing.T) { closeFromEveryState(t, b) })
+}
+
+// A broker killed and restarted in the middle of a scan costs time and no message.
+func killedDuringScan(t *testing.T, b *testenv.Broker) {
 	topic := b.Topic(t, "killed")
 	records := goldenRecords(t, "10k-persist")
 	want := wanted(records, b.Publish(t, topic, records, 3000))
@@ -67,8 +74,7 @@ func TestBrokerKilledDuringScan(t *testing.T) {
 }
 
 // A following reader waits at the end, goes on with what comes, and survives a restart.
-func TestFollowAcrossRestart(t *testing.T) {
-	b := testenv.PrivatePulsar(t, nil)
+func followAcrossRestart(t *testing.T, b *testenv.Broker) {
 	topic := b.Topic(t, "followed")
 	records := numbered(30, 100)
 	published := b.Publish(t, topic, records[:10], 0)
@@ -110,8 +116,7 @@ func TestFollowAcrossRestart(t *testing.T) {
 }
 
 // Close comes back whatever state the reader is in, and leaves nothing running.
-func TestCloseFromEveryState(t *testing.T) {
-	b := testenv.PrivatePulsar(t, nil)
+func closeFromEveryState(t *testing.T, b *testenv.Broker) {
 	topic := b.Topic(t, "closed")
 	b.Publish(t, topic, numbered(2000, 1000), 0)
 	ignore := goleak.IgnoreCurrent()

@@ -146,14 +146,20 @@ func ledgerCount(t *testing.T, b *testenv.Broker, topic string) int {
 	return len(b.InternalInfo(t, topic)["ledgers"].([]any))
 }
 
+// A broker that enforces retention within seconds.
+func TestRetention(t *testing.T) {
+	b := testenv.PrivatePulsar(t, map[string]string{"retentionCheckIntervalInSeconds": "2",
+		"managedLedgerMinLedgerRolloverTimeMinutes": "0"})
+	t.Run("first contact keeps expired ledgers", func(t *testing.T) { firstContactKeeps(t, b) })
+	t.Run("a trimmed start is reported", func(t *testing.T) { trimmedStart(t, b) })
+}
+
 // Ledgers past their retention live on while their topic is not loaded. First
 // the destruction by a plain reader, to know that it is real; beside it a topic
 // the guard keeps with all its neighbours, however many bundles they lie in, and
 // one that the printed command saves. internal-info may load topics where it is
 // the first call: nothing asks for it before the guard has been there.
-func TestFirstContactKeepsExpiredLedgers(t *testing.T) {
-	b := testenv.PrivatePulsar(t, map[string]string{"retentionCheckIntervalInSeconds": "2",
-		"managedLedgerMinLedgerRolloverTimeMinutes": "0"})
+func firstContactKeeps(t *testing.T, b *testenv.Broker) {
 	const held, neighbours = 3, 4
 	namespaces := map[string]string{"bare": b.NamespaceOf(t, 1), "one bundle": b.NamespaceOf(t, 1),
 		"four bundles": b.NamespaceOf(t, 4), "raised": b.NamespaceOf(t, 1)}
@@ -226,9 +232,7 @@ func bareRead(t *testing.T, b *testenv.Broker, topic string) {
 }
 
 // A read that begins where the log no longer is says so, and goes on.
-func TestTrimmedStartIsReported(t *testing.T) {
-	b := testenv.PrivatePulsar(t, map[string]string{"retentionCheckIntervalInSeconds": "1",
-		"managedLedgerMinLedgerRolloverTimeMinutes": "0"})
+func trimmedStart(t *testing.T, b *testenv.Broker) {
 	namespace := b.Namespace(t)
 	topic := "persistent://public/" + namespace + "/trimmed"
 	b.CreateTopic(t, topic)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -92,5 +93,51 @@ func TestAdminAnswers(t *testing.T) {
 	}
 	if _, err := Open(context.Background(), Config{ServiceURL: "pulsar://h:6650", AdminURL: front.URL, Topic: "forbidden"}); !errors.Is(err, source.ErrRefused) {
 		t.Errorf("open where admin is forbidden: %v, want a refusal", err)
+	}
+}
+
+// First contact asks in an order that loads nothing (docs/safety.md#first-contact):
+// the policy topic's retention has its bundle taken over, then the topic's own,
+// and internal-info comes when both are owned. Nothing that loads is asked for
+// before the guard has decided.
+func TestFirstContactAsksInOrder(t *testing.T) {
+	for name, retention := range map[string]string{
+		"refused":         `{"retentionTimeInMinutes":1,"retentionSizeInMB":-1}`,
+		"let through":     `{"retentionTimeInMinutes":-1,"retentionSizeInMB":-1}`,
+		"policy unknown":  "",
+		"unknown, and ok": "",
+	} {
+		var asked []string
+		broker := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			path := strings.TrimPrefix(r.URL.RequestURI(), "/admin/v2/")
+			asked = append(asked, path)
+			switch {
+			case strings.HasSuffix(path, "/internal-info"):
+				_, _ = w.Write([]byte(`{"ledgers":[{"ledgerId":1,"entries":3,"size":30,"timestamp":1000}]}`))
+			case strings.Contains(path, "/dml_0/retention?applied=true"):
+				_, _ = w.Write([]byte(retention))
+			}
+		}))
+		s, err := Open(context.Background(), Config{ServiceURL: "pulsar://h:6650", AdminURL: broker.URL, Topic: "dml_0", Touch: name == "unknown, and ok"})
+		broker.Close()
+		through := name == "let through" || name == "unknown, and ok"
+		if through != (err == nil) || !through && !errors.Is(err, source.ErrRefused) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if s != nil {
+			_ = s.Close()
+		}
+		want := []string{"persistent/public/default/__change_events/retention?applied=true",
+			"persistent/public/default/dml_0/retention?applied=true", "persistent/public/default/dml_0/internal-info"}
+		if len(asked) < len(want) || !slices.Equal(asked[:len(want)], want) {
+			t.Errorf("%s: asked\n%s\nwant first\n%s", name, strings.Join(asked, "\n"), strings.Join(want, "\n"))
+		}
+		for _, path := range asked {
+			for _, loads := range []string{"stats", "internalStats", "lastMessageId", "messageid"} {
+				if strings.HasSuffix(path, "/"+loads) {
+					t.Errorf("%s: first contact loads the topic: %s", name, path)
+				}
+			}
+		}
 	}
 }
