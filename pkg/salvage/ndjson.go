@@ -2,25 +2,32 @@ package salvage
 
 import (
 	"io"
+	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/walctl/walctl/pkg/walreader/rows"
 )
 
 // NDJSON writes one row a line (docs/salvage.md#ndjson). The caller flushes w.
-type NDJSON struct{ w io.Writer }
+type NDJSON struct {
+	w    io.Writer
+	free sync.Pool // of *[]byte
+}
 
 // NewNDJSON returns a sink of lines.
-func NewNDJSON(w io.Writer) *NDJSON { return &NDJSON{w} }
+func NewNDJSON(w io.Writer) *NDJSON { return &NDJSON{w: w} }
 
 type lines struct {
-	w io.Writer
+	n *NDJSON
 	b []byte
 }
 
 // Write implements Chunk.
 func (l *lines) Write() error {
-	_, err := l.w.Write(l.b)
+	_, err := l.n.w.Write(l.b)
+	b := l.b[:0]
+	l.n.free.Put(&b)
 	return err
 }
 
@@ -46,8 +53,14 @@ func (n *NDJSON) Prepare(r *Rows) (Chunk, error) {
 		head = append(head, `,"replaces":true`...)
 	}
 	head = append(head, `,"row":`...)
-	l := &lines{w: n.w}
-	for _, i := range r.Keep {
+	l := &lines{n: n}
+	if b, ok := n.free.Get().(*[]byte); ok {
+		l.b = *b
+	}
+	for k, i := range r.Keep {
+		if k == 1 { // rows of one message are about as long
+			l.b = slices.Grow(l.b, len(l.b)*len(r.Keep))
+		}
 		l.b = append(l.b, head...)
 		l.b = r.Batch.AppendJSON(l.b, int(i))
 		l.b = append(l.b, '}', '\n')
