@@ -114,20 +114,28 @@ func runChannels(ctx context.Context, f *cli.Factory, o *channelsOptions) error 
 	out.NotChecked = append(out.NotChecked, unknown...)
 	wal := render.WAL{}
 	for _, w := range o.wals {
-		g, err := gatherChannels(ctx, f, o, w, live, bad, show)
+		names, err := logsOf(w, o.source.Log)
 		if err != nil {
 			return err
 		}
-		defer g.close()
-		r := diagnose.JudgeChannels(g.in)
-		out.Channels = append(out.Channels, r.Channels...)
-		out.Faults = append(out.Faults, r.Faults...)
-		out.WALs = append(out.WALs, g.read())
-		out.NotChecked = append(out.NotChecked, g.unknown...)
-		wal = cli.DescribeWAL(g.src)
-		wal.PChannel = g.pchannel
+		for _, name := range names {
+			one := *o
+			one.source.Log = name
+			g, err := gatherChannels(ctx, f, &one, w, live, bad, show)
+			if err != nil {
+				return err
+			}
+			r := diagnose.JudgeChannels(g.in)
+			out.Channels = append(out.Channels, r.Channels...)
+			out.Faults = append(out.Faults, r.Faults...)
+			out.WALs = append(out.WALs, g.read())
+			out.NotChecked = append(out.NotChecked, g.unknown...)
+			wal = cli.DescribeWAL(g.src)
+			wal.PChannel = g.pchannel
+			g.close()
+		}
 	}
-	if len(o.wals) != 1 {
+	if len(out.WALs) != 1 {
 		wal = render.WAL{}
 	}
 	slices.SortStableFunc(out.Faults, func(a, b diagnose.ChannelFault) int { return cmp.Compare(b.Severity, a.Severity) })

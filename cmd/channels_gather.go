@@ -103,6 +103,9 @@ func gatherChannels(ctx context.Context, f *cli.Factory, o *channelsOptions, wal
 
 // repairTarget is the WAL and catalog as typed, for the next command.
 func repairTarget(wal string, o *channelsOptions) string {
+	if o.source.Log != "" {
+		wal += " --log " + o.source.Log
+	}
 	if o.catalog.Spec != "" {
 		wal += " --catalog " + o.catalog.Spec
 	}

@@ -50,6 +50,11 @@ func TestOverload(t *testing.T) {
 	require.Equal(t, whole.Digest, bounded.Digest)
 	require.Zero(t, whole.Memory.Spilled)
 
+	var sides struct{ Channels, Faults []json.RawMessage }
+	require.NoError(t, json.Unmarshal(asProcess(t, "channels", dir, "-o", "json"), &sides))
+	require.Len(t, sides.Channels, 16, "every log of the archive")
+	require.Empty(t, sides.Faults)
+
 	took := map[string]int64{}
 	for _, b := range whole.Buffers {
 		took[nodeOf[b.VChannel]] += b.Held
