@@ -341,6 +341,10 @@ func (j *channelJudge) registered(x *one) {
 		j.fault(x, ChannelFault{Finding: Finding{Code: "vchannel-dropped", Severity: sev, Where: where, Evidence: rows(Evidence{"seen", why}),
 			Meaning: "registered, but its collection is dropped: each restart recovers it again"}, Cure: CureCatalog, Action: ActionUnregister, PChannel: x.own.PChannel})
 		return
+	case x.own.Dropped && x.own.Schemas == 0:
+		j.fault(x, ChannelFault{Finding: Finding{Code: "vchannel-no-schema", Severity: SeverityCritical, Where: where,
+			Meaning: "a removal that was cut off: Milvus panics when it loads this vchannel"}, Cure: CureCatalog, Action: ActionUnregister, PChannel: x.own.PChannel})
+		return
 	case x.own.Dropped:
 		return // a drop under way: the next persist removes it
 	}

@@ -120,6 +120,13 @@ func TestJudgeChannels(t *testing.T) {
 		}, ""},
 		{"a creation under way", func(_ *testing.T, in *ChannelInput) { in.Listed, in.Pending = nil, map[string]bool{chV: true} }, ""},
 		{"a drop under way", func(_ *testing.T, in *ChannelInput) { in.Registered[0].Dropped = true }, ""},
+		{"a removal cut off", func(_ *testing.T, in *ChannelInput) { in.Registered[0].Dropped, in.Registered[0].Schemas = true, 0 }, "vchannel-no-schema critical catalog unregister"},
+		{"a drop under way that DataCoord knows", func(_ *testing.T, in *ChannelInput) {
+			in.Registered[0].Dropped, in.Flushed[chV] = true, FlushedChannel{Dropped: true}
+		}, ""},
+		{"written to, then idle for a day", func(t *testing.T, in *ChannelInput) {
+			in.Logs[chP] = chLog(t, atSecond(4), chPut(1, message.TypeCreateCollection), chTick(4), chPut(5, message.TypeInsert), chTick(6), chTick(86_400))
+		}, ""},
 		{"no schema", func(_ *testing.T, in *ChannelInput) { in.Registered[0].Schemas = 0 }, "vchannel-no-schema critical catalog schema"},
 		{"orphan schema", func(_ *testing.T, in *ChannelInput) { in.OrphanSchemas = map[string][]string{chP: {chP + "_8v0"}} }, "schema-orphan warning catalog unregister"},
 		{"the sentinel is no reference", func(_ *testing.T, in *ChannelInput) { in.Flushed[chP+"_8v0"] = FlushedChannel{Dropped: true} }, ""},
