@@ -275,7 +275,11 @@ func inspectID(ctx context.Context, f *cli.Factory, o *inspectOptions, s source.
 			break
 		}
 	}
-	return errors.Join(fmt.Errorf("%w: no message %s in this log", source.ErrNotFound, bound.ID), bad.err())
+	missing := fmt.Errorf("this log has no message %s", bound.ID)
+	if b, err := s.Bounds(ctx); err == nil {
+		missing = fmt.Errorf("%w: it holds %s … %s", missing, b.First, b.Last)
+	}
+	return errors.Join(missing, bad.err())
 }
 
 func showMessage(f *cli.Factory, o *inspectOptions, s source.Source, m *message.Message) error {

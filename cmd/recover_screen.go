@@ -545,6 +545,9 @@ func remedy(r *recoverReport) []string {
 	return nil
 }
 
+// unknownCatalog stands in a command for an address only the reader knows.
+const unknownCatalog = "etcd://HOST:2379/by-dev/meta"
+
 // liveCatalog is the catalog to repair where the log brought a copy with it.
 func (o *recoverOptions) liveCatalog(f *cli.Factory) string {
 	if spec, err := f.CatalogSpec(o.replay.catalog, nil); err == nil {
@@ -554,5 +557,5 @@ func (o *recoverOptions) liveCatalog(f *cli.Factory) string {
 	if _, err := os.Stat(beside); err == nil {
 		return "file:" + beside
 	}
-	return "etcd://localhost:2379/by-dev/meta"
+	return unknownCatalog
 }

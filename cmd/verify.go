@@ -170,7 +170,7 @@ func verifyCheckpoint(ctx context.Context, f *cli.Factory, o *verifyOptions, s s
 		return pass(err)
 	}
 	defer cat.Close()
-	pchannel, err := cli.PChannelOf(ctx, s)
+	pchannel, err := pchannelOf(ctx, s, cat)
 	if err != nil {
 		return pass(err)
 	}

@@ -131,10 +131,7 @@ func (v *verifier) finding(g *group) Finding {
 		add("last", v.describe(&g.last))
 	}
 	if check.Severity > SeverityInfo && v.opts.WAL != "" {
-		f.Next = "walctl inspect " + v.opts.WAL + " --id " + f.Where.ID
-		if g.rows > 0 && (check.Code == "stale-writer" || check.Code == "behind-timetick") {
-			f.Next = "walctl salvage " + v.opts.WAL + " --lost-only --dir ./rows-" + lastName(v.opts.WAL)
-		}
+		f.Next = next(check.Code, v.opts.WAL, f.Where.ID, g.rows > 0)
 	}
 	return f
 }
@@ -144,6 +141,17 @@ func lastName(wal string) string {
 	name := wal[strings.LastIndexAny(strings.TrimRight(wal, "/"), "/:")+1:]
 	name, _, _ = strings.Cut(strings.Trim(name, "./-"), ".")
 	return cmp.Or(name, "lost")
+}
+
+// next is the command that leads on from a finding at an id.
+func next(code, wal, id string, rows bool) string {
+	switch {
+	case rows && (code == checkTable[staleWriter].Code || code == checkTable[behindTimeTick].Code):
+		return "walctl salvage " + wal + " --lost-only --dir ./rows-" + lastName(wal)
+	case code == checkTable[positionGone].Code || code == checkTable[checkpointBeyond].Code: // the id is no message's
+		return "walctl recover " + wal
+	}
+	return "walctl inspect " + wal + " --id " + id
 }
 
 func (v *verifier) describe(o *occurrence) string {
