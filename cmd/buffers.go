@@ -125,7 +125,7 @@ func bufferLogWith(ctx context.Context, f *cli.Factory, src source.Source, c cli
 		return bufferLog{}, err
 	}
 	defer cat.Close()
-	pchannel, err := pchannelOf(ctx, src, cat)
+	pchannel, err := cli.PChannelIn(ctx, src, cat)
 	if err != nil {
 		return bufferLog{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -91,6 +92,9 @@ walctl capture wal.jsonl.zst --catalog kvjson:catalog.json --dir ./evidence`,
 		Args: cli.Args(cobra.ArbitraryArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.wals, opts.exists = args, exists(cmd.Root())
+			if slices.Contains(args, "-") {
+				return cli.Usagef("capture reads a log's beginning twice, and standard input can be read once: save it to a file")
+			}
 			if opts.dir == "" {
 				return cli.Usagef("say where the archive goes: --dir DIR")
 			}

@@ -68,7 +68,7 @@ func gatherChannels(ctx context.Context, f *cli.Factory, o *channelsOptions, wal
 		}
 		return nil, err
 	}
-	if g.pchannel, err = pchannelOf(ctx, g.src, g.cat); err != nil {
+	if g.pchannel, err = cli.PChannelIn(ctx, g.src, g.cat); err != nil {
 		return nil, err
 	}
 	g.in = diagnose.ChannelInput{PChannels: []string{g.pchannel}, Frozen: o.frozen, WAL: repairTarget(wal, o), Live: live.wals, LiveKnown: live.known, Symptoms: live.symptoms}

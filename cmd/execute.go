@@ -77,8 +77,9 @@ func runRoot(ctx context.Context, f *cli.Factory, args []string, extend func(*co
 // usage finds the errors of cobra itself, which have no type: they come before
 // any command runs.
 func usage(err error) error {
-	if err == nil {
-		return nil
+	var known *cli.UsageError
+	if err == nil || errors.As(err, &known) {
+		return err
 	}
 	for _, start := range []string{"unknown command", "unknown flag", "unknown shorthand", "flag needs an argument",
 		"invalid argument", "required flag", "if any flags in the group", "bad flag syntax", "accepts ", "requires at least"} {

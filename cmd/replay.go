@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -64,7 +63,7 @@ func (r *replayFlags) replay(ctx context.Context, f *cli.Factory, command, wal s
 		return nil, err
 	}
 	defer cat.Close()
-	pchannel, err := pchannelOf(ctx, src, cat)
+	pchannel, err := cli.PChannelIn(ctx, src, cat)
 	if err != nil {
 		return nil, err
 	}
@@ -100,31 +99,6 @@ func (r *replayFlags) replay(ctx context.Context, f *cli.Factory, command, wal s
 		err = r.during(ctx, src, cat, out)
 	}
 	return out, err
-}
-
-// pchannelOf asks the log for its name; where the log cannot tell, a catalog of a
-// single WAL does.
-func pchannelOf(ctx context.Context, src source.Source, cat catalog.Catalog) (string, error) {
-	name, err := cli.PChannelOf(ctx, src)
-	if err == nil {
-		return name, nil
-	}
-	kvs, _, rerr := cat.Range(ctx, strings.TrimSuffix(catalog.WALPrefix(""), "/"))
-	if rerr != nil {
-		return "", errors.Join(err, rerr)
-	}
-	only := ""
-	for _, kv := range kvs {
-		p := catalog.ParseKey(kv.Key).PChannel
-		if only != "" && p != only {
-			return "", err
-		}
-		only = p
-	}
-	if only == "" {
-		return "", err
-	}
-	return only, nil
 }
 
 // stops reports whether an issue stops a node of the version asked about; where

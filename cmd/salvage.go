@@ -327,7 +327,7 @@ func (o *salvageOptions) schemas(ctx context.Context, f *cli.Factory, s source.S
 
 // knownSchemas reads the schemas the WAL's own keys hold, and RootCoord's.
 func knownSchemas(ctx context.Context, cat catalog.Catalog, s source.Source) ([]salvage.KnownSchema, error) {
-	pchannel, err := pchannelOf(ctx, s, cat)
+	pchannel, err := cli.PChannelIn(ctx, s, cat)
 	if err != nil {
 		return nil, err
 	}

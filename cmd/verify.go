@@ -170,7 +170,7 @@ func verifyCheckpoint(ctx context.Context, f *cli.Factory, o *verifyOptions, s s
 		return pass(err)
 	}
 	defer cat.Close()
-	pchannel, err := pchannelOf(ctx, s, cat)
+	pchannel, err := cli.PChannelIn(ctx, s, cat)
 	if err != nil {
 		return pass(err)
 	}

@@ -147,7 +147,7 @@ func (f *Factory) checkpoint(ctx context.Context, s source.Source, c CatalogFlag
 	if vchannel != "" {
 		return vchannelCheckpoint(ctx, cat, vchannel, backend)
 	}
-	pchannel, err := PChannelOf(ctx, s)
+	pchannel, err := PChannelIn(ctx, s, cat)
 	if err != nil {
 		return source.Bound{}, err
 	}
@@ -244,4 +244,29 @@ func catalogOfArchive(s source.Source) string {
 		return ""
 	}
 	return "kvjson:" + path
+}
+
+// PChannelIn asks the log for its name; where the log cannot tell, a catalog of a
+// single WAL does.
+func PChannelIn(ctx context.Context, src source.Source, cat catalog.Catalog) (string, error) {
+	name, err := PChannelOf(ctx, src)
+	if err == nil {
+		return name, nil
+	}
+	kvs, _, rerr := cat.Range(ctx, strings.TrimSuffix(catalog.WALPrefix(""), "/"))
+	if rerr != nil {
+		return "", errors.Join(err, rerr)
+	}
+	only := ""
+	for _, kv := range kvs {
+		p := catalog.ParseKey(kv.Key).PChannel
+		if only != "" && p != only {
+			return "", err
+		}
+		only = p
+	}
+	if only == "" {
+		return "", err
+	}
+	return only, nil
 }

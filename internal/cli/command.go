@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -65,7 +67,13 @@ func indent(example string) string {
 func Args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
-			return Usagef("%w; see `%s --help`", err, cmd.CommandPath())
+			how, given := "too many arguments", ""
+			if check(cmd, append(slices.Clone(args), "")) == nil || len(args) == 0 {
+				how = "something is missing"
+			} else {
+				given = fmt.Sprintf(" (%s)", strings.Join(args, " "))
+			}
+			return Usagef("%s%s: %s; see `%s --help`", how, given, cmd.UseLine(), cmd.CommandPath())
 		}
 		return nil
 	}
