@@ -8,7 +8,7 @@ FUZZTIME ?= 60s
 .PHONY: build try test test-short lint fuzz hammer bench release-check clean
 
 build: ## static binary ./walctl
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o walctl .
+	CGO_ENABLED=0 $(GO) build -trimpath -tags grpcnotrace -ldflags '$(LDFLAGS)' -o walctl .
 
 try: ## set up, build, and run the main job on the embedded default
 	scripts/try
