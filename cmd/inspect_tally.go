@@ -187,13 +187,27 @@ func (t *tally) total(c *message.Columns) {
 	t.all.Bytes, t.all.Rows, t.all.LastTick, t.firstTick = t.all.Bytes+bytes, t.all.Rows+rows, top, low
 }
 
+// addTypes sums runs of one type aside: a sum in memory for each row would wait
+// for the one before it.
 func (t *tally) addTypes(c *message.Columns) {
-	sizes, rows, ticks := c.PayloadSize[:c.N], c.Rows[:c.N], c.TimeTick[:c.N]
-	for i, typ := range c.Type[:c.N] {
+	sizes, rows, ticks, types := c.PayloadSize[:c.N], c.Rows[:c.N], c.TimeTick[:c.N], c.Type[:c.N]
+	for i := 0; i < len(types); {
+		typ, from := types[i], i
+		run := count{}
+		for ; i < len(types) && types[i] == typ; i++ {
+			run.Bytes += sizes[i]
+			run.Rows += rows[i]
+			run.LastTick = max(run.LastTick, ticks[i])
+		}
+		run.Messages = int64(i - from)
+		g := (*count)(nil)
 		if typ < knownTypes {
-			t.types[typ].add(sizes[i], rows[i], ticks[i])
-		} else if g := group(t.oddTypes, typ); g != nil {
-			g.add(sizes[i], rows[i], ticks[i])
+			g = &t.types[typ]
+		} else {
+			g = group(t.oddTypes, typ)
+		}
+		if g != nil {
+			g.Messages, g.Bytes, g.Rows, g.LastTick = g.Messages+run.Messages, g.Bytes+run.Bytes, g.Rows+run.Rows, max(g.LastTick, run.LastTick)
 		}
 	}
 }
