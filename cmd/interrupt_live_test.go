@@ -60,7 +60,9 @@ func TestInterruptEveryReaderOfAStream(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, kv, 0o600))
 	for path, commands := range (looks{wal: "-", catalog: "kvjson:" + file, dir: dir}).lookers() {
 		for _, args := range commands {
-			if path == "apply" || path == "undo" || path == "capture" || slices.ContainsFunc(args, func(a string) bool { return a == "-f" || a == "--limit" || a == "--id" || a == "--forecast" || a == "--memory" }) || !slices.Contains(args, "-") {
+			if path == "apply" || path == "undo" || path == "capture" || slices.ContainsFunc(args, func(a string) bool {
+				return a == "-f" || a == "--limit" || a == "--id" || a == "--forecast" || a == "--memory"
+			}) || !slices.Contains(args, "-") {
 				continue // they read no stream, or not to its end
 			}
 			t.Run(strings.ReplaceAll(strings.Join(args, " "), dir, ""), func(t *testing.T) {

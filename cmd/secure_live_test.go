@@ -161,7 +161,7 @@ func (s *secured) reads(t *testing.T, token string) {
 		"--namespace", s.ns, "--pulsar-tls-ca", s.b.Certs.CA, "--etcd", "https://" + s.etcd, "--etcd-tls-ca", s.b.Certs.CA,
 		"--etcd-user", "looker", "--etcd-password-file", s.file(t, "password", readPassword)}, fromFile...)...)
 	require.Equal(t, 0, code, errOut)
-	code, out, errOut = s.run(t, env, "catalog", "show")
+	code, _, errOut = s.run(t, env, "catalog", "show")
 	require.Equal(t, 0, code, errOut)
 	code, _, errOut = s.run(t, env, "inspect")
 	require.Equal(t, 0, code, errOut)

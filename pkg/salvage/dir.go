@@ -15,7 +15,7 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/rows"
 )
 
-// ErrDirNotEmpty: a directory that holds something already is not written into.
+// ErrDirNotEmpty means that a directory that holds something already is not written into.
 var ErrDirNotEmpty = errors.New("the directory is not empty")
 
 // SummaryName is the file that tells what a directory holds. It is written last:

@@ -43,7 +43,6 @@ type modelRow struct {
 	fields                         string // canonical
 	deleted                        bool
 	dropped                        string
-	why                            string // not delivered
 }
 
 func (r modelRow) String() string {

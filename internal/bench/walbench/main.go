@@ -51,8 +51,9 @@ func logCommand(args []string) error {
 }
 
 func write(dir string, records int, mixed bool, wal string) error {
-	next, backend, err := generated(records, mixed), message.BackendPulsar, error(nil)
+	next, backend := generated(records, mixed), message.BackendPulsar
 	if wal != "" {
+		var err error
 		if next, backend, err = repeated(wal, records); err != nil {
 			return err
 		}

@@ -136,7 +136,7 @@ func decodeJSON(kv catalog.KV, v any) error {
 		return fmt.Errorf("journal %s: %w: %d bytes", kv.Key, ErrCorrupt, len(kv.Value))
 	}
 	if err := json.Unmarshal(kv.Value, v); err != nil {
-		return fmt.Errorf("journal %s: %w: %v", kv.Key, ErrCorrupt, err)
+		return fmt.Errorf("journal %s: %w: %w", kv.Key, ErrCorrupt, err)
 	}
 	return nil
 }

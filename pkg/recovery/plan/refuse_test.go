@@ -52,12 +52,12 @@ func TestRefusals(t *testing.T) {
 		"another root": {CodeOtherCluster, func(t *testing.T, s *scene) {
 			s.p = build(t, s.c, after, func(in *Input) { in.Binding.Root = "by-prod/meta" })
 		}},
-		"a key changed":   {CodeChanged, func(t *testing.T, s *scene) { seed(t, s.c, map[string][]byte{s.p.Changes[3].Key: []byte("")}) }},
+		"a key changed":   {CodeChanged, func(t *testing.T, s *scene) { seed(t, s.c, map[string][]byte{s.p.Changes[3].Key: []byte("\x10\x01")}) }},
 		"a key was added": {CodeChanged, func(t *testing.T, s *scene) { seed(t, s.c, map[string][]byte{catalog.SegmentKey(pchannel, 5): nil}) }},
 		"tampered": {CodeTampered, func(_ *testing.T, s *scene) {
 			p := *s.p
 			p.Changes = slices.Clone(p.Changes)
-			p.Changes[0].New = []byte("")
+			p.Changes[0].New = []byte("\x10\x01")
 			s.p = &p
 		}},
 		"made applicable by hand": {CodeTampered, func(t *testing.T, s *scene) {

@@ -117,10 +117,10 @@ func TestWithoutAManifestNothingWrongIsRead(t *testing.T) {
 }
 
 func TestASegmentThatIsGoneWithItsManifestIsMissed(t *testing.T) {
-	dir, all, _ := smallArchive(t)
+	_, all, _ := smallArchive(t)
 	opt := writerOptions(all)
 	opt.SegmentRows = 4
-	dir = t.TempDir()
+	dir := t.TempDir()
 	write(t, dir, opt, all)
 	s, err := Open(context.Background(), dir, Options{})
 	require.NoError(t, err)

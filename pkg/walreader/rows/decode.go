@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// ErrPayload: an Insert's payload is not what its schema and header promise.
+// ErrPayload means that an Insert's payload is not what its schema and header promise.
 var ErrPayload = errors.New("undecodable rows")
 
 // FieldError says which field of a payload cannot be read, and why. It wraps

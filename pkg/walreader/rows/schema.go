@@ -10,7 +10,7 @@ import (
 	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
 )
 
-// ErrSchema: the schema cannot be used to decode rows.
+// ErrSchema means that the schema cannot be used to decode rows.
 var ErrSchema = errors.New("unusable schema")
 
 // firstUserField is the first id that is not a system field's (wire format).

@@ -301,7 +301,7 @@ func ddl(t message.Type) bool {
 	return t != message.TypeInsert && t != message.TypeDelete && t != message.TypeTimeTick
 }
 
-// StalledError: the broker is there, and delivers nothing although the log goes
+// StalledError means that the broker is there, and delivers nothing although the log goes
 // on. It wraps source.ErrUnavailable.
 type StalledError struct {
 	Topic     string

@@ -237,9 +237,10 @@ type intDict struct {
 func (d *intDict) index(dst *[]int32, v []int64) bool {
 	out := slices.Grow((*dst)[:0], len(v))[:len(v)]
 	*dst = out
-	last, n, ok := v[0]+1, int32(0), true
+	last, n := v[0]+1, int32(0)
 	for i, x := range v {
 		if x != last {
+			var ok bool
 			if n, ok = d.number(x); !ok {
 				return false
 			}

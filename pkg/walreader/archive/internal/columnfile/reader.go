@@ -291,7 +291,7 @@ func (f *File) page(loc format.PageLocation, sum uint32, limit int32, h *format.
 	f.out = slices.Grow(f.out[:0], int(h.UncompressedPageSize))
 	out, err := f.dec.DecodeAll(body, f.out[:0:int(h.UncompressedPageSize)])
 	if err != nil || len(out) != int(h.UncompressedPageSize) {
-		return nil, fmt.Errorf("%w: decompression: %v", ErrDamaged, err)
+		return nil, fmt.Errorf("%w: decompression: %w", ErrDamaged, err)
 	}
 	return out, nil
 }
