@@ -61,6 +61,7 @@ func (m *moved) holdRecords(t *testing.T, out string) {
 
 var (
 	readableID = regexp.MustCompile(`\b\d+/\d+(/\d+)?\b`)
+	nextRows   = regexp.MustCompile(`\./rows-[^" ]+`)
 	nextWAL    = regexp.MustCompile(`("next": "walctl [a-z]+ )[^" ]+`)
 )
 
@@ -78,7 +79,7 @@ func (m *moved) restored(text string) string {
 func answer(t *testing.T, out string) any {
 	t.Helper()
 	var v map[string]any
-	require.NoError(t, json.Unmarshal([]byte(nextWAL.ReplaceAllString(out, "${1}WAL")), &v), "%.2000s", out)
+	require.NoError(t, json.Unmarshal([]byte(nextRows.ReplaceAllString(nextWAL.ReplaceAllString(out, "${1}WAL"), "./rows")), &v), "%.2000s", out)
 	delete(v, "wal")
 	return v
 }
