@@ -48,7 +48,7 @@ func die() {
 func TestKilledProcess(t *testing.T) {
 	spec := os.Getenv("PLAN_TEST_KILLED")
 	if spec == "" {
-		t.Skip("only as the child of TestKillNine")
+		return
 	}
 	c, err := catalog.Open(t.Context(), spec, catalog.Options{Write: true})
 	require.NoError(t, err)
