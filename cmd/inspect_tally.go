@@ -200,7 +200,7 @@ func (t *tally) addTypes(c *message.Columns) {
 			run.LastTick = max(run.LastTick, ticks[i])
 		}
 		run.Messages = int64(i - from)
-		g := (*count)(nil)
+		var g *count
 		if typ < knownTypes {
 			g = &t.types[typ]
 		} else {
