@@ -150,12 +150,7 @@ func writeChannels(f *cli.Factory, o *channelsOptions, r *channelsReport) error 
 	case cli.JSON:
 		return render.JSON(f.Out(), r)
 	case cli.NDJSON:
-		for i := range r.Channels {
-			if err := render.NDJSON(f.Out(), r.Channels[i]); err != nil {
-				return err
-			}
-		}
-		return nil
+		return render.Lines(f.Out(), r.Channels)
 	case cli.CSV:
 		return channelTable(r.Channels).CSV(f.Out())
 	}

@@ -212,12 +212,7 @@ func (o *diffOptions) write(f *cli.Factory, d []recovery.Difference) error {
 	case cli.JSON:
 		return render.JSON(f.Out(), diffReport{render.NewHeader("diff", render.WAL{}, nil), out})
 	case cli.NDJSON:
-		for i := range out {
-			if err := render.NDJSON(f.Out(), out[i]); err != nil {
-				return err
-			}
-		}
-		return nil
+		return render.Lines(f.Out(), out)
 	}
 	return writeDifferences(f, d, len(d), o.output == cli.Wide)
 }

@@ -452,12 +452,7 @@ func writeAll(f *cli.Factory, o *inspectOptions, reports []pchannelReport) error
 			PChannels []pchannelReport `json:"pchannels"`
 		}{render.NewHeader("inspect", render.WAL{}, nil), reports})
 	case cli.NDJSON:
-		for _, r := range reports {
-			if err := render.NDJSON(f.Out(), r); err != nil {
-				return err
-			}
-		}
-		return nil
+		return render.Lines(f.Out(), reports)
 	}
 	t := render.Table{Columns: []render.Column{{Name: "pchannel"}, {Name: "first"}, {Name: "last"}, {Name: "last written"},
 		{Name: "records", Right: true}, {Name: "note"}, {Name: "last tt", Wide: true, Right: true}}}

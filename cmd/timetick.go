@@ -109,12 +109,7 @@ func writeTimetick(f *cli.Factory, o *timetickOptions, r *timetickReport) error 
 	case cli.JSON:
 		return render.JSON(f.Out(), r)
 	case cli.NDJSON:
-		for i := range r.Stretches {
-			if err := render.NDJSON(f.Out(), r.Stretches[i]); err != nil {
-				return err
-			}
-		}
-		return nil
+		return render.Lines(f.Out(), r.Stretches)
 	case cli.CSV:
 		return stretchTable(r.Stretches).CSV(f.Out())
 	case cli.Prometheus:

@@ -214,12 +214,7 @@ func writeVerify(f *cli.Factory, o *verifyOptions, r *verifyReport) error {
 	case cli.JSON:
 		return render.JSON(f.Out(), r)
 	case cli.NDJSON:
-		for _, x := range r.Header.Findings {
-			if err := render.NDJSON(f.Out(), x); err != nil {
-				return err
-			}
-		}
-		return nil
+		return render.Lines(f.Out(), r.Header.Findings)
 	case cli.CSV:
 		return findingTable(r.Header.Findings).CSV(f.Out())
 	}

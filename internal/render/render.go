@@ -65,6 +65,16 @@ func NDJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
+// Lines writes values as NDJSON, one a line.
+func Lines[T any](w io.Writer, values []T) error {
+	for i := range values {
+		if err := NDJSON(w, values[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Clean makes text from a log safe for a terminal: control bytes are shown, not obeyed.
 func Clean(s string) string {
 	if strings.IndexFunc(s, unsafeRune) < 0 {
