@@ -208,7 +208,7 @@ func (p *replay) open(ctx context.Context, src source.Source, md catalog.Metadat
 	first, err := rd.Next(ctx)
 	switch {
 	case err == nil && p.start.Backend != first.ID.Backend && !p.start.IsZero():
-		if offsets(p.start.Backend) && offsets(first.ID.Backend) {
+		if p.start.SameWAL(first.ID) {
 			p.start.Backend = first.ID.Backend
 			break
 		}
@@ -225,11 +225,6 @@ func (p *replay) open(ctx context.Context, src source.Source, md catalog.Metadat
 		return nil, fmt.Errorf("open the log: %w", err)
 	}
 	return rd, nil
-}
-
-// offsets reports a backend whose ids are single numbers.
-func offsets(b message.Backend) bool {
-	return b == message.BackendKafka || b == message.BackendRocksMQ || b == message.BackendOffset || b == message.BackendTest
 }
 
 // startID is the checkpoint's position in the source's terms, zero to begin at
@@ -257,7 +252,7 @@ func (p *replay) startID(src source.Source, md catalog.Metadata) message.ID {
 		p.state.issues.add(Issue{Code: CodeCheckpointBroken, Stops: AllLines, Key: catalog.CheckpointKey(md.PChannel), Detail: err.Error()})
 		return message.ID{}
 	}
-	if have == message.BackendOffset && offsets(named) {
+	if have == message.BackendOffset && named.Offsets() {
 		id.Backend = have
 	}
 	if have != message.BackendUnknown && id.Backend != have {

@@ -77,14 +77,28 @@ var ErrBadID = errors.New("not a message id")
 // IsZero reports whether the id was never set. Woodpecker's 0/0 is set.
 func (id ID) IsZero() bool { return id == ID{} }
 
-// Compare orders two ids of one log: −1, 0 or +1. Ids of different backends
-// are ordered by backend, so that sorting is total; callers that must not mix
-// logs compare the Backend first.
+// Compare orders two ids of one log: −1, 0 or +1. Offsets compare by their number
+// whatever backend is known for them (SameWAL). Ids of different WALs are ordered
+// by backend, so that sorting is total; callers that must not mix logs ask
+// SameWAL first.
 func (id ID) Compare(o ID) int {
-	if c := cmp.Compare(id.A, o.A); c != 0 && id.Backend == o.Backend {
-		return c
+	if !id.SameWAL(o) {
+		return cmp.Compare(id.Backend, o.Backend)
 	}
-	return cmp.Or(cmp.Compare(id.Backend, o.Backend), cmp.Compare(id.B, o.B), cmp.Compare(id.Batch, o.Batch))
+	return cmp.Or(cmp.Compare(id.A, o.A), cmp.Compare(id.B, o.B), cmp.Compare(id.Batch, o.Batch))
+}
+
+// SameWAL reports whether two ids can belong to one log: the same backend, or
+// offsets of which one does not tell whether RocksMQ or Kafka wrote it.
+func (id ID) SameWAL(o ID) bool {
+	return id.Backend == o.Backend ||
+		id.Backend == BackendOffset && o.Backend.Offsets() || o.Backend == BackendOffset && id.Backend.Offsets()
+}
+
+// Offsets reports whether the backend's ids are single numbers, which need not be
+// contiguous.
+func (b Backend) Offsets() bool {
+	return b == BackendKafka || b == BackendRocksMQ || b == BackendOffset || b == BackendTest
 }
 
 // Less reports whether id lies before o.
