@@ -231,7 +231,7 @@ func writeCaptured(f *cli.Factory, o *captureOptions, logs []capturedLog) error 
 		if l.Segments == 1 {
 			plural = ""
 		}
-		line := fmt.Sprintf("%s: %s records in %d segment%s", name, render.Thousands(l.Records), l.Segments, plural)
+		line := fmt.Sprintf("%s: %s records in %d segment%s", render.Clean(name), render.Thousands(l.Records), l.Segments, plural)
 		if l.Behind != "" {
 			line += ", behind " + l.Behind
 		}

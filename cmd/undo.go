@@ -67,7 +67,7 @@ func runUndo(ctx context.Context, f *cli.Factory, o *undoOptions) error {
 		keys += n
 	}
 	if o.output.IsTable() {
-		if _, err := fmt.Fprintf(f.Out(), "Journal    %s · %s · %s by %s: %s\n", j.ID, j.PChannel, j.State, render.Clean(j.Who), render.Clean(j.Reason)); err != nil {
+		if _, err := fmt.Fprintf(f.Out(), "Journal    %s · %s · %s by %s: %s\n", j.ID, render.Clean(j.PChannel), j.State, render.Clean(j.Who), render.Clean(j.Reason)); err != nil {
 			return err
 		}
 	}

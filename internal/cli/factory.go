@@ -93,4 +93,4 @@ func (f *Factory) Notef(format string, a ...any) {
 }
 
 // Flush brings buffered data out, as a following command does after each record.
-func (f *Factory) Flush() error { return f.IO.Out.Flush() }
+func (f *Factory) Flush() error { return f.IO.Flush() }

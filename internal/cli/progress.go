@@ -47,14 +47,14 @@ func (p *progress) show(records, bytes, total int64) {
 			line += "  about " + render.HumanDuration(left) + " left"
 		}
 	}
-	fmt.Fprintf(p.f.IO.Err, "\r\x1b[K%s", line)
+	fmt.Fprintf(p.f.IO.Cursor, "\r\x1b[K%s", render.Clean(line))
 }
 
 func (p *progress) done() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.drawn {
-		fmt.Fprint(p.f.IO.Err, "\r\x1b[K")
+		fmt.Fprint(p.f.IO.Cursor, "\r\x1b[K")
 		p.drawn = false
 	}
 }

@@ -7,32 +7,73 @@ import (
 	"os"
 
 	"golang.org/x/term"
+
+	"github.com/walctl/walctl/internal/render"
 )
 
 // Streams are a command's three files. Out is pure data and buffered; Err takes
-// what a person watches: progress, notes, errors.
+// what a person watches: notes, errors. Nothing that a log, a catalog or a session
+// says reaches a terminal through them unless it is safe there: render.SafeWriter.
 type Streams struct {
-	In     io.Reader
-	Out    *bufio.Writer
-	Err    io.Writer
+	In  io.Reader
+	Out *bufio.Writer
+	Err io.Writer
+	// Cursor takes what moves the cursor on stderr: the progress line, which cleans
+	// what it draws.
+	Cursor io.Writer
 	OutTTY bool
 	ErrTTY bool
 	Width  int // of the terminal on Out, columns; 0 = unknown
+
+	safe *render.SafeWriter
 }
 
 // SystemStreams are those of the process.
 func SystemStreams() *Streams {
-	s := &Streams{In: os.Stdin, Out: bufio.NewWriterSize(os.Stdout, 64<<10), Err: os.Stderr}
+	s := &Streams{In: os.Stdin, Cursor: os.Stderr}
 	s.OutTTY = term.IsTerminal(int(os.Stdout.Fd()))
 	s.ErrTTY = term.IsTerminal(int(os.Stderr.Fd()))
 	if s.OutTTY {
 		s.Width, _, _ = term.GetSize(int(os.Stdout.Fd()))
 	}
+	s.guard(os.Stdout, os.Stderr)
 	return s
+}
+
+// guard puts what makes text safe in front of the files.
+func (s *Streams) guard(out, err io.Writer) {
+	s.safe = render.NewSafeWriter(out, s.OutTTY)
+	s.Out = bufio.NewWriterSize(s.safe, 64<<10)
+	s.Err = &whole{w: err}
+}
+
+// Flush brings everything out that Out was given.
+func (s *Streams) Flush() error {
+	if err := s.Out.Flush(); err != nil {
+		return err
+	}
+	if s.safe == nil {
+		return nil
+	}
+	return s.safe.Flush()
+}
+
+// whole makes each write to stderr safe on its own: a note is one write, and
+// several goroutines may have one to tell.
+type whole struct{ w io.Writer }
+
+func (e *whole) Write(p []byte) (int, error) {
+	s := render.NewSafeWriter(e.w, false)
+	if _, err := s.Write(p); err != nil {
+		return 0, err
+	}
+	return len(p), s.Flush()
 }
 
 // TestStreams returns streams over buffers.
 func TestStreams(in io.Reader) (s *Streams, out, errOut *bytes.Buffer) {
 	out, errOut = new(bytes.Buffer), new(bytes.Buffer)
-	return &Streams{In: in, Out: bufio.NewWriter(out), Err: errOut}, out, errOut
+	s = &Streams{In: in, Cursor: errOut}
+	s.guard(out, errOut)
+	return s, out, errOut
 }

@@ -5,9 +5,7 @@ package render
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/walctl/walctl/pkg/diagnose"
@@ -73,24 +71,4 @@ func Lines[T any](w io.Writer, values []T) error {
 		}
 	}
 	return nil
-}
-
-// Clean makes text from a log safe for a terminal: control bytes are shown, not obeyed.
-func Clean(s string) string {
-	if strings.IndexFunc(s, unsafeRune) < 0 {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		if unsafeRune(r) {
-			fmt.Fprintf(&b, "\\x%02x", r)
-		} else {
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
-}
-
-func unsafeRune(r rune) bool {
-	return r < 0x20 || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }
