@@ -208,7 +208,8 @@ func (g *gathered) register(in *plan.Input, v string) ([]plan.Edit, error) {
 	if err != nil {
 		form = message.Form{}
 	}
-	moved, err := plan.SurvivingCheckpoint(v, g.cluster.ChannelCheckpoints[v], plan.Target{ID: in.LogFirst, Form: form})
+	moved, err := plan.SurvivingCheckpoint(v, g.cluster.ChannelCheckpoints[v], plan.Target{ID: in.LogFirst, Form: form, Log: source.Bounds{First: in.LogFirst, Last: in.LogLast}}.
+		Named(message.Backend(g.wals[g.pchannel].Checkpoint.GetMessageId().GetWALName())))
 	return append(edits, moved...), err
 }
 

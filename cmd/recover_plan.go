@@ -228,9 +228,11 @@ func positionEdits(ctx context.Context, cat catalog.Catalog, in *plan.Input, r *
 	if err != nil {
 		form = message.Form{}
 	}
-	edits, err := plan.MovePositions(md, flushed, plan.Target{ID: first, Form: form, TimeTick: cp.GetTimeTick()})
+	to := plan.Target{ID: first, Form: form, TimeTick: cp.GetTimeTick(), Log: source.Bounds{First: in.LogFirst, Last: in.LogLast}}
+	edits, err := plan.MovePositions(md, flushed, to.Named(message.Backend(cp.GetMessageId().GetWALName())))
 	if err != nil {
-		return err
+		in.Notes = append(in.Notes, err.Error()) // that repair ends, not the verdict
+		return nil
 	}
 	for _, e := range edits {
 		k := catalog.ParseKey(e.Key)
@@ -249,12 +251,13 @@ func positionEdits(ctx context.Context, cat catalog.Catalog, in *plan.Input, r *
 	return readAlso(ctx, cat, in, catalog.ChannelCheckpointKey(in.PChannel+"_"))
 }
 
-// lostPositions tells whose stored positions lie before the log's first message:
+// lostPositions tells whose stored positions do not stand in the log any more:
 // vchannels, and the pchannel for the checkpoint and start positions named by it.
 func lostPositions(in *plan.Input) map[string]bool {
 	out := map[string]bool{}
+	log := source.Bounds{First: in.LogFirst, Last: in.LogLast}
 	for _, p := range in.Positions {
-		lost := p.Err != nil || p.HasID && p.ID.Less(in.LogFirst) && p.ID != message.EarliestID()
+		lost := p.Err != nil || p.HasID && log.Standing(p.ID).Gone()
 		if lost && !p.Foreign {
 			out[cmp.Or(p.VChannel, in.PChannel)] = true
 		}

@@ -89,7 +89,7 @@ func (r *replayFlags) replay(ctx context.Context, f *cli.Factory, command, wal s
 	}
 	show, done := f.Progress(command)
 	defer done()
-	o.Progress, o.State.ClusterPrefix = show, r.cluster
+	o.Progress, o.State.ClusterPrefix, o.State.Milvus = show, r.cluster, out.version
 	started := f.Now()
 	out.Result, err = recovery.Replay(ctx, src, out.metadata, o)
 	out.took, out.options = f.Now().Sub(started), o

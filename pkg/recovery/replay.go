@@ -259,7 +259,27 @@ func (p *replay) startID(src source.Source, md catalog.Metadata) message.ID {
 		p.foreign(md, fmt.Sprintf("the checkpoint is of %s, the log of %s", named, have))
 		return message.ID{}
 	}
+	if id.IsEarliest() {
+		p.signedOffset(md, named)
+		return message.ID{}
+	}
 	return id
+}
+
+// signedOffset notes a Kafka checkpoint at the log's beginning, −2, which AlterWAL
+// leaves: 2.6.0 to 2.6.17 write it and cannot read it. docs/rules.md#ids
+func (p *replay) signedOffset(md catalog.Metadata, named message.Backend) {
+	version := p.opts.State.Milvus
+	patch, known := patchOf(version)
+	if named != message.BackendKafka || LineOf(version) == Line30 || LineOf(version) == Line26 && known && patch > 17 {
+		return
+	}
+	i := Issue{Code: CodeCheckpointBroken, Key: catalog.CheckpointKey(md.PChannel),
+		Detail: "−2, the beginning of a Kafka log: 2.6.0 to 2.6.17 cannot read a negative offset, 2.6.18 and later can"}
+	if known && LineOf(version) == Line26 {
+		i.Stops = Line26
+	}
+	p.state.issues.add(i)
 }
 
 // foreign notes a checkpoint of another WAL: the log is read from its start.

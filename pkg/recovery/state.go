@@ -23,6 +23,9 @@ const DefaultClusterPrefix = "by-dev"
 type Options struct {
 	// ClusterPrefix is the own cluster's name; "" = DefaultClusterPrefix.
 	ClusterPrefix string
+	// Milvus is the version asked about ("2.6.14"); "" = not known. Only what
+	// differs within a line looks at it.
+	Milvus string
 }
 
 // State is what Milvus's recovery holds of one pchannel. It is not safe for

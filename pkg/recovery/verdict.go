@@ -1,5 +1,10 @@
 package recovery
 
+import (
+	"strconv"
+	"strings"
+)
+
 // Verdict says whether a node of a line would get this WAL open.
 type Verdict struct {
 	Line Line
@@ -40,6 +45,17 @@ func LineOf(version string) Line {
 		return Line30
 	}
 	return 0
+}
+
+// patchOf returns the third number of a version, false where it names none.
+func patchOf(version string) (int, bool) {
+	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
+	if len(parts) < 3 {
+		return 0, false
+	}
+	digits, _, _ := strings.Cut(parts[2], "-")
+	n, err := strconv.Atoi(digits)
+	return n, err == nil
 }
 
 func hasLine(version, line string) bool {

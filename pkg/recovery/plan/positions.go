@@ -12,6 +12,7 @@ import (
 
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 // positions holds a plan that moves one stored position to moving all that are
@@ -81,17 +82,16 @@ func (in *Input) backend(walName int32) message.Backend {
 }
 
 func (in *Input) judge(id message.ID, _ message.Form, err error) string {
-	switch {
-	case err != nil:
+	if err != nil {
 		return err.Error()
-	case id.Backend != in.LogFirst.Backend:
+	}
+	switch at := (source.Bounds{First: in.LogFirst, Last: in.LogLast}).Standing(id); {
+	case at == source.OtherWAL:
 		return fmt.Sprintf("%s is a position on %s, the log lies on %s", id, id.Backend, in.LogFirst.Backend)
-	case id == message.EarliestID(), id == message.LatestID():
-		return ""
-	case id.Less(in.LogFirst):
+	case at == source.BeforeFirst:
 		return fmt.Sprintf("%s no longer exists, the log begins at %s", id, in.LogFirst)
-	case !in.LogLast.IsZero() && in.LogLast.Less(id):
-		return fmt.Sprintf("%s lies behind the end of the log, %s", id, in.LogLast)
+	case at == source.BehindEnd && !in.LogLast.IsZero():
+		return fmt.Sprintf("%s lies beyond the end of the log, %s", id, in.LogLast)
 	}
 	return ""
 }

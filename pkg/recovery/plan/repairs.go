@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 // ErrCannotRepair means that a repair would need what nobody knows.
@@ -25,23 +25,48 @@ type Target struct {
 	ID       message.ID
 	Form     message.Form // as the log spells ids
 	TimeTick uint64       // of the message there
+	// Log is what the log holds: a position that does not stand in it is lost.
+	// Where it is not known, what lies before ID is.
+	Log source.Bounds
+}
+
+// lost reports whether a stored position can't be read from.
+func (t Target) lost(id message.ID, err error) bool {
+	if err != nil {
+		return true
+	}
+	if t.Log.First.IsZero() {
+		return !id.SameWAL(t.ID) || id.Less(t.ID)
+	}
+	return t.Log.Standing(id).Gone()
 }
 
 func (t Target) messageID() *commonpb.MessageID {
-	return &commonpb.MessageID{Id: t.ID.Raw(t.Form), WALName: commonpb.WALName(t.ID.Backend)}
+	return &commonpb.MessageID{Id: t.ID.Raw(t.Form), WALName: commonpb.WALName(t.ID.WALName())}
 }
 
 // bytes is the id as channel-cp stores it.
 func (t Target) bytes() ([]byte, error) {
-	switch t.ID.Backend {
-	case message.BackendPulsar, message.BackendWoodpecker:
-		return base64.StdEncoding.DecodeString(t.ID.Raw(t.Form))
+	b, err := t.ID.AppendBytes(nil, t.Form)
+	if err != nil {
+		return nil, fmt.Errorf("a position of %s as bytes: %w", t.ID.Backend, ErrCannotRepair)
 	}
-	return nil, fmt.Errorf("a position of %s as bytes: %w", t.ID.Backend, ErrCannotRepair)
+	return notNil(b), nil
+}
+
+// Named tells offsets the backend that a stored position names: the log itself
+// does not say whether RocksMQ or Kafka wrote it.
+func (t Target) Named(stored ...message.Backend) Target {
+	for _, b := range stored {
+		if t.ID.Backend == message.BackendOffset && b.Offsets() {
+			t.ID.Backend = b
+		}
+	}
+	return t
 }
 
 // MovePositions moves the consume checkpoint and every flush position of the WAL
-// that lies before the target, which is the first that survives, to it. TimeTicks
+// that is lost to the target, which is the first that survives. TimeTicks
 // stay: what a position promises to have seen does not change, only where reading
 // goes on. A vchannel without a flush position gets one, since Milvus would fall
 // back to positions in SegmentInfo or RootCoord that are as lost.
@@ -73,7 +98,7 @@ func MovePositions(md catalog.Metadata, flushed map[string]*msgpb.MsgPosition, t
 		if catalog.ChannelDropped(old) {
 			continue
 		}
-		moved := &msgpb.MsgPosition{ChannelName: name, Timestamp: max(to.TimeTick, 1) - 1, WALName: commonpb.WALName(to.ID.Backend)}
+		moved := &msgpb.MsgPosition{ChannelName: name, Timestamp: max(to.TimeTick, 1) - 1, WALName: commonpb.WALName(to.ID.WALName())}
 		if old != nil {
 			if !lostBytes(old.GetMsgID(), message.Backend(old.GetWALName()), to) {
 				continue
@@ -91,13 +116,13 @@ func MovePositions(md catalog.Metadata, flushed map[string]*msgpb.MsgPosition, t
 	return edits, nil
 }
 
-// lost reports whether a stored position lies before the target, or is none.
+// lost reads a stored position in its textual form.
 func lost(raw string, b message.Backend, to Target) bool {
 	if b == message.BackendUnknown {
 		b = to.ID.Backend
 	}
 	id, _, err := message.ParseRaw(b, raw)
-	return err != nil || b != to.ID.Backend || id.Less(to.ID)
+	return to.lost(id, err)
 }
 
 func lostBytes(raw []byte, b message.Backend, to Target) bool {
@@ -105,7 +130,7 @@ func lostBytes(raw []byte, b message.Backend, to Target) bool {
 		b = to.ID.Backend
 	}
 	id, _, err := message.ParseBytes(b, raw)
-	return err != nil || b != to.ID.Backend || id.Less(to.ID)
+	return to.lost(id, err)
 }
 
 // Register adds a vchannel the catalog does not know, with what RootCoord says of

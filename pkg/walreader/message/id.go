@@ -3,6 +3,7 @@ package message
 import (
 	"cmp"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -132,6 +133,13 @@ func EarliestID() ID { return ID{Backend: BackendPulsar, A: -1, B: -1, Batch: -1
 // LatestID is Pulsar's "behind everything" sentinel.
 func LatestID() ID {
 	return ID{Backend: BackendPulsar, A: math.MaxInt64, B: math.MaxInt64, Batch: -1}
+}
+
+// IsEarliest reports whether the id stands for a log's beginning, wherever that is:
+// Pulsar's sentinel, or a negative offset (Kafka's −2 is what AlterWAL leaves).
+// Woodpecker's is 0/0, a place like any other.
+func (id ID) IsEarliest() bool {
+	return id == EarliestID() || id.Backend.Offsets() && id.A < 0
 }
 
 // Raw encodes the id as Milvus stores it in checkpoints and in `_lc`.
@@ -299,6 +307,28 @@ func ParseBytes(backend Backend, b []byte) (ID, Form, error) {
 		return ID{Backend: backend, A: int64(v)}, Form{}, nil
 	}
 	return ID{}, Form{}, fmt.Errorf("%w: backend is unknown", ErrBadID)
+}
+
+// AppendBytes appends the id as DataCoord stores it in channel checkpoints, which
+// ParseBytes reads. docs/rules.md#ids
+func (id ID) AppendBytes(b []byte, f Form) ([]byte, error) {
+	switch id.Backend {
+	case BackendPulsar, BackendWoodpecker:
+		var buf [maxRaw]byte
+		return base64.StdEncoding.AppendDecode(b, id.AppendRaw(buf[:0], f))
+	case BackendKafka, BackendRocksMQ, BackendOffset, BackendTest:
+		return binary.LittleEndian.AppendUint64(b, uint64(id.A)), nil
+	}
+	return b, fmt.Errorf("%w: backend is unknown", ErrBadID)
+}
+
+// WALName is what stands beside the id in a stored value: the backend's number, 0
+// where the log does not tell it (Milvus then takes the WAL configured).
+func (id ID) WALName() int32 {
+	if id.Backend == BackendOffset {
+		return 0
+	}
+	return int32(id.Backend)
 }
 
 // ParseText decodes what a person types: L:E, L:E:B, L/E, L/E/B, a plain

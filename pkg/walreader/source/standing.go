@@ -44,7 +44,7 @@ func (b Bounds) Standing(id message.ID) Standing {
 	switch {
 	case id.IsZero():
 		return NoPosition
-	case id == message.EarliestID() || id == message.LatestID():
+	case id.IsEarliest() && (id.Backend == message.BackendPulsar || b.Empty || id.SameWAL(b.First)) || id == message.LatestID():
 		return Within
 	case b.Empty:
 		return EmptyLog
