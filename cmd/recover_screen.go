@@ -17,6 +17,7 @@ import (
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/recovery/plan"
 	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 // The first screen: at most screenLines lines, in the order an operator asks. What
@@ -452,15 +453,7 @@ func isTerminal(f *cli.Factory) bool {
 }
 
 // shellQuote makes a word safe for a shell.
-func shellQuote(s string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-./:@=,+%", r)
-	}
-	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
+func shellQuote(s string) string { return source.ShellWord(s) }
 
 // guessVersion is a version that would open the WAL as it is, where one can be told.
 func guessVersion(r *recoverReport) string {

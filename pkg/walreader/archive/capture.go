@@ -55,6 +55,8 @@ type Captured struct {
 	Gaps     []Gap // met by this run
 	TornTail bool  // the source ends in the middle of a record
 	Last     message.ID
+	Ended    source.Ending // "" where it came no further than opening
+	Extent   source.Extent // what the archive holds now
 }
 
 // Capture copies a log into the archive in dir, or goes on exactly behind the
@@ -63,7 +65,7 @@ type Captured struct {
 // which is then no error. What the result counts is durable and was read back,
 // also where an error is returned beside it.
 func Capture(ctx context.Context, src source.Source, dir string, opt CaptureOptions) (Captured, error) {
-	c := &capture{opt: opt, src: src}
+	c := &capture{opt: opt, src: src, dir: dir}
 	if c.opt.Clock == nil {
 		c.opt.Clock = time.Now
 	}
@@ -72,7 +74,7 @@ func Capture(ctx context.Context, src source.Source, dir string, opt CaptureOpti
 	}
 	err := c.run(ctx, dir)
 	if c.w != nil {
-		err = errors.Join(err, c.w.Abandon())
+		err = errors.Join(err, c.finish(ctx, err), c.w.Abandon())
 	}
 	return c.done, err
 }
@@ -89,6 +91,11 @@ type capture struct {
 	taken int64
 	bytes int64
 	begun time.Time // of the open segment
+
+	dir        string
+	origin     source.Extent // of what is copied, when it was begun
+	lostSource bool          // it ended because the source could not be read on
+	unreadEnd  bool          // the last thing read was a place that could not be
 }
 
 func (c *capture) run(ctx context.Context, dir string) error {
@@ -109,7 +116,11 @@ func (c *capture) run(ctx context.Context, dir string) error {
 			return err
 		}
 	}
+	if err := c.begin(ctx); err != nil {
+		return err
+	}
 	if err := c.open(ctx); err != nil {
+		c.lostSource = true
 		return err
 	}
 	if c.opt.Opened != nil {
@@ -209,7 +220,7 @@ func (c *capture) loop(ctx context.Context) error {
 		case err == nil && m == nil: // the open segment is old enough
 			err = c.w.Cut()
 		case err == nil:
-			err = c.take(m)
+			err = c.take(ctx, m)
 		case ctx.Err() != nil:
 			return c.cancelled(ctx)
 		default:
@@ -233,9 +244,15 @@ func (c *capture) due() time.Time {
 	return c.begun.Add(c.opt.SegmentAge)
 }
 
-func (c *capture) take(m *message.Message) error {
+func (c *capture) take(ctx context.Context, m *message.Message) error {
+	c.unreadEnd = false
 	if c.first {
 		c.first = false
+		if c.had == 0 {
+			if err := c.begunLater(ctx, m); err != nil {
+				return err
+			}
+		}
 		if last, ok := c.w.Last(); ok {
 			if m.ID == last.ID(m.ID.Backend) {
 				c.shift = last.Ordinal - m.Ordinal
@@ -294,8 +311,10 @@ func (c *capture) other(err error) (end bool, _ error) {
 		c.done.TornTail = true
 		return true, nil
 	case errors.As(err, &corrupt):
+		c.unreadEnd = true
 		return false, c.gap(Gap{Place: corrupt.Place, Lost: corrupt.Lost, Cause: corrupt.Cause.Error()})
 	}
+	c.lostSource = true
 	return true, fmt.Errorf("reading the log: %w", err)
 }
 

@@ -34,6 +34,7 @@ type Manifest struct {
 	Segments  []Segment       `json:"segments"`
 	Gaps      []Gap           `json:"gaps,omitempty"`
 	Evidence  []Evidence      `json:"evidence,omitempty"`
+	Copied    *Copied         `json:"copied,omitempty"` // nil: it does not tell how whole it is
 }
 
 // Segment is a run of rows: one index and one payload file.
@@ -169,7 +170,7 @@ func (m *Manifest) check() error {
 			return fmt.Errorf("manifest: evidence %q: %w", e.Name, err)
 		}
 	}
-	return nil
+	return m.Copied.check()
 }
 
 func (f FileEntry) check() error {

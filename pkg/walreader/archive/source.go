@@ -151,6 +151,7 @@ type Source struct {
 var (
 	_ source.FollowSource = (*Source)(nil)
 	_ source.ColumnSource = (*Source)(nil)
+	_ source.ExtentSource = (*Source)(nil)
 )
 
 // Open opens a log of the archive in dir. It reads the manifest only. Several
@@ -194,7 +195,7 @@ func (s *Source) Describe() source.Description {
 
 // Bounds implements source.Source.
 func (s *Source) Bounds(context.Context) (source.Bounds, error) {
-	b := source.Bounds{Records: s.m.Records()}
+	b := source.Bounds{Records: s.m.Records(), Lacks: s.m.lacks()}
 	if b.Records == 0 {
 		b.Empty = true
 		return b, nil

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 // Defaults of WriterOptions.
@@ -260,10 +261,33 @@ func addGap(all []Gap, g Gap) []Gap {
 	return all
 }
 
-// Close ends the open segment and gives the archive free.
+// Close ends the open segment and gives the archive free. What was never begun as
+// a copy (Begin) is complete by that: whoever wrote it says so.
 func (w *Writer) Close() error {
 	err := w.Cut()
+	if err == nil && w.m.Copied == nil {
+		next := *w.m
+		next.Copied = &Copied{Ended: source.EndedComplete}
+		if last, ok := w.Last(); ok {
+			next.Copied.End = &last
+		}
+		err = w.store(&next)
+	}
 	return errors.Join(err, w.Abandon())
+}
+
+// giveUp removes the open segment's files: their room is needed.
+func (w *Writer) giveUp() {
+	if w.seg == nil {
+		return
+	}
+	w.seg.abandon()
+	for _, o := range []*openFile{w.seg.index, w.seg.payload} {
+		if o != nil {
+			_ = w.fsys.Remove(o.name) // the next capture clears away what stays
+		}
+	}
+	w.seg = nil
 }
 
 // Abandon gives the archive free without naming the open segment.

@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"strings"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 )
@@ -50,4 +51,15 @@ func ExtentOf(ctx context.Context, s Source) (Extent, error) {
 		return Extent{}, err
 	}
 	return Extent{Whole: true, Ended: EndedComplete, End: b.Last, Last: b.Last}, nil
+}
+
+// ShellWord spells a word so that a shell takes it for one, as it stands.
+func ShellWord(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-./:@=,+%", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

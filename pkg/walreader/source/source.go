@@ -114,6 +114,15 @@ type Bounds struct {
 	First, Last message.ID // zero where the log is empty
 	Empty       bool
 	Records     int64 // −1 = not known without reading
+	Lacks       Lacks // of a copy only: what its origin had and it does not hold
+}
+
+// Lacks says at which ends a copy holds less than its origin did, so that what
+// lies beyond them is not taken for gone.
+type Lacks struct {
+	Start bool       // records before First
+	End   bool       // records behind Last, or that is not known
+	Of    message.ID // the origin's last id; zero = not known
 }
 
 // Source is a place a WAL lies in. Close releases connections; readers are

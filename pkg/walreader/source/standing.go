@@ -7,8 +7,8 @@ import "github.com/walctl/walctl/pkg/walreader/message"
 // this one place, so that no two commands answer differently about one position.
 type Standing uint8
 
-// The standings. Only Within can be read from; every other one is gone for good,
-// whatever command asks.
+// The standings. Only Within can be read from; every other one but NotHeld is gone
+// for good, whatever command asks.
 const (
 	// Within: between the log's first and last id. Whether a record stands there
 	// is known only by reading: see Hole.
@@ -25,6 +25,9 @@ const (
 	NoPosition
 	// Hole: within the bounds, but no record stands there. Told by who has read.
 	Hole
+	// NotHeld: in a part of the log that this copy of it does not hold. Nothing is
+	// known of it; it is not gone by that.
+	NotHeld
 )
 
 // String says it in words that follow "the position".
@@ -32,11 +35,12 @@ func (s Standing) String() string {
 	return [...]string{
 		"stands in the log", "lies before the log's first record", "lies beyond the log's end", "names a record of a log that holds none",
 		"belongs to another WAL", "holds no id", "names a record that is not there",
-	}[min(s, Hole)]
+		"lies in a part of the log that was not captured",
+	}[min(s, NotHeld)]
 }
 
 // Gone reports whether a reader that starts at the position begins elsewhere.
-func (s Standing) Gone() bool { return s != Within }
+func (s Standing) Gone() bool { return s != Within && s != NotHeld }
 
 // Standing judges a position against what the log holds. The sentinels for the
 // log's start and end stand in every log.
@@ -46,12 +50,18 @@ func (b Bounds) Standing(id message.ID) Standing {
 		return NoPosition
 	case id.IsEarliest() && (id.Backend == message.BackendPulsar || b.Empty || id.SameWAL(b.First)) || id == message.LatestID():
 		return Within
+	case b.Empty && b.Lacks.End:
+		return NotHeld
 	case b.Empty:
 		return EmptyLog
 	case !id.SameWAL(b.First):
 		return OtherWAL
+	case id.Compare(b.First) < 0 && b.Lacks.Start:
+		return NotHeld
 	case id.Compare(b.First) < 0:
 		return BeforeFirst
+	case id.Compare(b.Last) > 0 && b.Lacks.End && (b.Lacks.Of.IsZero() || id.Compare(b.Lacks.Of) <= 0):
+		return NotHeld
 	case id.Compare(b.Last) > 0:
 		return BehindEnd
 	}

@@ -39,3 +39,15 @@ func TestStanding(t *testing.T) {
 		require.NotEmpty(t, c.want.String())
 	}
 }
+
+// What a copy does not hold is not gone.
+func TestStandingInAPartOfALog(t *testing.T) {
+	at := func(b int64) message.ID { return message.ID{Backend: message.BackendPulsar, A: 1, B: b} }
+	half := source.Bounds{First: at(10), Last: at(20), Lacks: source.Lacks{Start: true, End: true, Of: at(30)}}
+	for id, want := range map[int64]source.Standing{5: source.NotHeld, 10: source.Within, 20: source.Within, 21: source.NotHeld, 30: source.NotHeld, 31: source.BehindEnd} {
+		require.Equal(t, want, half.Standing(at(id)), "%d", id)
+	}
+	require.False(t, source.NotHeld.Gone())
+	require.Equal(t, source.NotHeld, source.Bounds{Empty: true, Lacks: source.Lacks{End: true}}.Standing(at(1)))
+	require.Equal(t, source.EmptyLog, source.Bounds{Empty: true}.Standing(at(1)))
+}
