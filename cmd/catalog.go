@@ -13,6 +13,7 @@ import (
 
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/diagnose"
 	"github.com/walctl/walctl/pkg/recovery"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/recovery/plan"
@@ -120,9 +121,14 @@ func showCatalog(ctx context.Context, f *cli.Factory, o *catalogOptions, cat cat
 	for p := range cluster.PChannels {
 		byWAL[p] = append(byWAL[p], catalog.KV{})
 	}
-	report := catalogReport{Header: render.NewHeader("catalog show", render.WAL{}, nil), Identity: id, WALs: []walReport{}, Sessions: cluster.Sessions, Problems: cluster.Problems}
+	report := catalogReport{Identity: id, WALs: []walReport{}, Sessions: cluster.Sessions, Problems: cluster.Problems}
+	wals := map[string]catalog.Metadata{}
 	for _, p := range slices.Sorted(maps.Keys(byWAL)) {
-		report.WALs = append(report.WALs, describeWAL(p, byWAL[p], cluster))
+		wals[p] = catalog.FromKVs(p, byWAL[p])
+		report.WALs = append(report.WALs, describeWAL(wals[p], cluster))
+	}
+	if err := report.crossCheck(ctx, cat, cluster, wals); err != nil {
+		return err
 	}
 	if o.output == cli.JSON {
 		return render.JSON(f.Out(), report)
@@ -130,8 +136,29 @@ func showCatalog(ctx context.Context, f *cli.Factory, o *catalogOptions, cat cat
 	return report.table(f, o.output)
 }
 
-func describeWAL(pchannel string, kvs []catalog.KV, cluster *catalog.Cluster) walReport {
-	md := catalog.FromKVs(pchannel, kvs)
+// crossCheck adds what the keys say held against each other, as findings and as
+// problems of the WALs they concern. A WAL nobody serves has a line too.
+func (r *catalogReport) crossCheck(ctx context.Context, cat catalog.Catalog, cluster *catalog.Cluster, wals map[string]catalog.Metadata) error {
+	collections, _, err := catalog.Collections(ctx, cat)
+	if err != nil {
+		return err
+	}
+	found := catalog.CrossCheck(cluster, collections, wals)
+	r.Header = render.NewHeader("catalog show", render.WAL{}, diagnose.CatalogFindings(found))
+	for _, p := range found {
+		i := slices.IndexFunc(r.WALs, func(w walReport) bool { return w.PChannel == p.PChannel })
+		if i < 0 {
+			i = len(r.WALs)
+			r.WALs = append(r.WALs, walReport{PChannel: p.PChannel, State: "unassigned"})
+		}
+		r.WALs[i].Problems = append(r.WALs[i].Problems, p)
+	}
+	slices.SortFunc(r.WALs, func(a, b walReport) int { return strings.Compare(a.PChannel, b.PChannel) })
+	return nil
+}
+
+func describeWAL(md catalog.Metadata, cluster *catalog.Cluster) walReport {
+	pchannel := md.PChannel
 	r := walReport{PChannel: pchannel, TimeTick: md.Checkpoint.GetTimeTick(), VChannels: len(md.VChannels), Segments: len(md.Segments), Problems: md.Problems}
 	if m := cluster.PChannels[pchannel]; m != nil {
 		r.Term = m.GetChannel().GetTerm()

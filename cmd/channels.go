@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -198,14 +199,13 @@ func writeChannelsHead(f *cli.Factory, r *channelsReport) error {
 	for i := range r.Faults {
 		cures[r.Faults[i].Cure]++
 	}
-	lines := []string{fmt.Sprintf("%d pchannels · %s records · %d vchannels: %d sound, %d with faults",
-		len(r.WALs), render.Thousands(records), len(r.Channels), len(r.Channels)-faulty, faulty)}
+	lines := []string{fmt.Sprintf("%s · %s records · %s: %d sound, %d with faults",
+		plural(len(r.WALs), "pchannel"), render.Thousands(records), plural(len(r.Channels), "vchannel"), len(r.Channels)-faulty, faulty)}
 	if len(r.NotChecked) > 0 {
 		lines = append(lines, "NOT CHECKED  "+strings.Join(r.NotChecked, "; "))
 	}
 	if n := len(r.Faults); n > 0 {
-		lines = append(lines, fmt.Sprintf("%d faults: %d the catalog can cure, %d sit in a live process and clear only when it restarts, %d need a decision",
-			n, cures[diagnose.CureCatalog], cures[diagnose.CureRestart], cures[diagnose.CureDecision]))
+		lines = append(lines, plural(n, "fault")+": "+cureWords(cures))
 	}
 	for _, l := range lines {
 		if _, err := fmt.Fprintln(f.Out(), render.Clean(l)); err != nil {
@@ -213,6 +213,32 @@ func writeChannelsHead(f *cli.Factory, r *channelsReport) error {
 		}
 	}
 	return nil
+}
+
+// cureWords says who can put how many of the faults right.
+func cureWords(n map[diagnose.Cure]int) string {
+	var parts []string
+	for _, c := range []struct {
+		cure      diagnose.Cure
+		one, many string
+	}{
+		{diagnose.CureCatalog, "the catalog can cure", "the catalog can cure"},
+		{diagnose.CureRestart, "sits in a live process and clears only when it restarts", "sit in a live process and clear only when it restarts"},
+		{diagnose.CureImport, "waits for an import job", "wait for an import job"},
+		{diagnose.CureDecision, "needs a decision", "need a decision"},
+	} {
+		switch n[c.cure] {
+		case 0:
+			if c.cure != diagnose.CureImport {
+				parts = append(parts, "0 "+c.many)
+			}
+		case 1:
+			parts = append(parts, "1 "+c.one)
+		default:
+			parts = append(parts, strconv.Itoa(n[c.cure])+" "+c.many)
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // channelTable has one row for each vchannel.

@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -13,9 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/milvus-io/milvus/pkg/v3/proto/messagespb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/pkg/diagnose"
@@ -81,18 +78,15 @@ func gatherChannels(ctx context.Context, f *cli.Factory, o *channelsOptions, wal
 		return nil, err
 	}
 	rng.Columns = diagnose.ChannelColumns
+	scan, err := g.scanOf(ctx, o, rng, show)
+	if err != nil {
+		return nil, err
+	}
 	r, err := source.OpenColumns(ctx, g.src, rng)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	scan := diagnose.ChannelScan{PChannel: g.pchannel, Checkpoints: map[string]uint64{}, ToEnd: rng.To.Kind == source.Unbounded && rng.Limit == 0,
-		AsOf: g.asOf(o), Progress: show}
-	for v, c := range g.in.Flushed {
-		if !c.Dropped {
-			scan.Checkpoints[v] = c.TimeTick
-		}
-	}
 	l, err := diagnose.ScanChannels(ctx, &watched{r, bad}, scan)
 	if err != nil {
 		return nil, err
@@ -163,14 +157,54 @@ func (g *gathered) readCatalog(ctx context.Context) (err error) {
 		c := diagnose.FlushedChannel{TimeTick: m.GetTimestamp(), Dropped: catalog.ChannelDropped(m)}
 		if c.Dropped {
 			c.TimeTick = 0
-		} else if len(m.GetMsgID()) > 0 {
-			id, _, err := message.ParseBytes(backendOfName(m.GetWALName(), g.src), m.GetMsgID())
+		} else if backend := backendOfName(m.GetWALName(), g.src); len(m.GetMsgID()) > 0 || backend == message.BackendWoodpecker {
+			id, _, err := message.ParseBytes(backend, m.GetMsgID()) // Woodpecker's 0/0 is stored as no bytes
 			c.ID, c.HasID = id, err == nil
+			if err != nil {
+				c.Unread = err.Error()
+			}
 		}
 		g.in.Flushed[v] = c
 	}
-	g.in.Pending = pendingChannels(g.cluster)
+	g.in.Pending = g.cluster.PendingChannels()
+	for _, c := range g.cluster.PendingCopies() {
+		if message.PChannelOf(c.VChannel) == g.pchannel {
+			g.in.Copies = append(g.in.Copies, diagnose.WaitedCopy{BroadcastCopy: diagnose.BroadcastCopy{Broadcast: c.Broadcast, VChannel: c.VChannel}, Type: c.Type.String(), Key: c.Key})
+		}
+	}
+	g.in.Catalog = catalog.CrossCheck(g.cluster, g.collections, g.wals)
 	return nil
+}
+
+// scanOf says what the log is measured against.
+func (g *gathered) scanOf(ctx context.Context, o *channelsOptions, rng source.Range, show source.Progress) (diagnose.ChannelScan, error) {
+	scan := diagnose.ChannelScan{PChannel: g.pchannel, Checkpoints: map[string]uint64{}, ToEnd: rng.To.Kind == source.Unbounded && rng.Limit == 0,
+		AsOf: g.asOf(o), Broadcasts: map[uint64]bool{}, Progress: show}
+	scan.WholeRead = scan.ToEnd && rng.From.Kind == source.Unbounded
+	for v, c := range g.in.Flushed {
+		if !c.Dropped {
+			scan.Checkpoints[v] = c.TimeTick
+		}
+	}
+	for _, c := range g.in.Copies {
+		scan.Broadcasts[c.Broadcast] = true
+	}
+	extent, err := source.ExtentOf(ctx, g.src)
+	if err == nil && !extent.Whole {
+		g.unknown = append(g.unknown, "positions and broadcasts of "+g.pchannel+" beyond what is held of its log ("+extent.Detail+")")
+		scan.ToEnd, scan.WholeRead = false, false
+		return scan, nil
+	}
+	if err == nil {
+		var b source.Bounds
+		if b, err = g.src.Bounds(ctx); err == nil {
+			scan.Bounds = &b
+		}
+	}
+	if ctx.Err() != nil {
+		return scan, context.Cause(ctx)
+	}
+	return scan, nil // a stream cannot be asked for its ends: reading it whole tells them
 }
 
 // backendOfName reads a stored WAL name; 0 means the log's own backend.
@@ -238,26 +272,6 @@ func (g *gathered) listed() {
 	if !g.in.ListedKnown {
 		g.unknown = append(g.unknown, "RootCoord (the catalog holds none of its collections)")
 	}
-}
-
-// pendingChannels are the vchannels that broadcasts under way name.
-func pendingChannels(c *catalog.Cluster) map[string]bool {
-	out := map[string]bool{}
-	for _, t := range c.Broadcasts {
-		switch t.GetState() {
-		case streamingpb.BroadcastTaskState_BROADCAST_TASK_STATE_TOMBSTONE, streamingpb.BroadcastTaskState_BROADCAST_TASK_STATE_DONE:
-			continue
-		}
-		raw, err := base64.StdEncoding.DecodeString(t.GetMessage().GetProperties()[message.KeyBroadcast])
-		h := &messagespb.BroadcastHeader{}
-		if err != nil || proto.Unmarshal(raw, h) != nil {
-			continue
-		}
-		for _, v := range h.GetVchannels() {
-			out[v] = true
-		}
-	}
-	return out
 }
 
 // liveSeen is what live processes say of themselves.

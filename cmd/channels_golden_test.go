@@ -32,7 +32,7 @@ func TestChannelsOfGoldenLogs(t *testing.T) {
 				code, out, errOut := run(t, nil, "channels", golden.WAL(t, name), "--catalog", "kvjson:"+path, "--fail-on", "warning")
 				if name == "live-stale-writer" && code == 3 {
 					lost++
-					require.Contains(t, out, "1 faults:")
+					require.Contains(t, out, "1 fault:")
 					require.Contains(t, out, "its CreateCollection lies behind a TimeTick")
 					continue
 				}

@@ -7,7 +7,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 // RegisteredChannel is one registration of a vchannel: a base key below one
@@ -35,7 +37,14 @@ type FlushedChannel struct {
 	TimeTick uint64 // 0 where Dropped: the sentinel is no TimeTick
 	Dropped  bool
 	ID       message.ID
-	HasID    bool
+	HasID    bool   // false: none is stored, or Unread
+	Unread   string // why the stored id cannot be read
+}
+
+// WaitedCopy is a copy of a broadcast that the catalog still waits for.
+type WaitedCopy struct {
+	BroadcastCopy
+	Type, Key string
 }
 
 // AssignedChannel is the coordinator's word on a pchannel and its WAL's checkpoint.
@@ -65,6 +74,10 @@ type ChannelInput struct {
 	// Pending are vchannels a broadcast under way still names: a definition
 	// change that is not finished.
 	Pending map[string]bool
+	// Copies are the copies of broadcasts that no vchannel has acknowledged yet.
+	Copies []WaitedCopy
+	// Catalog is what the catalog's keys say against each other (catalog.CrossCheck).
+	Catalog []catalog.Problem
 	// OrphanSchemas are vchannels with schema keys and no key of their own, by pchannel.
 	OrphanSchemas map[string][]string
 	Live          []LiveWAL
@@ -79,10 +92,12 @@ type ChannelInput struct {
 type Cure string
 
 // The cures. CureCatalog: a plan of `channels repair`. CureRestart: the fault
-// sits in a live process. CureDecision: nobody knows without a person.
+// sits in a live process. CureImport: an import job has to come to its end.
+// CureDecision: nobody knows without a person.
 const (
 	CureCatalog  Cure = "catalog"
 	CureRestart  Cure = "restart"
+	CureImport   Cure = "import-job"
 	CureDecision Cure = "decision"
 )
 
@@ -152,10 +167,12 @@ func JudgeChannels(in ChannelInput) *ChannelReport {
 		r := &in.Registered[i]
 		j.byName[r.VChannel] = append(j.byName[r.VChannel], r)
 	}
-	for _, name := range j.names() {
+	j.seen = j.names()
+	for _, name := range j.seen {
 		j.channel(name)
 	}
 	j.orphans()
+	j.copies()
 	j.pchannels()
 	j.symptoms()
 	slices.SortStableFunc(j.out.Faults, func(a, b ChannelFault) int {
@@ -168,6 +185,7 @@ type channelJudge struct {
 	in     *ChannelInput
 	out    *ChannelReport
 	byName map[string][]*RegisteredChannel
+	seen   []string // the vchannels judged
 }
 
 // names lists every vchannel that lies on, or is registered under, a pchannel
@@ -193,6 +211,11 @@ func (j *channelJudge) names() []string {
 	for name, f := range j.in.Flushed {
 		if !f.Dropped {
 			add(name, "")
+		}
+	}
+	for _, c := range j.in.Copies {
+		if message.PChannelOf(c.VChannel) != c.VChannel && !message.IsControlChannel(c.VChannel) {
+			add(c.VChannel, "")
 		}
 	}
 	out := make([]string, 0, len(seen))
@@ -241,6 +264,7 @@ func (j *channelJudge) channel(name string) {
 	} else {
 		j.registered(x)
 	}
+	j.unserved(x)
 	j.checkpoint(x)
 	j.view(x)
 }
@@ -357,47 +381,10 @@ func (j *channelJudge) registered(x *one) {
 		j.fault(x, f)
 	}
 	if x.flushed != nil && x.flushed.Dropped {
-		j.fault(x, ChannelFault{Finding: Finding{Code: "channel-cp-dropped", Severity: SeverityError, Where: where,
-			Meaning: "DataCoord marks the channel as dropped, yet it is registered and its collection lives"}, Cure: CureDecision})
+		j.fault(x, ChannelFault{Finding: Finding{Code: "channel-cp-dropped", Severity: SeverityCritical, Where: where,
+			Evidence: []Evidence{{"position", source.NoPosition.String()}},
+			Meaning:  "DataCoord marks the channel as dropped, yet it is registered and its collection lives: a node that seeks there can panic"}, Cure: CureDecision})
 	}
-}
-
-// checkpoint measures a channel checkpoint against what the log holds behind it.
-func (j *channelJudge) checkpoint(x *one) {
-	f := x.flushed
-	if f == nil || f.Dropped || x.read == nil {
-		return
-	}
-	where := Where{VChannel: x.name, TimeTick: f.TimeTick}
-	if f.HasID {
-		where.ID = f.ID.String()
-	}
-	if x.read.ToEnd && f.HasID && x.read.Records > 0 && f.ID.Backend == x.read.Last.Backend && x.read.Last.Less(f.ID) {
-		j.fault(x, ChannelFault{Finding: Finding{Code: "channel-cp-ahead", Severity: SeverityCritical, Where: where,
-			Evidence: []Evidence{{"log ends at", x.read.Last.String()}},
-			Meaning:  "the flush position lies behind the end of the log: a pipeline waits for what is not there, or skips what is written next"}, Cure: CureDecision})
-		return
-	}
-	if x.own == nil && x.listed == nil {
-		return
-	}
-	if x.log != nil && x.log.Dropped != 0 {
-		return // the drop ends it, however far it came
-	}
-	lag, waits := x.lag()
-	if lag < j.in.Frozen || j.in.Frozen <= 0 {
-		return
-	}
-	sev, meaning := SeverityWarning, "nothing of its own waits, but flushing everything and truncating the log wait for it"
-	if waits > 0 {
-		sev, meaning = SeverityError, "what was written behind it was not flushed: a restart replays it all"
-	}
-	cure := CureRestart
-	if slices.Contains(x.codes, "vchannel-missing") {
-		cure = CureCatalog // registering it again lets it move
-	}
-	j.fault(x, ChannelFault{Finding: Finding{Code: "channel-cp-frozen", Severity: sev, Where: where, Meaning: meaning,
-		Evidence: []Evidence{{"behind the log's end by", lag.Round(time.Second).String()}, {"messages waiting", strconv.FormatInt(waits, 10)}}}, Cure: cure})
 }
 
 // lag is how long, in the log's own time and without its idle stretches, the
@@ -433,7 +420,7 @@ func (j *channelJudge) fault(x *one, f ChannelFault) {
 
 // told adds what every fault says: who cures it, and the next command.
 func (j *channelJudge) told(f ChannelFault) ChannelFault {
-	word := map[Cure]string{CureCatalog: "the catalog (channels repair)", CureRestart: "a restart of the process", CureDecision: "a person's decision"}[f.Cure]
+	word := map[Cure]string{CureCatalog: "the catalog (channels repair)", CureRestart: "a restart of the process", CureImport: "the import job reaching Uncommitted; no restart helps", CureDecision: "a person's decision"}[f.Cure]
 	f.Evidence = append(f.Evidence, Evidence{"cured by", word})
 	if f.Action != "" && j.in.WAL != "" {
 		f.Next = "walctl channels repair " + j.in.WAL + " --out p.json"

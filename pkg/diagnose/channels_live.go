@@ -175,7 +175,22 @@ func (j *channelJudge) pchannels() {
 				Evidence: []Evidence{{"terms tried", terms(a.Histories)}, {"term now", strconv.FormatInt(a.Term, 10)}},
 				Meaning:  "the coordinator has handed the WAL on again and again: no node got it open"}, Cure: CureRestart}))
 		}
+		j.catalogOf(p, a)
 		j.owners(p, a)
+	}
+}
+
+// catalogOf judges what the catalog says of a pchannel as a whole.
+func (j *channelJudge) catalogOf(p string, a AssignedChannel) {
+	if l := j.in.Logs[p]; l != nil && a.Term != 0 && l.Term > a.Term {
+		j.out.Faults = append(j.out.Faults, j.told(ChannelFault{Finding: Finding{Code: "catalog-term-behind", Severity: SeverityError, Where: Where{PChannel: p, ID: l.TermAt.String()},
+			Evidence: []Evidence{{"term in the log", strconv.FormatInt(l.Term, 10)}, {"term in the catalog", strconv.FormatInt(a.Term, 10)}},
+			Meaning:  "the log was opened by a later term than the catalog knows, as where the catalog was restored from an older copy: the next opening gives a term out again"}, Cure: CureDecision}))
+	}
+	for i := range j.in.Catalog {
+		if c := &j.in.Catalog[i]; c.PChannel == p && (c.VChannel == "" || !slices.Contains(j.seen, c.VChannel)) {
+			j.out.Faults = append(j.out.Faults, j.told(ChannelFault{Finding: catalogFinding(c), Cure: CureDecision}))
+		}
 	}
 }
 

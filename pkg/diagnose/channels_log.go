@@ -13,7 +13,8 @@ import (
 )
 
 // ChannelColumns are the fields ScanChannels needs.
-const ChannelColumns = message.ColumnID | message.ColumnType | message.ColumnFlags | message.ColumnTimeTick | message.ColumnVChannel | message.ColumnCollection | message.ColumnRows
+const ChannelColumns = message.ColumnID | message.ColumnType | message.ColumnFlags | message.ColumnTimeTick | message.ColumnVChannel | message.ColumnCollection | message.ColumnRows |
+	message.ColumnTerm | message.ColumnBroadcastID
 
 // ChannelLog is what one pchannel's log says of its vchannels.
 type ChannelLog struct {
@@ -24,15 +25,45 @@ type ChannelLog struct {
 	ToEnd       bool // read to the log's end
 	Damaged     int64
 	VChannels   map[string]*LoggedChannel
+	// Term is the highest a message of the log carries, TermAt the first that does.
+	Term   int64
+	TermAt message.ID
+	// Bounds are the log's ends, whatever part of it was read. Known is false
+	// where nobody can tell them: then no position is judged by them.
+	Bounds source.Bounds
+	Known  bool
+	// Copies are those of the broadcasts asked for that a reader gets.
+	Copies map[BroadcastCopy]CopyAt
 
-	awake int64     // milliseconds the log was not idle, up to its last TimeTick
-	marks []passing // the first persisted TimeTick behind each checkpoint asked for, rising
+	imports []waitingImport // the first CommitImport behind each checkpoint asked for, rising
+	awake   int64           // milliseconds the log was not idle, up to its last TimeTick
+	marks   []passing       // the first persisted TimeTick behind each checkpoint asked for, rising
 }
 
 // passing is a TimeTick and how long the log had been awake before it.
 type passing struct {
 	tick  uint64
 	awake int64
+}
+
+// BroadcastCopy is one copy of a broadcast.
+type BroadcastCopy struct {
+	Broadcast uint64
+	VChannel  string
+}
+
+// CopyAt is where a copy of a broadcast stands.
+type CopyAt struct {
+	id   message.ID
+	tick uint64
+}
+
+// waitingImport is a message a live flusher does not get past before something
+// outside the log happens: a type with message.FlusherWaits.
+type waitingImport struct {
+	passing
+	id       message.ID
+	vchannel string
 }
 
 // idleFrom is the pause between two persisted TimeTicks, in milliseconds, from
@@ -66,15 +97,25 @@ type ChannelScan struct {
 	Checkpoints map[string]uint64
 	// AsOf, where set, is the TimeTick the checkpoints were read at: what was
 	// written later cannot have been flushed then.
-	AsOf     uint64
-	ToEnd    bool // the reader ends where the log does
-	Progress source.Progress
+	AsOf uint64
+	// Broadcasts are those whose copies are looked for.
+	Broadcasts map[uint64]bool
+	// Bounds are the log's ends, nil where they are not known.
+	Bounds *source.Bounds
+	// WholeRead: the reader begins where the log does and ends where it does, so
+	// that what it brings are the ends where nothing else tells them.
+	WholeRead bool
+	ToEnd     bool // the reader ends where the log does
+	Progress  source.Progress
 }
 
 // ScanChannels reads a log's index columns once. Places that cannot be read are
 // counted and passed over; a torn tail is an end.
 func ScanChannels(ctx context.Context, r source.ColumnReader, o ChannelScan) (*ChannelLog, error) {
-	s := channelScanner{o: o, out: &ChannelLog{PChannel: o.PChannel, ToEnd: o.ToEnd, VChannels: map[string]*LoggedChannel{}}}
+	s := channelScanner{o: o, out: &ChannelLog{PChannel: o.PChannel, ToEnd: o.ToEnd, VChannels: map[string]*LoggedChannel{}, Copies: map[BroadcastCopy]CopyAt{}}}
+	if o.Bounds != nil {
+		s.out.Bounds, s.out.Known = *o.Bounds, true
+	}
 	s.cps = slices.Sorted(maps.Values(o.Checkpoints))
 	for {
 		c, err := r.NextColumns(ctx)
@@ -103,6 +144,7 @@ type channelScanner struct {
 	skip  []bool
 	cps   []uint64 // the checkpoints, sorted
 	next  int      // the first of cps no TimeTick has passed
+	wait  int      // the first of cps no CommitImport has passed
 }
 
 func (s *channelScanner) batch(c *message.Columns) {
@@ -126,6 +168,12 @@ func (s *channelScanner) batch(c *message.Columns) {
 
 func (s *channelScanner) row(c *message.Columns, i int) {
 	tick := c.TimeTick[i]
+	if c.Flags[i]&message.HasTerm != 0 && c.Term[i] > s.out.Term {
+		s.out.Term, s.out.TermAt = c.Term[i], c.ID(i)
+	}
+	if s.o.Broadcasts != nil && c.Flags[i]&message.HasBroadcast != 0 && tick >= s.out.LastTick && s.o.Broadcasts[c.BroadcastID[i]] {
+		s.out.Copies[BroadcastCopy{c.BroadcastID[i], c.VChannels[c.VChannel[i]]}] = CopyAt{c.ID(i), tick}
+	}
 	if c.Type[i] == message.TypeTimeTick {
 		if tick > s.out.LastTick {
 			s.passed(tick)
@@ -148,6 +196,9 @@ func (s *channelScanner) row(c *message.Columns, i int) {
 			v.StaleCreate = c.ID(i)
 		}
 		return
+	}
+	if c.Type[i].Is(message.FlusherWaits) {
+		s.waits(c, i, tick)
 	}
 	v.Messages++
 	v.Last = c.ID(i)
@@ -187,6 +238,38 @@ func (s *channelScanner) passed(tick uint64) {
 	}
 }
 
+// waits keeps the first message behind each checkpoint that a flusher does not get
+// past by itself.
+func (s *channelScanner) waits(c *message.Columns, i int, tick uint64) {
+	if s.wait == len(s.cps) || tick <= s.cps[s.wait] || s.o.AsOf != 0 && tick > s.o.AsOf {
+		return
+	}
+	s.out.imports = append(s.out.imports, waitingImport{passing{tick, s.out.awake}, c.ID(i), c.VChannels[c.VChannel[i]]})
+	for s.wait < len(s.cps) && s.cps[s.wait] < tick {
+		s.wait++
+	}
+}
+
+// unsynced is how long, in milliseconds, a write buffer may keep what it was given
+// before it is synced for its age alone.
+const unsynced = 10 * 60_000
+
+// held is the message that keeps a flusher at a checkpoint: one it does not get past
+// by itself, with nothing of the vchannel in front that had to be synced before.
+func (l *ChannelLog) held(v *LoggedChannel, cp uint64) *waitingImport {
+	for i := range l.imports {
+		m := &l.imports[i]
+		if m.tick <= cp {
+			continue
+		}
+		if v != nil && v.Waiting != 0 && v.Waiting < m.tick && m.awake-v.awake > unsynced {
+			return nil
+		}
+		return m
+	}
+	return nil
+}
+
 // waited is how long, idle time left out, what lies behind a checkpoint has
 // waited at the log's end.
 func (l *ChannelLog) waited(v *LoggedChannel, cp uint64) time.Duration {
@@ -202,6 +285,9 @@ func (l *ChannelLog) waited(v *LoggedChannel, cp uint64) time.Duration {
 }
 
 func (s *channelScanner) finish() {
+	if !s.out.Known && s.o.Bounds == nil && s.o.WholeRead {
+		s.out.Bounds, s.out.Known = source.Bounds{First: s.out.First, Last: s.out.Last, Empty: s.out.Records == 0, Records: s.out.Records}, s.out.Damaged == 0 || s.out.Records > 0
+	}
 	if s.o.AsOf != 0 {
 		s.out.LastTick = min(s.out.LastTick, s.o.AsOf)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
@@ -46,7 +47,7 @@ func chLog(t *testing.T, checkpoint uint64, list ...*message.Message) *ChannelLo
 		m.ID = pulsarID(int64(i))
 	}
 	l, err := ScanChannels(context.Background(), source.NewColumnReader(&chSource{list: list}),
-		ChannelScan{PChannel: chP, Checkpoints: map[string]uint64{chV: checkpoint}, ToEnd: true})
+		ChannelScan{PChannel: chP, Checkpoints: map[string]uint64{chV: checkpoint}, Broadcasts: map[uint64]bool{77: true}, ToEnd: true, WholeRead: true})
 	require.NoError(t, err)
 	return l
 }
@@ -130,10 +131,74 @@ func TestJudgeChannels(t *testing.T) {
 		{"no schema", func(_ *testing.T, in *ChannelInput) { in.Registered[0].Schemas = 0 }, "vchannel-no-schema critical catalog schema"},
 		{"orphan schema", func(_ *testing.T, in *ChannelInput) { in.OrphanSchemas = map[string][]string{chP: {chP + "_8v0"}} }, "schema-orphan warning catalog unregister"},
 		{"the sentinel is no reference", func(_ *testing.T, in *ChannelInput) { in.Flushed[chP+"_8v0"] = FlushedChannel{Dropped: true} }, ""},
-		{"dropped for DataCoord", func(_ *testing.T, in *ChannelInput) { in.Flushed[chV] = FlushedChannel{Dropped: true} }, "channel-cp-dropped error decision "},
+		{"dropped for DataCoord", func(_ *testing.T, in *ChannelInput) { in.Flushed[chV] = FlushedChannel{Dropped: true} }, "channel-cp-dropped critical decision "},
 		{"ahead of the log", func(_ *testing.T, in *ChannelInput) {
 			in.Flushed[chV] = FlushedChannel{TimeTick: atSecond(9), ID: pulsarID(99), HasID: true}
-		}, "channel-cp-ahead critical decision "},
+		}, "position-gone critical decision "},
+		{"before the log's first record", func(_ *testing.T, in *ChannelInput) {
+			in.Flushed[chV] = FlushedChannel{TimeTick: atSecond(4), ID: message.ID{Backend: message.BackendPulsar, B: 7}, HasID: true}
+		}, "position-gone critical decision "},
+		{"in a log that holds nothing", func(t *testing.T, in *ChannelInput) { in.Logs[chP] = chLog(t, atSecond(4)) }, "position-gone critical decision "},
+		{"in another WAL", func(_ *testing.T, in *ChannelInput) {
+			in.Flushed[chV] = FlushedChannel{TimeTick: atSecond(4), ID: message.ID{Backend: message.BackendWoodpecker, A: 1, B: 3}, HasID: true}
+		}, "position-gone critical decision "},
+		{"without an id", func(_ *testing.T, in *ChannelInput) { in.Flushed[chV] = FlushedChannel{TimeTick: atSecond(4)} }, "position-gone critical decision "},
+		{"without an id, of a collection nobody has any more", func(_ *testing.T, in *ChannelInput) {
+			in.Registered, in.Listed = nil, nil
+			in.Logs[chP] = &ChannelLog{}
+			in.Flushed[chV] = FlushedChannel{TimeTick: atSecond(4)}
+		}, ""},
+		{"the log's ends are not known", func(_ *testing.T, in *ChannelInput) {
+			in.Flushed[chV] = FlushedChannel{TimeTick: atSecond(4), ID: pulsarID(99), HasID: true}
+			in.Logs[chP].Known = false
+		}, ""},
+		{"held by a CommitImport", func(t *testing.T, in *ChannelInput) {
+			list := []*message.Message{chPut(1, message.TypeCreateCollection), chTick(4), chPut(5, message.TypeCommitImport)}
+			for s := int64(6); s < 2*3600; s += 30 {
+				list = append(list, chTick(s))
+			}
+			in.Logs[chP] = chLog(t, atSecond(4), list...)
+		}, "channel-cp-frozen error import-job "},
+		{"held by another vchannel's CommitImport", func(t *testing.T, in *ChannelInput) {
+			other := chPut(5, message.TypeCommitImport)
+			other.VChannel = chP + "_8v0"
+			list := []*message.Message{chPut(1, message.TypeCreateCollection), chTick(4), other}
+			for s := int64(6); s < 2*3600; s += 30 {
+				list = append(list, chTick(s))
+			}
+			in.Logs[chP], in.Listed[other.VChannel] = chLog(t, atSecond(4), list...), ListedChannel{State: "creating"}
+		}, "channel-cp-frozen warning import-job "},
+		{"frozen long before a CommitImport", func(t *testing.T, in *ChannelInput) {
+			list := []*message.Message{chPut(1, message.TypeCreateCollection), chTick(4), chPut(5, message.TypeInsert)}
+			for s := int64(6); s < 2*3600; s += 30 {
+				list = append(list, chTick(s))
+			}
+			in.Logs[chP] = chLog(t, atSecond(4), append(list, chPut(2*3600, message.TypeCommitImport), chTick(2*3600+1))...)
+		}, "channel-cp-frozen error restart "},
+		{"a broadcast that came elsewhere alone", func(t *testing.T, in *ChannelInput) {
+			in.Copies = []WaitedCopy{{BroadcastCopy: BroadcastCopy{77, chV}, Type: "DropPartition"}}
+			other := chPut(3, message.TypeDropPartition)
+			other.VChannel, other.BroadcastID, other.Flags = chP+"_vcchan", 77, other.Flags|message.HasBroadcast
+			in.Logs[chP] = chLog(t, atSecond(4), chPut(1, message.TypeCreateCollection), other, chTick(4))
+			in.Flushed[chV] = FlushedChannel{TimeTick: atSecond(4), ID: pulsarID(2), HasID: true}
+		}, "broadcast-copy-missing error restart "},
+		{"a broadcast that may be on its way", func(_ *testing.T, in *ChannelInput) {
+			in.Copies = []WaitedCopy{{BroadcastCopy: BroadcastCopy{77, chV}, Type: "DropPartition"}}
+		}, "broadcast-copy-missing warning restart "},
+		{"a broadcast that came and is not acknowledged yet", func(t *testing.T, in *ChannelInput) {
+			in.Copies = []WaitedCopy{{BroadcastCopy: BroadcastCopy{77, chV}, Type: "DropPartition"}}
+			own := chPut(3, message.TypeDropPartition)
+			own.BroadcastID, own.Flags = 77, own.Flags|message.HasBroadcast
+			in.Logs[chP] = chLog(t, atSecond(4), chPut(1, message.TypeCreateCollection), own, chTick(4))
+			in.Flushed[chV] = FlushedChannel{TimeTick: atSecond(4), ID: pulsarID(2), HasID: true}
+		}, ""},
+		{"a pchannel the coordinator does not know", func(_ *testing.T, in *ChannelInput) {
+			in.Catalog = []catalog.Problem{{Code: catalog.CodeUnassigned, PChannel: chP, VChannel: chV}, {Code: catalog.CodeUnassigned, PChannel: chQ, VChannel: chQ + "_7v1"}}
+		}, "pchannel-unassigned critical decision "},
+		{"a catalog older than the log", func(_ *testing.T, in *ChannelInput) { in.Logs[chP].Term = 3 }, "catalog-term-behind error decision "},
+		{"what concerns the pchannel as a whole", func(_ *testing.T, in *ChannelInput) {
+			in.Catalog = []catalog.Problem{{Code: catalog.CodeNoReplicating, PChannel: chP}, {Code: catalog.CodeReplicateLocal, PChannel: chQ}}
+		}, "replicating-pchannel-missing error decision "},
 		{"a TimeTick of memory is not ahead", func(_ *testing.T, in *ChannelInput) {
 			in.Flushed[chV] = FlushedChannel{TimeTick: atSecond(9000), ID: pulsarID(3), HasID: true}
 		}, ""},

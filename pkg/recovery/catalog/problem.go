@@ -35,6 +35,10 @@ type Problem struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 	Fatal  bool   `json:"fatal"` // a node that loads this key stops there
+
+	// PChannel and VChannel are whom a problem of several keys concerns (CrossCheck).
+	PChannel string `json:"pchannel,omitempty"`
+	VChannel string `json:"vchannel,omitempty"`
 }
 
 // String returns the problem in one line.

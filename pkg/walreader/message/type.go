@@ -75,12 +75,15 @@ type TypeFlags uint8
 // System types carry the WAL's own bookkeeping, self-controlled ones come from
 // the streaming node itself (never replicated), exclusive ones lock their scope,
 // cipher ones may carry an encrypted payload. Exclusive30 is exclusive from 3.0 on.
+// FlusherWaits: a live flusher tries such a message again and again, and reads
+// nothing behind it, until something outside the log lets it; no restart helps.
 const (
 	System TypeFlags = 1 << iota
 	SelfControlled
 	Exclusive
 	Exclusive30
 	Cipher
+	FlusherWaits
 )
 
 // typeInfo is all that differs from type to type. header and body are nil
@@ -144,7 +147,7 @@ var typeTable = [...]typeInfo{
 	{TypeBatchUpdateManifest, "BatchUpdateManifest", 0, 2, (*messagespb.BatchUpdateManifestMessageHeader)(nil), (*messagespb.BatchUpdateManifestMessageBody)(nil), ids{1, 0, 0}},
 	{TypeRefreshExternalCollection, "RefreshExternalCollection", 0, 2, (*messagespb.RefreshExternalCollectionMessageHeader)(nil), (*messagespb.RefreshExternalCollectionMessageBody)(nil), ids{1, 0, 0}},
 	{TypeDropSnapshotsByCollection, "DropSnapshotsByCollection", 0, 2, (*messagespb.DropSnapshotsByCollectionMessageHeader)(nil), (*messagespb.DropSnapshotsByCollectionMessageBody)(nil), ids{1, 0, 0}},
-	{TypeCommitImport, "CommitImport", Exclusive30, 2, (*messagespb.CommitImportMessageHeader)(nil), (*messagespb.CommitImportMessageBody)(nil), ids{1, 0, 0}},
+	{TypeCommitImport, "CommitImport", Exclusive30 | FlusherWaits, 2, (*messagespb.CommitImportMessageHeader)(nil), (*messagespb.CommitImportMessageBody)(nil), ids{1, 0, 0}},
 	{TypeRollbackImport, "RollbackImport", Exclusive30, 2, (*messagespb.RollbackImportMessageHeader)(nil), (*messagespb.RollbackImportMessageBody)(nil), ids{1, 0, 0}},
 	{TypeAlterWAL, "AlterWAL", Exclusive, 2, (*messagespb.AlterWALMessageHeader)(nil), (*messagespb.AlterWALMessageBody)(nil), ids{}},
 	{TypeAlterReplicateConfig, "AlterReplicateConfig", Exclusive, 2, (*messagespb.AlterReplicateConfigMessageHeader)(nil), (*messagespb.AlterReplicateConfigMessageBody)(nil), ids{}},

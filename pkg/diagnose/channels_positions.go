@@ -1,0 +1,177 @@
+package diagnose
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+// checkpoint judges a channel checkpoint: whether its position can be read from,
+// and then how far behind the log's end it stands.
+func (j *channelJudge) checkpoint(x *one) {
+	f := x.flushed
+	if f == nil || f.Dropped || x.read == nil || x.own == nil && x.listed == nil {
+		return // no node starts there
+	}
+	if j.gonePosition(x) {
+		return
+	}
+	if x.log != nil && x.log.Dropped != 0 {
+		return // the drop ends it, however far it came
+	}
+	lag, waits := x.lag()
+	if lag < j.in.Frozen || j.in.Frozen <= 0 {
+		return
+	}
+	j.frozen(x, lag, waits)
+}
+
+// gonePosition tells of a flush position that nobody can read on from.
+func (j *channelJudge) gonePosition(x *one) bool {
+	f, l := x.flushed, x.read
+	var at source.Standing
+	switch {
+	case !f.HasID:
+		at = source.NoPosition
+	case !l.Known:
+		return false
+	default:
+		at = l.Bounds.Standing(f.ID)
+	}
+	if !at.Gone() {
+		return false
+	}
+	if x.own != nil && x.own.Dropped || x.listed != nil && x.listed.State != "created" && x.own == nil {
+		return false // its pipeline is not started again
+	}
+	where := Where{VChannel: x.name, TimeTick: f.TimeTick, Key: "datacoord-meta/channel-cp/" + x.name}
+	seen := []Evidence{{"the flush position", at.String()}}
+	if f.HasID {
+		where.ID = f.ID.String()
+	}
+	if f.Unread != "" {
+		seen = append(seen, Evidence{"the stored id cannot be read", f.Unread})
+	}
+	if l.Known && !l.Bounds.Empty {
+		seen = append(seen, Evidence{"log", l.Bounds.First.String() + " … " + l.Bounds.Last.String()})
+	}
+	j.fault(x, ChannelFault{Finding: Finding{Code: CodePositionGone, Severity: SeverityCritical, Where: where, Evidence: seen, Meaning: goneMeaning(at)}, Cure: CureDecision})
+	return true
+}
+
+// CodePositionGone is the one code of a stored position that nobody can read on
+// from, whatever command asks and wherever the log lies.
+const CodePositionGone = "position-gone"
+
+// goneMeaning says what a flusher makes of a position that is gone.
+func goneMeaning(at source.Standing) string {
+	switch at {
+	case source.BeforeFirst:
+		return "a flusher that starts there begins, without a word, at the first record that survives: what lay between was not flushed and is lost"
+	case source.BehindEnd:
+		return "a flusher that starts there waits for what is not there, or skips what is written next"
+	case source.EmptyLog:
+		return "what lay behind it was not flushed and is lost: the log was trimmed, or made again"
+	case source.OtherWAL:
+		return "it is a position in another WAL: nobody can start there in this one"
+	}
+	return "nobody can read on from it: a node that seeks there can panic"
+}
+
+// frozen tells of a flush position that does not move though the log does, and of
+// what keeps it.
+func (j *channelJudge) frozen(x *one, lag time.Duration, waits int64) {
+	where := Where{VChannel: x.name, TimeTick: x.flushed.TimeTick, ID: x.flushed.ID.String()}
+	sev, meaning := SeverityWarning, "nothing of its own waits, but flushing everything and truncating the log wait for it"
+	if waits > 0 {
+		sev, meaning = SeverityError, "what was written behind it was not flushed: a restart replays it all"
+	}
+	cure := CureRestart
+	seen := []Evidence{{"behind the log's end by", lag.Round(time.Second).String()}, {"messages waiting", strconv.FormatInt(waits, 10)}}
+	if slices.Contains(x.codes, "vchannel-missing") {
+		cure = CureCatalog // registering it again lets it move
+	} else if m := x.read.held(x.log, x.flushed.TimeTick); m != nil {
+		cure, meaning = CureImport, "the flusher does not get past the CommitImport behind it: it tries again until the import job is Uncommitted, and so it does after each restart"
+		seen = append(seen, Evidence{"held by", "CommitImport at " + m.id.String() + " on " + m.vchannel})
+	}
+	j.fault(x, ChannelFault{Finding: Finding{Code: "channel-cp-frozen", Severity: sev, Where: where, Meaning: meaning, Evidence: seen}, Cure: cure})
+}
+
+// unserved passes on what the catalog's keys, held against each other, say of a
+// vchannel.
+func (j *channelJudge) unserved(x *one) {
+	for i := range j.in.Catalog {
+		if c := &j.in.Catalog[i]; c.VChannel == x.name {
+			j.fault(x, ChannelFault{Finding: catalogFinding(c), Cure: CureDecision})
+		}
+	}
+}
+
+// CatalogFindings are problems of several keys (catalog.CrossCheck) as findings.
+func CatalogFindings(list []catalog.Problem) []Finding {
+	out := make([]Finding, len(list))
+	for i := range list {
+		out[i] = catalogFinding(&list[i])
+	}
+	slices.SortStableFunc(out, func(a, b Finding) int { return cmp.Compare(b.Severity, a.Severity) })
+	return out
+}
+
+func catalogFinding(p *catalog.Problem) Finding {
+	f := Finding{Code: p.Code, Severity: SeverityError, Where: Where{VChannel: p.VChannel, Key: p.Key}, Evidence: []Evidence{{"seen", p.Detail}}}
+	if p.VChannel == "" {
+		f.Where.PChannel = p.PChannel
+	}
+	switch p.Code {
+	case catalog.CodeUnassigned:
+		f.Severity, f.Meaning = SeverityCritical, "no node opens its WAL: nothing written to it is read, flushed or recovered"
+	case catalog.CodeNoReplicating:
+		f.Meaning = "nothing written to this pchannel is sent to the target"
+	case catalog.CodeReplicateLocal:
+		f.Meaning = "replication would go on from the wrong place of the source's log"
+	}
+	return f
+}
+
+// copies tells of broadcasts whose copy on this log never came: the catalog waits
+// for it, the log went on without it.
+func (j *channelJudge) copies() {
+	for _, c := range j.in.Copies {
+		l := j.in.Logs[message.PChannelOf(c.VChannel)]
+		if l == nil || !l.ToEnd {
+			continue
+		}
+		if _, came := l.Copies[c.BroadcastCopy]; came {
+			continue
+		}
+		f := ChannelFault{Finding: Finding{Code: "broadcast-copy-missing", Severity: SeverityWarning, Where: Where{VChannel: c.VChannel, Key: c.Key},
+			Evidence: []Evidence{{"broadcast", strconv.FormatUint(c.Broadcast, 10) + " (" + c.Type + ")"}},
+			Meaning:  "the coordinator waits for a copy that is not in the log; it may still be on its way"}, Cure: CureRestart}
+		if other, ok := l.otherCopy(c.Broadcast); ok {
+			f.Severity, f.Meaning = SeverityError, "a definition change that is not finished: its other copies came, this one never did, and every later change of the same object waits for it"
+			f.Where.ID = other.String()
+		}
+		j.out.Faults = append(j.out.Faults, j.told(f))
+		for i := range j.out.Channels {
+			if j.out.Channels[i].VChannel == c.VChannel {
+				j.out.Channels[i].Faults = append(j.out.Channels[i].Faults, f.Code)
+			}
+		}
+	}
+}
+
+// otherCopy is a copy of the broadcast that did come and lies before a TimeTick:
+// the log has gone on since.
+func (l *ChannelLog) otherCopy(broadcast uint64) (message.ID, bool) {
+	for c, at := range l.Copies {
+		if c.Broadcast == broadcast && at.tick < l.LastTick {
+			return at.id, true
+		}
+	}
+	return message.ID{}, false
+}
