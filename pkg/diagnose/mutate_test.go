@@ -456,7 +456,7 @@ func TestVerifyHostileOrder(t *testing.T) {
 		v := newVerifier(VerifyOptions{})
 		for _, c := range m.batches {
 			v.batch(c)
-			require.LessOrEqual(t, len(v.window.keys), maxWindow, name)
+			require.LessOrEqual(t, v.window.size(), maxWindow, name)
 		}
 		v.report()
 		require.LessOrEqual(t, len(v.found.groups), maxGroups, name)

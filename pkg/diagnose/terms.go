@@ -168,10 +168,10 @@ func (v *verifier) timeTick(c *message.Columns, i int) {
 
 // leftBehind judges what a TimeTick leaves in the window.
 func (v *verifier) leftBehind(c *message.Columns, i int, lc position, opening bool) {
-	if len(v.window.keys) == 0 {
+	if v.window.size() == 0 {
 		return
 	}
-	first := v.window.first()
+	first := v.window.first(c.TimeTick[i])
 	if first.pos.less(lc) && !v.waiveLC {
 		o := v.place(c, i, "a message above this TimeTick lies before its last confirmed id")
 		o.other, o.otherTT, o.hasOther = first.pos, first.tt, true
@@ -204,7 +204,7 @@ func (v *verifier) tickBack(c *message.Columns, i int, stale bool) {
 // messages before and behind it in time: it is the smallest of its batch.
 func (v *verifier) tickLastConfirmed(c *message.Columns, i int, lc position) {
 	w := &v.window
-	if v.waiveLC || w.unsorted {
+	if v.waiveLC || len(w.late) > 0 {
 		return
 	}
 	if last := v.terms.reached(c.Term[i]); last != nil && lc.less(last.lc) {

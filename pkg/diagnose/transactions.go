@@ -1,8 +1,10 @@
 package diagnose
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 )
@@ -19,21 +21,79 @@ type txnState struct {
 	suspectType message.Type
 	suspectAt   position
 	suspectTT   uint64
+	watched     uint64 // the deadline it stands under in due; 0 = in none
 
-	nextOpen, prevOpen int32
+	nextOpen, prevOpen     int32
+	nextBeside, prevBeside int32 // of the same vchannel; 0 = none
 }
 
-// transactions are the open ones, linked in the order they began.
+// transactions are the open ones, linked in the order they began. What ends or
+// judges some of them finds these without walking the others.
 type transactions struct {
 	slab     []txnState // 0 is the list's head
 	free     []int32
 	byID     table
 	open     int
-	minBegin position // smallest Begin of the live ones
+	minBegin position // smallest Begin of the live ones that are no suspects
 	next     uint64   // no transaction expires before this TimeTick
+	begins   pile[txnBegin]
+	due      pile[txnDue]
+	lists    []int32 // by vchannel: the newest one open, 0 = none
 	ended    endedRing
 	expired  int64
 	firstExp occurrence
+}
+
+// txnBegin and txnDue order open transactions. One counts only while it agrees
+// with the transaction in its slot.
+type txnBegin struct {
+	begin position
+	id    int64
+	slot  int32
+}
+
+type txnDue struct {
+	deadline uint64
+	id       int64
+	slot     int32
+}
+
+func (b txnBegin) before(o txnBegin) bool { return b.begin.less(o.begin) }
+func (d txnDue) before(o txnDue) bool     { return d.deadline < o.deadline }
+
+// enlist makes an open transaction found by its Begin, and watch by its deadline.
+func (x *transactions) enlist(k int32) {
+	t := &x.slab[k]
+	if len(x.begins) > 64+2*x.open {
+		x.begins = x.begins[:0]
+		for i := x.slab[0].nextOpen; i != 0; i = x.slab[i].nextOpen {
+			if o := &x.slab[i]; !o.suspect && i != k {
+				x.begins.push(txnBegin{o.begin, o.id, i})
+			}
+		}
+	}
+	x.begins.push(txnBegin{t.begin, t.id, k})
+	x.refreshMin()
+}
+
+func (x *transactions) watch(k int32) {
+	t := &x.slab[k]
+	deadline := t.deadline()
+	if deadline == math.MaxUint64 {
+		return
+	}
+	if len(x.due) > 64+2*x.open {
+		x.due = x.due[:0]
+		for i := x.slab[0].nextOpen; i != 0; i = x.slab[i].nextOpen {
+			if o := &x.slab[i]; o.watched != 0 && i != k {
+				o.watched = o.deadline()
+				x.due.push(txnDue{o.watched, o.id, i})
+			}
+		}
+	}
+	t.watched = deadline
+	x.due.push(txnDue{deadline, t.id, k})
+	x.next = min(x.next, deadline)
 }
 
 // endedRing remembers the newest ended transactions, so that a part behind its
@@ -116,7 +176,8 @@ func (v *verifier) transaction(e *entry) {
 		o.other, o.otherTT, o.hasOther = t.last, t.tt, true
 		v.tell(transactionLatePart, o)
 	}
-	if t.suspect {
+	suspected := t.suspect
+	if suspected {
 		v.tell(lastConfirmedBroken, occurrence{pos: t.suspectAt, tt: t.suspectTT, typ: t.suspectType,
 			note: "a transaction open at this time begins before the last confirmed id, and goes on", other: t.begin, otherTT: t.beginTT, hasOther: true})
 		t.suspect = false
@@ -132,7 +193,12 @@ func (v *verifier) transaction(e *entry) {
 	case message.TypeRollbackTxn:
 		v.end(slot, endRolledBack)
 	default:
-		x.next = min(x.next, t.deadline())
+		if suspected {
+			x.enlist(slot)
+		}
+		if d := t.deadline(); d < t.watched || t.watched == 0 {
+			x.watch(slot)
+		}
 	}
 }
 
@@ -164,12 +230,17 @@ func (v *verifier) begin(e *entry, slot int32) {
 	x.slab[k] = txnState{id: e.txn, begin: e.pos, last: e.pos, beginTT: e.tt, tt: e.tt, keepalive: e.keepalive,
 		vchannel: e.vchannel, replicated: replicated, prevOpen: tail}
 	x.slab[tail].nextOpen, x.slab[0].prevOpen = k, k
-	x.byID.put(e.txn, k)
-	if x.open == 0 || e.pos.less(x.minBegin) {
-		x.minBegin = e.pos
+	for int(e.vchannel) >= len(x.lists) {
+		x.lists = append(x.lists, 0)
 	}
+	if beside := x.lists[e.vchannel]; beside != 0 {
+		x.slab[k].nextBeside, x.slab[beside].prevBeside = beside, k
+	}
+	x.lists[e.vchannel] = k
+	x.byID.put(e.txn, k)
 	x.open++
-	x.next = min(x.next, x.slab[k].deadline())
+	x.enlist(k)
+	x.watch(k)
 }
 
 // orphanPart takes a part whose transaction is not open.
@@ -200,6 +271,14 @@ func (v *verifier) end(slot int32, how endKind) {
 	t := &x.slab[slot]
 	x.slab[t.prevOpen].nextOpen = t.nextOpen
 	x.slab[t.nextOpen].prevOpen = t.prevOpen
+	if t.prevBeside != 0 {
+		x.slab[t.prevBeside].nextBeside = t.nextBeside
+	} else {
+		x.lists[t.vchannel] = t.nextBeside
+	}
+	if t.nextBeside != 0 {
+		x.slab[t.nextBeside].prevBeside = t.prevBeside
+	}
 	x.byID.del(t.id)
 	if how != endNone {
 		x.ended.add(t.id, how)
@@ -213,38 +292,47 @@ func (v *verifier) end(slot int32, how endKind) {
 	}
 }
 
-// maxJudged is how many open transactions last confirmed ids are held against;
-// more are open at once only in a hostile log.
-const maxJudged = 1 << 14
-
+// refreshMin finds the smallest Begin, throwing out what ended meanwhile.
 func (x *transactions) refreshMin() {
-	x.minBegin = position{math.MaxInt64, math.MaxInt64}
-	if x.open > maxJudged {
-		return
-	}
-	for k := x.slab[0].nextOpen; k != 0; k = x.slab[k].nextOpen {
-		if t := &x.slab[k]; !t.suspect && t.begin.less(x.minBegin) {
-			x.minBegin = t.begin
+	for len(x.begins) > 0 {
+		b := x.begins[0]
+		if t := &x.slab[b.slot]; t.id == b.id && t.begin == b.begin && !t.suspect && x.byID.get(b.id) == b.slot {
+			x.minBegin = b.begin
+			return
 		}
+		x.begins.pop()
 	}
+	x.minBegin = position{math.MaxInt64, math.MaxInt64}
 }
 
-// expire ends what a TimeTick finds past its keepalive.
+// expire ends what a TimeTick finds past its keepalive, in the order they began.
 func (v *verifier) expire(tick uint64) {
 	x := &v.txns
-	if len(x.slab) == 0 {
-		return
+	var gone []int32
+	for len(x.due) > 0 && x.due[0].deadline <= tick {
+		d := x.due.pop()
+		t := &x.slab[d.slot]
+		if x.byID.get(d.id) != d.slot || t.watched != d.deadline {
+			continue // ended, or watched for another deadline
+		}
+		if t.deadline() <= tick {
+			gone = append(gone, d.slot)
+			t.watched = 0
+			continue
+		}
+		t.watched = 0
+		x.watch(d.slot)
+	}
+	slices.SortFunc(gone, func(a, b int32) int {
+		p, q := &x.slab[a], &x.slab[b]
+		return cmp.Or(cmp.Compare(p.beginTT, q.beginTT), cmp.Compare(p.begin.a, q.begin.a), cmp.Compare(p.begin.b, q.begin.b))
+	})
+	for _, k := range gone {
+		v.expireOne(k)
 	}
 	x.next = math.MaxUint64
-	for k := x.slab[0].nextOpen; k != 0; {
-		t := &x.slab[k]
-		next := t.nextOpen
-		if d := t.deadline(); d <= tick {
-			v.expireOne(k)
-		} else {
-			x.next = min(x.next, d)
-		}
-		k = next
+	if len(x.due) > 0 {
+		x.next = x.due[0].deadline
 	}
 }
 
@@ -264,12 +352,14 @@ func (v *verifier) exclusive(e *entry) {
 	if x.open == 0 {
 		return
 	}
-	for k := x.slab[0].nextOpen; k != 0; {
-		next := x.slab[k].nextOpen
-		if e.bits&bitPChannel != 0 || x.slab[k].vchannel == e.vchannel {
-			v.end(k, endFailed)
+	if e.bits&bitPChannel == 0 {
+		for int(e.vchannel) < len(x.lists) && x.lists[e.vchannel] != 0 {
+			v.end(x.lists[e.vchannel], endFailed)
 		}
-		k = next
+		return
+	}
+	for x.slab[0].nextOpen != 0 {
+		v.end(x.slab[0].nextOpen, endFailed)
 	}
 }
 
@@ -279,19 +369,15 @@ func (v *verifier) exclusive(e *entry) {
 // docs/rules.md#invariants 6.
 func (v *verifier) promise(e *entry) {
 	x := &v.txns
-	for k := x.slab[0].nextOpen; k != 0; {
-		t := &x.slab[k]
-		next := t.nextOpen
-		switch {
-		case t.suspect || !t.begin.less(e.lc):
-		case t.deadline() <= e.tt:
+	for x.minBegin.less(e.lc) {
+		k := x.begins.pop().slot
+		if t := &x.slab[k]; t.deadline() <= e.tt {
 			v.expireOne(k)
-		default:
+		} else {
 			t.suspect, t.suspectAt, t.suspectTT, t.suspectType = true, e.pos, e.tt, e.typ
 		}
-		k = next
+		x.refreshMin()
 	}
-	x.refreshMin()
 }
 
 // leftoverTransactions tells, as information, what never ended.

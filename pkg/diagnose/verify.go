@@ -257,8 +257,8 @@ func (v *verifier) report() *VerifyReport {
 }
 
 func (v *verifier) finish() {
-	if n := len(v.window.keys); n > 0 {
-		first := v.entry(&v.window.keys[0], 0)
+	if n := v.window.size(); n > 0 {
+		first := v.entry(v.window.top(), 0)
 		v.tell(unconfirmedTail, occurrence{pos: first.pos, tt: first.tt, vchannel: first.vchannel, typ: first.typ,
 			note: fmt.Sprintf("%d messages stand behind the last TimeTick; the next opening confirms them", n)})
 	}

@@ -1,6 +1,8 @@
 package diagnose
 
 import (
+	"cmp"
+	"slices"
 	"sort"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
@@ -39,22 +41,38 @@ type windowKey struct {
 // window holds the messages above the last TimeTick, sorted by TimeTick while
 // they arrive. Sifting a late one to its place passes exactly the messages that
 // stand before it in the log and behind it in time: all that the order rules ask
-// about.
+// about. One that is too late to be sifted waits in a heap of its own.
 type window struct {
 	keys     []windowKey
+	late     pile[windowKey]
+	arrived  []windowKey // those left by a TimeTick, in log order, from next on; empty = not asked for yet
+	next     int
 	fresh    int     // keys that are rows of the batch at hand
 	held     []entry // what outlived its batch
 	spare    []entry
 	scratch  [2]entry
 	budget   int64 // sift steps left; refilled by every message
-	unsorted bool
 	unjudged int64
 	cut      uint64 // everything up to here was delivered without a TimeTick
 }
 
-// A window may take siftBudget steps beyond siftPerMessage a message before its
-// order is no longer judged message by message: a bound on what a hostile log
-// can cost. maxWindow bounds its memory.
+// before orders keys as a reader would get them.
+func (k windowKey) before(o windowKey) bool { return k.tt < o.tt || k.tt == o.tt && k.order < o.order }
+
+// size is how many messages wait.
+func (w *window) size() int { return len(w.keys) + len(w.late) }
+
+// top returns the message that is delivered next.
+func (w *window) top() *windowKey {
+	if len(w.late) > 0 && (len(w.keys) == 0 || w.late[0].before(w.keys[0])) {
+		return &w.late[0]
+	}
+	return &w.keys[0]
+}
+
+// A window may take siftBudget steps beyond siftPerMessage a message; what would
+// take more is no longer judged against each message it passes: a bound on what a
+// hostile log can cost. maxWindow bounds its memory.
 const (
 	siftPerMessage = 64
 	siftBudget     = 1 << 22
@@ -67,11 +85,17 @@ func (v *verifier) push(c *message.Columns, i int, bits uint16, pos, lc position
 	tt := c.TimeTick[i]
 	w.keys = append(w.keys, windowKey{tt, pos, v.records + int64(i), -1, bits})
 	w.fresh++
+	if len(w.arrived) > 0 {
+		w.arrived = append(w.arrived, w.keys[len(w.keys)-1])
+	}
 	w.budget = min(w.budget+siftPerMessage, siftBudget)
+	if len(w.late) > 0 {
+		w.unjudged++
+	}
 	if n := len(w.keys) - 1; n > 0 && w.keys[n-1].tt > tt {
 		v.sift(c, i, lc)
 	}
-	if len(w.keys) >= maxWindow {
+	if w.size() >= maxWindow {
 		v.cutWindow()
 	}
 }
@@ -80,17 +104,17 @@ func (v *verifier) push(c *message.Columns, i int, bits uint16, pos, lc position
 // passed lies before it in the log and has a larger TimeTick.
 func (v *verifier) sift(c *message.Columns, i int, lc position) {
 	w := &v.window
-	if w.unsorted {
-		return
-	}
 	n := len(w.keys) - 1
 	k := w.keys[n]
-	for ; n > 0 && w.keys[n-1].tt > k.tt; n-- {
-		if w.budget--; w.budget < 0 {
-			w.keys[n] = k
-			w.unsorted = true
-			return
-		}
+	place := sort.Search(n, func(i int) bool { return w.keys[i].tt > k.tt })
+	if int64(n-place) > w.budget {
+		w.keys = w.keys[:n]
+		w.unjudged++
+		w.late.push(k)
+		return
+	}
+	w.budget -= int64(n - place)
+	for ; n > place; n-- {
 		passed := &w.keys[n-1]
 		if passed.pos.less(lc) && !v.waiveLC {
 			o := v.place(c, i, "a message with a larger TimeTick lies before the last confirmed id")
@@ -132,38 +156,49 @@ func (v *verifier) fill(e *entry, k *windowKey) {
 // memory is used again.
 func (v *verifier) hold() {
 	w := &v.window
-	if len(w.held) > 1024+2*len(w.keys) {
+	if len(w.held) > 1024+2*w.size() {
 		next := w.spare[:0]
-		for i := range w.keys {
-			if k := &w.keys[i]; k.held >= 0 {
-				next = append(next, w.held[k.held])
-				k.held = int32(len(next) - 1)
+		for _, list := range [2][]windowKey{w.keys, w.late} {
+			for i := range list {
+				if k := &list[i]; k.held >= 0 {
+					next = append(next, w.held[k.held])
+					k.held = int32(len(next) - 1)
+				}
 			}
 		}
 		clear(w.held) // lets go of kept messages
 		w.held, w.spare = next, w.held
 	}
-	for i := len(w.keys) - 1; w.fresh > 0; i-- {
-		k := &w.keys[i]
-		if k.held >= 0 {
-			continue
+	for _, list := range [2][]windowKey{w.keys, w.late} {
+		for i := len(list) - 1; i >= 0 && w.fresh > 0; i-- {
+			k := &list[i]
+			if k.held >= 0 {
+				continue
+			}
+			w.held = append(w.held, entry{})
+			v.fill(&w.held[len(w.held)-1], k)
+			k.held = int32(len(w.held) - 1)
+			w.fresh--
 		}
-		w.held = append(w.held, entry{})
-		v.fill(&w.held[len(w.held)-1], k)
-		k.held = int32(len(w.held) - 1)
-		w.fresh--
 	}
 }
 
-// first returns the window's message that stands first in the log.
-func (w *window) first() *windowKey {
-	at := 0
-	for i := range w.keys {
-		if w.keys[i].order < w.keys[at].order {
-			at = i
-		}
+// first returns the window's message that stands first in the log. tick is what
+// everything was delivered up to. Where messages are left behind again and again
+// their log order is kept, so that asking costs what was delivered since.
+func (w *window) first(tick uint64) *windowKey {
+	tick = max(tick, w.cut)
+	for w.next < len(w.arrived) && w.arrived[w.next].tt <= tick {
+		w.next++
 	}
-	return &w.keys[at]
+	if w.next == len(w.arrived) {
+		w.arrived, w.next = append(append(w.arrived[:0], w.keys...), w.late...), 0
+		slices.SortFunc(w.arrived, func(a, b windowKey) int { return cmp.Compare(a.order, b.order) })
+	}
+	if w.next > len(w.arrived)/2 {
+		w.arrived, w.next = w.arrived[:copy(w.arrived, w.arrived[w.next:])], 0
+	}
+	return &w.arrived[w.next]
 }
 
 // crossed judges late, whose TimeTick is the smaller and which stands behind
@@ -189,36 +224,56 @@ func (v *verifier) crossed(late, early *entry) {
 // deliverUpTo hands everything up to a TimeTick on, in TimeTick order.
 func (v *verifier) deliverUpTo(tick uint64) {
 	w := &v.window
-	if len(w.keys) == 0 {
-		return
-	}
-	if w.unsorted {
-		sort.SliceStable(w.keys, func(i, j int) bool { return w.keys[i].tt < w.keys[j].tt })
-		w.unjudged += int64(len(w.keys))
-		w.unsorted = false
-	}
 	n := 0
-	for ; n < len(w.keys) && w.keys[n].tt <= tick; n++ {
-		k := &w.keys[n]
-		if k.held < 0 {
-			w.fresh--
-			if k.bits&bitPlain != 0 && v.deliverPlain(k) {
-				continue
-			}
+	for {
+		var k *windowKey
+		if n < len(w.keys) && w.keys[n].tt <= tick {
+			k = &w.keys[n]
 		}
-		v.deliver(v.entry(k, 0))
+		if len(w.late) > 0 && w.late[0].tt <= tick && (k == nil || w.late[0].before(*k)) {
+			late := w.late.pop()
+			v.deliverKey(&late)
+			continue
+		}
+		if k == nil {
+			break
+		}
+		n++
+		v.deliverKey(k)
 	}
-	w.keys = w.keys[:copy(w.keys, w.keys[n:])]
+	w.drop(n)
+}
+
+// drop takes the first keys off. Those behind are moved to the front only where
+// they are the fewer.
+func (w *window) drop(n int) {
+	if rest := w.keys[n:]; len(rest) <= n {
+		w.keys = w.keys[:copy(w.keys, rest)]
+	} else {
+		w.keys = rest
+	}
+	if w.size() == 0 {
+		w.arrived, w.next = w.arrived[:0], 0
+	}
+}
+
+func (v *verifier) deliverKey(k *windowKey) {
+	if k.held < 0 {
+		v.window.fresh--
+		if k.bits&bitPlain != 0 && v.deliverPlain(k) {
+			return
+		}
+	}
+	v.deliver(v.entry(k, 0))
 }
 
 // cutWindow delivers the older half of a window no TimeTick closes, so that
 // memory stays flat. What arrives late for it is no longer compared.
 func (v *verifier) cutWindow() {
 	w := &v.window
-	if w.unsorted {
-		sort.SliceStable(w.keys, func(i, j int) bool { return w.keys[i].tt < w.keys[j].tt })
-		w.unjudged += int64(len(w.keys))
-		w.unsorted = false
+	if len(w.late) > 0 {
+		w.keys, w.late = append(w.keys, w.late...), nil
+		slices.SortFunc(w.keys, func(a, b windowKey) int { return cmp.Or(cmp.Compare(a.tt, b.tt), cmp.Compare(a.order, b.order)) })
 	}
 	w.cut = w.keys[len(w.keys)/2].tt
 	v.deliverUpTo(w.cut)

@@ -6,7 +6,6 @@ import (
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/messagespb"
-	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
@@ -50,7 +49,7 @@ func (s *State) apply(m *message.Message, tick uint64) {
 			s.flushListed(m, tick)
 		}
 	case message.TypeFlushAll:
-		s.flushWhere(tick, func(*streamingpb.SegmentAssignmentMeta) bool { return true })
+		s.flushAll(tick)
 	case message.TypeCreateCollection:
 		s.createCollection(m, tick)
 	case message.TypeDropCollection:

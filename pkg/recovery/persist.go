@@ -3,7 +3,6 @@ package recovery
 import (
 	"fmt"
 	"maps"
-	"strings"
 
 	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
 	"google.golang.org/protobuf/proto"
@@ -19,6 +18,7 @@ type Changes struct {
 
 // Dirty returns what a graceful persist would write now. docs/rules.md#persist
 func (s *State) Dirty() (Changes, error) {
+	s.settle()
 	c := changes{Changes: Changes{Puts: make(map[string][]byte)}, deletes: make(map[string]bool)}
 	for _, name := range sortedKeys(s.vchannels) {
 		if v := s.vchannels[name]; v.dirty {
@@ -74,6 +74,21 @@ func (s *State) Persist() (map[string][]byte, error) {
 type changes struct {
 	Changes
 	deletes map[string]bool
+	schemas map[string][]string // the catalog's schema keys by vchannel; nil = not looked yet
+}
+
+// schemasOf lists a vchannel's schema keys in the catalog.
+func (c *changes) schemasOf(s *State, name string) []string {
+	if c.schemas == nil {
+		c.schemas = make(map[string][]string)
+		for key := range s.kv {
+			if k := catalog.ParseKey(key); k.Kind == catalog.KeySchema {
+				at := catalog.VChannelKey(k.PChannel, k.VChannel)
+				c.schemas[at] = append(c.schemas[at], key)
+			}
+		}
+	}
+	return c.schemas[catalog.VChannelKey(s.pchannel, name)]
 }
 
 func (c *changes) put(key string, m proto.Message) error {
@@ -96,11 +111,8 @@ func (c *changes) delete(kv map[string][]byte, key string) {
 func (c *changes) vchannel(s *State, name string, v *vchannel) error {
 	if dropped(v) {
 		c.delete(s.kv, catalog.VChannelKey(s.pchannel, name))
-		prefix := catalog.VChannelKey(s.pchannel, name) + "/"
-		for key := range s.kv {
-			if strings.HasPrefix(key, prefix) && catalog.ParseKey(key).Kind == catalog.KeySchema {
-				c.deletes[key] = true
-			}
+		for _, key := range c.schemasOf(s, name) {
+			c.deletes[key] = true
 		}
 		return nil
 	}

@@ -116,7 +116,7 @@ func (s *State) alterWALTo(m *message.Message, tick uint64) {
 		return
 	}
 	s.alterWAL = true
-	s.flushWhere(tick, func(*streamingpb.SegmentAssignmentMeta) bool { return true })
+	s.flushAll(tick)
 	if s.base.AlterWalState == nil {
 		s.base.AlterWalState = &streamingpb.AlterWALState{
 			TargetWalName: h.GetTargetWalName(),

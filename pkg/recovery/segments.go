@@ -124,11 +124,9 @@ func (s *State) flush(g *segment, tick uint64) {
 	delete(s.growing, g.id)
 }
 
-func (s *State) flushWhere(tick uint64, match func(*streamingpb.SegmentAssignmentMeta) bool) {
+func (s *State) flushAll(tick uint64) {
 	for _, g := range s.growing {
-		if match(g.meta) {
-			s.flush(g, tick)
-		}
+		s.flush(g, tick)
 	}
 }
 

@@ -39,6 +39,8 @@ type State struct {
 	segments  map[int64]*segment
 	growing   map[int64]*segment // those not FLUSHED
 
+	byPartition, byCollection growingBy
+
 	// The checkpoint: base as loaded, moved on by last (its `_lc`) to tick.
 	base     *streamingpb.WALCheckpoint
 	last     *message.Message
@@ -58,6 +60,7 @@ type vchannel struct {
 	meta    *streamingpb.VChannelMeta
 	dirty   bool
 	schemas int // how many of meta's schemas the catalog already has
+	places  places
 }
 
 type segment struct {
@@ -81,8 +84,10 @@ func NewState(md catalog.Metadata, o Options) (*State, error) {
 		vchannels: make(map[string]*vchannel, len(md.VChannels)),
 		segments:  make(map[int64]*segment, len(md.Segments)),
 		growing:   make(map[int64]*segment, len(md.Segments)),
-		base:      &streamingpb.WALCheckpoint{},
-		salvage:   make(map[string]*commonpb.ReplicateCheckpoint),
+
+		byPartition: growingBy{}, byCollection: growingBy{},
+		base:    &streamingpb.WALCheckpoint{},
+		salvage: make(map[string]*commonpb.ReplicateCheckpoint),
 	}
 	if s.cluster == "" {
 		s.cluster = DefaultClusterPrefix
@@ -123,9 +128,16 @@ func (s *State) put(g *segment) {
 	s.segments[g.id] = g
 	if flushed(g) {
 		delete(s.growing, g.id)
-	} else {
-		s.growing[g.id] = g
+		return
 	}
+	s.growing[g.id] = g
+	s.list(g)
+}
+
+// list makes a growing segment found by its partition and its collection.
+func (s *State) list(g *segment) {
+	s.byPartition[g.meta.PartitionId] = append(s.byPartition[g.meta.PartitionId], g)
+	s.byCollection[g.meta.CollectionId] = append(s.byCollection[g.meta.CollectionId], g)
 }
 
 // Observe takes the next delivery of the WAL. docs/rules.md#recovery
@@ -230,6 +242,7 @@ type View struct {
 
 // All returns everything held, dropped vchannels and flushed segments included.
 func (s *State) All() View {
+	s.settle()
 	v := View{make(map[string]*streamingpb.VChannelMeta, len(s.vchannels)),
 		make(map[int64]*streamingpb.SegmentAssignmentMeta, len(s.segments)), s.Checkpoint()}
 	for name, x := range s.vchannels {
@@ -244,6 +257,7 @@ func (s *State) All() View {
 // Snapshot returns what Milvus hands to its managers: vchannels that are not
 // dropped and growing segments of active partitions. docs/rules.md#recovery
 func (s *State) Snapshot() View {
+	s.settle()
 	v := View{make(map[string]*streamingpb.VChannelMeta), make(map[int64]*streamingpb.SegmentAssignmentMeta), s.Checkpoint()}
 	for name, x := range s.vchannels {
 		if !dropped(x) {
@@ -292,6 +306,7 @@ func (s *State) Skipped() int64 { return s.skipped }
 
 // Clone returns an independent copy: what is observed there is not seen here.
 func (s *State) Clone() *State {
+	s.settle()
 	c := *s
 	c.base = proto.Clone(s.base).(*streamingpb.WALCheckpoint)
 	c.salvage = maps.Clone(s.salvage)
@@ -299,15 +314,17 @@ func (s *State) Clone() *State {
 	c.losses = maps.Clone(s.losses)
 	c.vchannels = make(map[string]*vchannel, len(s.vchannels))
 	for name, v := range s.vchannels {
-		c.vchannels[name] = &vchannel{proto.Clone(v.meta).(*streamingpb.VChannelMeta), v.dirty, v.schemas}
+		c.vchannels[name] = &vchannel{meta: proto.Clone(v.meta).(*streamingpb.VChannelMeta), dirty: v.dirty, schemas: v.schemas}
 	}
 	c.segments = make(map[int64]*segment, len(s.segments))
 	c.growing = make(map[int64]*segment, len(s.growing))
+	c.byPartition, c.byCollection = growingBy{}, growingBy{}
 	for id, g := range s.segments {
 		x := &segment{id, proto.Clone(g.meta).(*streamingpb.SegmentAssignmentMeta), g.dirty, g.orphan}
 		c.segments[id] = x
 		if s.growing[id] == g {
 			c.growing[id] = x
+			c.list(x)
 		}
 	}
 	return &c

@@ -14,11 +14,6 @@ func dropped(v *vchannel) bool {
 	return v.meta.State == streamingpb.VChannelState_VCHANNEL_STATE_DROPPED
 }
 
-// partition returns a partition's place in the metadata, −1 where it has none.
-func (v *vchannel) partition(id int64) int {
-	return slices.IndexFunc(v.meta.CollectionInfo.Partitions, func(p *streamingpb.PartitionInfoOfVChannel) bool { return p.GetPartitionId() == id })
-}
-
 func (v *vchannel) seen(tick uint64) {
 	v.meta.CheckpointTimeTick, v.dirty = tick, true
 }
@@ -61,7 +56,7 @@ func (s *State) dropCollection(m *message.Message, tick uint64) {
 	if !ok {
 		return
 	}
-	s.flushWhere(tick, func(g *streamingpb.SegmentAssignmentMeta) bool { return g.CollectionId == h.GetCollectionId() })
+	s.flushIn(s.byCollection, h.GetCollectionId(), tick)
 	delete(s.losses, m.VChannel) // what was left out would be gone by now all the same
 	if v := s.vchannels[m.VChannel]; v != nil && !dropped(v) && tick >= v.meta.CheckpointTimeTick {
 		v.meta.State = streamingpb.VChannelState_VCHANNEL_STATE_DROPPED
@@ -84,7 +79,7 @@ func (s *State) createPartition(m *message.Message, tick uint64) {
 		return
 	}
 	if v := s.open(m, tick); v != nil && v.partition(h.GetPartitionId()) < 0 {
-		v.meta.CollectionInfo.Partitions = append(v.meta.CollectionInfo.Partitions, &streamingpb.PartitionInfoOfVChannel{PartitionId: h.GetPartitionId()})
+		v.addPartition(h.GetPartitionId())
 		v.seen(tick)
 	}
 }
@@ -96,13 +91,13 @@ func (s *State) dropPartition(m *message.Message, tick uint64) {
 	if !ok {
 		return
 	}
-	s.flushWhere(tick, func(g *streamingpb.SegmentAssignmentMeta) bool { return g.PartitionId == h.GetPartitionId() })
+	s.flushIn(s.byPartition, h.GetPartitionId(), tick)
 	v := s.open(m, tick)
 	if v == nil {
 		return
 	}
-	if i := v.partition(h.GetPartitionId()); i >= 0 {
-		v.meta.CollectionInfo.Partitions = slices.Delete(v.meta.CollectionInfo.Partitions, i, i+1)
+	if v.partition(h.GetPartitionId()) >= 0 {
+		v.removePartition(h.GetPartitionId())
 		v.seen(tick)
 	}
 }

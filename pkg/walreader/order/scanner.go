@@ -45,7 +45,7 @@ func NewScanner(r source.Reader, o Options) *Scanner {
 		o.Legacy = &message.Legacy{}
 	}
 	s := &Scanner{r: r, opts: o}
-	s.txns = txnBuffer{open: make(map[int64]*Txn), earliest: math.MaxUint64, drop: s.dropped}
+	s.txns = txnBuffer{open: make(map[int64]*Txn), drop: s.dropped}
 	return s
 }
 

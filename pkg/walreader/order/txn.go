@@ -16,6 +16,9 @@ type Txn struct {
 	ID    int64
 	Begin *message.Message
 	Body  []*message.Message // in delivery order
+
+	due uint64 // ExpiredTimeTick, as the buffer's heap is sorted by it
+	at  int    // its place there
 }
 
 // ExpiredTimeTick is the TimeTick from which on the transaction counts as
@@ -50,9 +53,10 @@ func (t *Txn) Rows() (rows uint64) {
 // txnBuffer holds transactions until their end.
 type txnBuffer struct {
 	open map[int64]*Txn
-	// earliest is never above the earliest expiry of all open transactions.
-	earliest uint64
-	drop     func(m *message.Message, why Reason, tick uint64)
+	// byDue is a min-heap by due: what a TimeTick expires stands at its top, so
+	// that it costs what expires and not what is open.
+	byDue []*Txn
+	drop  func(m *message.Message, why Reason, tick uint64)
 }
 
 // handle takes a message in TimeTick order and returns what is delivered for it.
@@ -73,13 +77,15 @@ func (b *txnBuffer) handle(m *message.Message) (Delivery, bool) {
 		}
 		t = &Txn{ID: m.TxnID, Begin: m, Body: make([]*message.Message, 0, 4)}
 		b.open[m.TxnID] = t
-		b.earliest = min(b.earliest, t.ExpiredTimeTick())
+		t.due, t.at = t.ExpiredTimeTick(), len(b.byDue)
+		b.byDue = append(b.byDue, t)
+		b.rise(t)
 	case message.TypeCommitTxn:
 		if t == nil {
 			b.drop(m, CommitWithoutBegin, m.TimeTick)
 			return Delivery{}, false
 		}
-		delete(b.open, m.TxnID)
+		b.forget(t)
 		return Delivery{Message: m, TimeTick: m.TimeTick, Begin: t.Begin, Body: t.Body}, true
 	case message.TypeRollbackTxn:
 		if t == nil {
@@ -94,33 +100,84 @@ func (b *txnBuffer) handle(m *message.Message) (Delivery, bool) {
 			return Delivery{}, false
 		}
 		t.Body = append(t.Body, m)
-		b.earliest = min(b.earliest, t.ExpiredTimeTick())
+		if due := t.ExpiredTimeTick(); due != t.due { // later, but for a clock that went back
+			t.due = due
+			b.rise(t)
+			b.sink(t)
+		}
 	}
 	return Delivery{}, false
 }
 
 // expire discards what a TimeTick leaves behind.
 func (b *txnBuffer) expire(tick uint64) {
-	if len(b.open) == 0 || b.earliest > tick {
-		return
-	}
-	b.earliest = math.MaxUint64
 	var gone []*Txn
-	for _, t := range b.open {
-		if e := t.ExpiredTimeTick(); e <= tick {
-			gone = append(gone, t)
-		} else {
-			b.earliest = min(b.earliest, e)
-		}
+	for len(b.byDue) > 0 && b.byDue[0].due <= tick {
+		t := b.byDue[0]
+		gone = append(gone, t)
+		b.forget(t)
 	}
 	sortTxns(gone)
 	for _, t := range gone {
-		b.discard(t, Expired, tick)
+		b.dropParts(t, Expired, tick)
 	}
 }
 
-func (b *txnBuffer) discard(t *Txn, why Reason, tick uint64) {
+// forget takes a transaction out of the open ones.
+func (b *txnBuffer) forget(t *Txn) {
 	delete(b.open, t.ID)
+	n := len(b.byDue) - 1
+	last := b.byDue[n]
+	b.byDue[n] = nil
+	b.byDue = b.byDue[:n]
+	if t == last {
+		return
+	}
+	b.byDue[t.at], last.at = last, t.at
+	b.rise(last)
+	b.sink(last)
+}
+
+// rise moves a transaction towards the top of the heap as far as it belongs,
+// sink towards the bottom.
+func (b *txnBuffer) rise(t *Txn) {
+	for t.at > 0 {
+		up := b.byDue[(t.at-1)/2]
+		if up.due <= t.due {
+			return
+		}
+		b.exchange(t, up)
+	}
+}
+
+func (b *txnBuffer) sink(t *Txn) {
+	for {
+		child := 2*t.at + 1
+		if child >= len(b.byDue) {
+			return
+		}
+		if right := child + 1; right < len(b.byDue) && b.byDue[right].due < b.byDue[child].due {
+			child = right
+		}
+		down := b.byDue[child]
+		if down.due >= t.due {
+			return
+		}
+		b.exchange(t, down)
+	}
+}
+
+func (b *txnBuffer) exchange(t, o *Txn) {
+	b.byDue[t.at], b.byDue[o.at] = o, t
+	t.at, o.at = o.at, t.at
+}
+
+func (b *txnBuffer) discard(t *Txn, why Reason, tick uint64) {
+	b.forget(t)
+	b.dropParts(t, why, tick)
+}
+
+func (b *txnBuffer) dropParts(t *Txn, why Reason, tick uint64) {
 	b.drop(t.Begin, why, tick)
 	for _, m := range t.Body {
 		b.drop(m, why, tick)
