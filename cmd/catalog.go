@@ -48,6 +48,8 @@ type catalogOptions struct {
 	out      string
 	pchannel string
 	remove   bool
+	files    outFlags
+	toSpec   catalog.Spec // of to
 }
 
 func catalogRun(f *cli.Factory, runF func(context.Context, *catalogOptions) error, own func(context.Context, *cli.Factory, *catalogOptions, catalog.Catalog) error) func(context.Context, *catalogOptions) error {
@@ -273,10 +275,22 @@ walctl catalog export --catalog snapshot:etcd.db --to file:copy.db`,
 			if o.to == "" {
 				return cli.Usagef("say where to with --to file:PATH or kvjson:PATH")
 			}
+			var err error
+			if o.toSpec, err = o.files.catalogPath("--to", o.to); err != nil {
+				return err
+			}
+			o.files.madeFrom(o.catalog.Spec)
+			if err := o.files.takeStdout(f, o.output, o.toSpec.Path); err != nil {
+				return err
+			}
+			if err := o.files.catalogRule().Check(o.toSpec.Path); err != nil {
+				return err
+			}
 			return run(cmd.Context(), o)
 		},
 	}
-	cmd.Flags().StringVar(&o.to, "to", "", "a new `file:PATH|kvjson:PATH`")
+	cmd.Flags().StringVar(&o.to, "to", "", "a new `file:PATH|kvjson:PATH`; kvjson:- is standard output")
+	o.files.add(cmd.Flags())
 	cmd.Flags().StringVar(&o.prefix, "prefix", "", "only keys that begin with this")
 	o.catalog.Add(cmd)
 	return cli.Finish(f, cmd, cli.CodeCorrupt, cli.CodeRefused)
@@ -287,7 +301,7 @@ func exportCatalog(ctx context.Context, f *cli.Factory, o *catalogOptions, cat c
 	if err != nil {
 		return err
 	}
-	if err := catalog.Create(ctx, o.to, kv, catalog.Options{}); err != nil {
+	if err := o.files.writeCatalog(ctx, o.toSpec, kv, catalog.Options{}); err != nil {
 		return err
 	}
 	f.Notef("%d keys written to %s", len(kv), o.to)
@@ -312,11 +326,19 @@ walctl apply p.json --reason "back to last night's copy"`,
 			if o.out == "" || o.pchannel == "" {
 				return cli.Usagef("name the WAL with --pchannel and the plan's file with --out")
 			}
+			o.files.madeFrom(o.file, o.catalog.Spec)
+			if err := o.files.takeStdout(f, o.output, o.out); err != nil {
+				return err
+			}
+			if err := o.files.checkPlan(o.out); err != nil {
+				return err
+			}
 			return run(cmd.Context(), o)
 		},
 	}
 	p := cmd.Flags()
 	p.StringVar(&o.out, "out", "", "save the plan to this `FILE`")
+	o.files.add(p)
 	p.StringVar(&o.pchannel, "pchannel", "", "the WAL's full `NAME`")
 	p.BoolVar(&o.remove, "delete", false, "delete the WAL's keys the other catalog does not have")
 	o.catalog.Add(cmd)
@@ -360,7 +382,7 @@ func importCatalog(ctx context.Context, f *cli.Factory, o *catalogOptions, cat c
 	if err != nil {
 		return err
 	}
-	if err := plan.Write(o.out, p); err != nil {
+	if err := o.files.writePlan(o.out, p); err != nil {
 		return err
 	}
 	if err := writePlan(f, p, false); err != nil {

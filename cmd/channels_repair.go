@@ -20,7 +20,8 @@ import (
 
 type channelsRepairOptions struct {
 	channelsOptions
-	out string
+	out   string
+	files outFlags
 }
 
 func newChannelsRepairCmd(f *cli.Factory, runF func(context.Context, *channelsRepairOptions) error) *cobra.Command {
@@ -44,10 +45,18 @@ walctl channels repair ./evidence --catalog file:catalog.db --out p.json`,
 			if o.out == "" {
 				return cli.Usagef("say with --out FILE where the plan goes; nothing else is written")
 			}
+			o.files.madeFrom(args[0], o.catalog.Spec)
+			if err := o.files.takeStdout(f, o.output, o.out); err != nil {
+				return err
+			}
+			if err := o.files.checkPlan(o.out); err != nil {
+				return err
+			}
 			return runF(cmd.Context(), o)
 		},
 	}
 	cmd.Flags().StringVar(&o.out, "out", "", "save the plan to this `FILE`, for apply (required)")
+	o.files.add(cmd.Flags())
 	cli.AddOutput(cmd, &o.output, cli.Table, cli.Wide, cli.JSON)
 	o.add(cmd)
 	return cli.Finish(f, cmd, cli.CodeCorrupt, cli.CodeRefused)
@@ -83,7 +92,7 @@ func runChannelsRepair(ctx context.Context, f *cli.Factory, o *channelsRepairOpt
 	if err != nil {
 		return &cli.UsageError{Err: err}
 	}
-	if err := plan.Write(o.out, p); err != nil {
+	if err := o.files.writePlan(o.out, p); err != nil {
 		return err
 	}
 	wal := cli.DescribeWAL(g.src)

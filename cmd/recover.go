@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -15,14 +16,16 @@ import (
 )
 
 type recoverOptions struct {
-	wal     string
-	wals    []string // of --forecast and --memory
-	mem     memoryFlags
-	replay  replayFlags
-	output  cli.Output
-	writeTo string
-	plan    planFlags
-	exists  func(string) bool
+	wal       string
+	wals      []string // of --forecast and --memory
+	mem       memoryFlags
+	replay    replayFlags
+	output    cli.Output
+	writeTo   string
+	files     outFlags
+	writeSpec catalog.Spec // of writeTo
+	plan      planFlags
+	exists    func(string) bool
 }
 
 func newRecoverCmd(f *cli.Factory, runF func(context.Context, *recoverOptions) error) *cobra.Command {
@@ -53,8 +56,8 @@ walctl recover ./evidence --memory 512MiB --parallel 4`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.wal, opts.wals = args[0], args
 			opts.exists = exists(cmd.Root())
-			if s, err := catalog.ParseSpec(opts.writeTo); opts.writeTo != "" && (err != nil || s.Kind != "file" && s.Kind != "kvjson") {
-				return cli.Usagef("--write-to %s: write to a new file:PATH or kvjson:PATH; a live catalog is changed by a plan only", opts.writeTo)
+			if err := opts.checkFiles(f); err != nil {
+				return err
 			}
 			if err := opts.plan.check(); err != nil {
 				return err
@@ -67,10 +70,29 @@ walctl recover ./evidence --memory 512MiB --parallel 4`,
 	}
 	cmd.Flags().StringVar(&opts.writeTo, "write-to", "", "write the pchannel's catalog as a graceful close would leave it to a new `file:PATH|kvjson:PATH`")
 	opts.plan.add(cmd)
+	opts.files.add(cmd.Flags())
 	opts.mem.add(cmd)
 	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON)
 	opts.replay.add(cmd)
 	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused)
+}
+
+// checkFiles looks at where files are to go before the log is read.
+func (o *recoverOptions) checkFiles(f *cli.Factory) error {
+	o.files.madeFrom(append(slices.Clone(o.wals), o.replay.catalog.Spec)...)
+	if o.writeTo != "" {
+		var err error
+		if o.writeSpec, err = o.files.catalogPath("--write-to", o.writeTo); err != nil {
+			return err
+		}
+	}
+	if err := o.files.takeStdout(f, o.output, o.plan.out, o.writeSpec.Path); err != nil {
+		return err
+	}
+	if err := o.files.checkPlan(o.plan.out); err != nil || o.writeTo == "" {
+		return err
+	}
+	return o.files.catalogRule().Check(o.writeSpec.Path)
 }
 
 type verdictReport struct {
@@ -136,7 +158,7 @@ func runRecover(ctx context.Context, f *cli.Factory, o *recoverOptions) error {
 		return err
 	}
 	if o.writeTo != "" {
-		if err := catalog.Create(ctx, o.writeTo, after, catalog.Options{Write: true}); err != nil {
+		if err := o.files.writeCatalog(ctx, o.writeSpec, after, catalog.Options{Write: true}); err != nil {
 			return err
 		}
 	}

@@ -82,7 +82,7 @@ func (o *recoverOptions) planning(f *cli.Factory) *planned {
 			return &cli.UsageError{Err: err}
 		}
 		if p.out != "" {
-			return plan.Write(p.out, p.plan)
+			return o.files.writePlan(p.out, p.plan)
 		}
 		return nil
 	}

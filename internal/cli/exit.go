@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/walctl/walctl/internal/outfile"
 	"github.com/walctl/walctl/pkg/diagnose"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/recovery/plan"
@@ -111,8 +112,8 @@ func as[T error](err error) bool {
 var exitTable = [...]exitRow{
 	{CodeOK, "clean", func(err error) bool { return err == nil }},
 	{CodeInterrupted, "interrupted", isAny(ErrInterrupted, context.Canceled)},
-	{CodeUsage, "wrong usage, or a confirmation that could not be asked for", func(err error) bool {
-		return as[*UsageError](err) || errors.Is(err, plan.ErrNotConfirmed)
+	{CodeUsage, "wrong usage, a file that is not replaced, or a confirmation that could not be asked for", func(err error) bool {
+		return as[*UsageError](err) || isAny(plan.ErrNotConfirmed, outfile.ErrTaken)(err)
 	}},
 	{CodeDeclined, "you said no", isAny(ErrDeclined)},
 	{CodeRefused, "refused: credentials, a live owner, a changed catalog, or looking would destroy", func(err error) bool {

@@ -25,6 +25,7 @@ type Streams struct {
 	ErrTTY bool
 	Width  int // of the terminal on Out, columns; 0 = unknown
 
+	raw  io.Writer // what Out ends in
 	safe *render.SafeWriter
 }
 
@@ -42,7 +43,7 @@ func SystemStreams() *Streams {
 
 // guard puts what makes text safe in front of the files.
 func (s *Streams) guard(out, err io.Writer) {
-	s.safe = render.NewSafeWriter(out, s.OutTTY)
+	s.raw, s.safe = out, render.NewSafeWriter(out, s.OutTTY)
 	s.Out = bufio.NewWriterSize(s.safe, 64<<10)
 	s.Err = &whole{w: err}
 }
@@ -68,6 +69,29 @@ func (e *whole) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), s.Flush()
+}
+
+// TakeStdout gives standard output, byte for byte, to a file that was asked for
+// there. What the command says goes to stderr from now on.
+func (f *Factory) TakeStdout() io.Writer {
+	s := f.IO
+	out := s.raw
+	if out == nil {
+		out = flushed{s.Out}
+	}
+	s.Out, s.OutTTY = bufio.NewWriter(s.Err), s.ErrTTY
+	return out
+}
+
+// flushed brings out at once what is written to it.
+type flushed struct{ w *bufio.Writer }
+
+func (f flushed) Write(b []byte) (int, error) {
+	n, err := f.w.Write(b)
+	if err == nil {
+		err = f.w.Flush()
+	}
+	return n, err
 }
 
 // TestStreams returns streams over buffers.

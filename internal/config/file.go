@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"gopkg.in/yaml.v3"
+
+	"github.com/walctl/walctl/internal/outfile"
 )
 
 // File is the context file: which clusters there are and which is in use.
@@ -116,24 +118,23 @@ func (f *File) Write(path string) error {
 	if err != nil {
 		return fmt.Errorf("write the context file: %w", err)
 	}
+	if outfile.SinkOf(path) != outfile.ToFile {
+		return &outfile.TakenError{What: "context file", Path: path, Stands: "nothing is kept there", Next: "name a file with --config, or set HOME or XDG_CONFIG_HOME"}
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("write the context file: %w", err)
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".config-*") // made 0600
-	if err != nil {
-		return fmt.Errorf("write the context file: %w", err)
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(b)
-	err = errors.Join(err, tmp.Sync(), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("write the context file %s: %w", path, err)
-	}
-	return nil
+	rule := outfile.Rule{What: "context file", Own: isContextFile}
+	return rule.Write(path, b)
 }
+
+// isContextFile tells a context file, of any walctl, from another that lies there.
+func isContextFile(head []byte) bool {
+	f := &File{}
+	return contextsLine.Match(head) && (len(head) > 60<<10 || yaml.Unmarshal(head, f) == nil)
+}
+
+var contextsLine = regexp.MustCompile(`(?m)^contexts:`)
 
 // FromFlags collects the settings given as flags.
 func FromFlags(flags *pflag.FlagSet) Context {

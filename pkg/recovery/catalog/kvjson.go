@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"math"
@@ -152,6 +153,18 @@ func (c *kvjsonCatalog) Txn(ctx context.Context, g Guard, puts map[string][]byte
 		return 0, err
 	}
 	return Revision(checksum(b)), replaceFile(c.path, b)
+}
+
+// WriteKVJSON writes kv as the JSON object a kvjson: catalog is.
+func WriteKVJSON(w io.Writer, kv map[string][]byte) error {
+	b, err := marshalKVJSON(kv)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(b); err != nil {
+		return fmt.Errorf("write catalog: %w", err)
+	}
+	return nil
 }
 
 // marshalKVJSON writes one key a line, in key order, so that two files can be

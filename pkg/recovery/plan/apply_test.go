@@ -489,14 +489,16 @@ func TestPlanFile(t *testing.T) {
 	seed(t, c, before)
 	p := build(t, c, after, func(in *Input) { in.Blast = []Blast{{VChannel: "v", Rows: 5}} })
 	path := filepath.Join(t.TempDir(), "p.json")
-	require.NoError(t, Write(path, p))
+	b, err := Encode(p)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, b, 0o600))
 	got, err := Read(path)
 	require.NoError(t, err)
 	require.Equal(t, p, got)
 	_, err = Apply(t.Context(), got, c, quiet, yes())
 	require.NoError(t, err, "a plan that was saved is applied as one that was not")
 
-	b := readFile(t, path)
+	b = readFile(t, path)
 	for name, change := range map[string]func([]byte) []byte{
 		"value": func(b []byte) []byte { return bytes.Replace(b, []byte(`"rows": 5`), []byte(`"rows": 6`), 1) },
 		"revision": func(b []byte) []byte {

@@ -3,38 +3,27 @@ package plan
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 )
 
 // MaxFileSize is the largest plan file that is read, in bytes.
 const MaxFileSize = 2 << 30
 
-// Write saves the plan, whole or not at all, readable by its owner only. An
-// existing file is replaced.
-func Write(path string, p *Plan) error {
+// Encode returns the plan as its file has it, byte for byte.
+func Encode(p *Plan) ([]byte, error) {
 	b, err := json.MarshalIndent(p, "", " ")
 	if err != nil {
-		return fmt.Errorf("encode plan: %w", err)
+		return nil, fmt.Errorf("encode plan: %w", err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("save plan: %w", err)
-	}
-	_, err = f.Write(append(b, '\n'))
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // only tidying up
-		return fmt.Errorf("save plan to %s: %w", path, err)
-	}
-	return nil
+	return append(b, '\n'), nil
+}
+
+// Looks reports whether a file that begins so is a plan of walctl's, of any version.
+func Looks(head []byte) bool {
+	return bytes.HasPrefix(head, []byte("{\n \"schema\": \""+planSchemas))
 }
 
 // Read reads a plan file and holds it to its schema and digest: ErrCorrupt where

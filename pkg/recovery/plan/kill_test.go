@@ -97,7 +97,9 @@ func TestKillNine(t *testing.T) {
 				seed(t, c, before)
 				p := build(t, c, after, nil)
 				file := filepath.Join(t.TempDir(), "p.json")
-				require.NoError(t, Write(file, p))
+				saved, err := Encode(p)
+				require.NoError(t, err)
+				require.NoError(t, os.WriteFile(file, saved, 0o600))
 				if child(pl, file, at, late, false) {
 					kills++
 				}
