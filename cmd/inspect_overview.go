@@ -330,8 +330,8 @@ func writeHead(f *cli.Factory, r *inspectReport) error {
 		to, _ := time.Parse(time.RFC3339, r.To)
 		lines = append(lines,
 			fmt.Sprintf("%s … %s · %s · %s", r.First, r.Last, render.HumanSpan(from, to), termSpan(r)),
-			fmt.Sprintf("%s records, %s · %s openings · unconfirmed tail %s", render.Thousands(r.Records),
-				render.HumanBytes(r.Bytes), render.Thousands(r.Openings), render.Thousands(int64(r.Tail))))
+			fmt.Sprintf("%s, %s · %s · unconfirmed tail %s", plural(int(r.Records), "record"),
+				render.HumanBytes(r.Bytes), plural(int(r.Openings), "opening"), render.Thousands(int64(r.Tail))))
 	}
 	if r.Protection != nil {
 		lines = append(lines, r.Protection.Line(f.Now()))

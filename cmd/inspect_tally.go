@@ -266,6 +266,9 @@ func (t *tally) follow(c *message.Columns) {
 			}
 			delete(t.open, c.TxnID[i])
 		}
+		if c.Version[i] == 0 {
+			continue // acknowledged without a TimeTick
+		}
 		if tick > t.lastPersisted {
 			if len(t.tail) < maxOpen {
 				t.tail = append(t.tail, tick)

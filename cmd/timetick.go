@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -115,8 +116,8 @@ func writeTimetick(f *cli.Factory, o *timetickOptions, r *timetickReport) error 
 	case cli.Prometheus:
 		return writeTickMetrics(f.Out(), r)
 	}
-	if _, err := fmt.Fprintf(f.Out(), "%s records · %s TimeTicks · %d openings · %s\nlongest wait %s · longest idle %s · unconfirmed tail %s\n%s\n",
-		render.Thousands(r.Records), render.Thousands(r.TimeTicks), r.Openings, render.HumanSpan(r.From, r.To),
+	if _, err := fmt.Fprintf(f.Out(), "%s · %s · %s · %s\nlongest wait %s · longest idle %s · unconfirmed tail %s\n%s\n",
+		plural(int(r.Records), "record"), plural(int(r.TimeTicks), "TimeTick"), plural(int(r.Openings), "opening"), render.HumanSpan(r.From, r.To),
 		seconds(r.LongestWait), seconds(r.LongestIdle), render.Thousands(int64(r.Unconfirmed)), drawTimeline(r.TickReport, f.Style(o.output))); err != nil {
 		return err
 	}
@@ -142,7 +143,7 @@ func writeTimetick(f *cli.Factory, o *timetickOptions, r *timetickReport) error 
 }
 
 func seconds(s float64) string {
-	return render.HumanDuration(time.Duration(s * float64(time.Second)))
+	return render.HumanDuration(render.Seconds(s))
 }
 
 // timelineWidth is how many steps the drawn timeline has at most.
@@ -186,7 +187,7 @@ func stretchTable(all []diagnose.Stretch) *render.Table {
 	t := &render.Table{Columns: []render.Column{{Name: "state"}, {Name: "from"}, {Name: "length", Right: true}, {Name: "messages", Right: true},
 		{Name: "first"}, {Name: "last"}, {Name: "closed by"}, {Name: "to", Wide: true}}}
 	for _, s := range all {
-		t.Add(render.Text(s.State.String()), render.Time(s.From), render.Duration(s.Duration), render.Count(s.Messages),
+		t.Add(render.Text(s.State.String()), render.Time(s.From), render.Cell{Human: render.HumanDuration(s.Duration), Raw: strconv.FormatFloat(s.Seconds, 'f', -1, 64)}, render.Count(s.Messages),
 			render.Text(s.FirstID), render.Text(s.LastID), render.Text(s.Closed), render.Time(s.To))
 	}
 	return t

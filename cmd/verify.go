@@ -238,7 +238,7 @@ func writeVerify(f *cli.Factory, o *verifyOptions, r *verifyReport) error {
 
 // verdictLine is the first line: how much was read and what came of it.
 func verdictLine(r *diagnose.VerifyReport) string {
-	line := fmt.Sprintf("%s records · %d invariants: %d hold", render.Thousands(r.Records), len(r.Invariants), r.Hold)
+	line := fmt.Sprintf("%s · %d invariants: %d hold", plural(int(r.Records), "record"), len(r.Invariants), r.Hold)
 	if r.Broken > 0 {
 		line += fmt.Sprintf(", %d broken", r.Broken)
 	}

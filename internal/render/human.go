@@ -45,9 +45,11 @@ func HumanBytes(n int64) string {
 // HumanDuration prints at most two units: 2h10m, 14m3s, 1.2s, 38ms, 3d4h.
 func HumanDuration(d time.Duration) string {
 	if d < 0 {
-		return "-" + HumanDuration(-d)
+		return "-" + HumanDuration(-max(d, -math.MaxInt64)) // the smallest has no positive
 	}
 	switch {
+	case d == math.MaxInt64:
+		return "over 292 years"
 	case d < time.Second:
 		return d.Round(time.Millisecond).String()
 	case d < 10*time.Second:
@@ -60,6 +62,18 @@ func HumanDuration(d time.Duration) string {
 		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
 	}
 	return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
+}
+
+// Seconds makes a duration of seconds, the longest there is where they are more.
+func Seconds(s float64) time.Duration {
+	d := s * float64(time.Second)
+	switch {
+	case d >= math.MaxInt64:
+		return math.MaxInt64
+	case d <= math.MinInt64:
+		return math.MinInt64
+	}
+	return time.Duration(d)
 }
 
 // HumanTime prints a moment in UTC as short as the day allows.

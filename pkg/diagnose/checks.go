@@ -31,6 +31,7 @@ const (
 	staleWriter
 	behindTimeTick
 	timeTickRegress
+	timeTickJump
 	duplicateTimeTick
 	retryDuplicate
 	lastConfirmedAhead
@@ -73,6 +74,7 @@ var checkTable = [checkCount]Check{
 	staleWriter:          {"stale-writer", SeverityError, 7, 0},
 	behindTimeTick:       {"behind-timetick", SeverityError, 2, 0},
 	timeTickRegress:      {"timetick-regress", SeverityError, 3, 0},
+	timeTickJump:         {"timetick-jump", SeverityError, 3, 0},
 	duplicateTimeTick:    {"duplicate-timetick", SeverityError, 4, 0},
 	retryDuplicate:       {"retry-duplicate", SeverityWarning, 4, 0},
 	lastConfirmedAhead:   {"last-confirmed-ahead", SeverityError, 5, 0},

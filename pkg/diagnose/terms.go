@@ -151,6 +151,11 @@ func (v *verifier) timeTick(c *message.Columns, i int) {
 	if stale {
 		v.tell(staleWriter, v.place(c, i, "an older term still writes TimeTicks"))
 	}
+	if t.tick > 0 && leapt(t.tick, tt) {
+		o := v.place(c, i, "more than ten years lie between this TimeTick and the one before it")
+		o.other, o.otherTT, o.hasOther = t.tickPos, t.tick, true
+		v.tell(timeTickJump, o)
+	}
 	lc := makePosition(c.LCA[i], c.LCB[i], c.LCBatch[i])
 	if !opening && !stale {
 		v.tickLastConfirmed(c, i, lc)

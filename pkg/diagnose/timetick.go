@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"time"
 
@@ -76,7 +77,7 @@ type TickReport struct {
 	Openings    int64          `json:"openings"`
 	From        time.Time      `json:"from"`
 	To          time.Time      `json:"to"`
-	LastTick    uint64         `json:"last_time_tick,string"`
+	LastTick    uint64         `json:"last_time_tick,string"` // of the last TimeTick read
 	LastTickID  string         `json:"last_time_tick_id"`
 	LongestWait float64        `json:"longest_wait_seconds"`
 	LongestIdle float64        `json:"longest_idle_seconds"`
@@ -91,7 +92,7 @@ type TickReport struct {
 }
 
 // TickColumns are the fields TimeTicks reads.
-const TickColumns = message.ColumnID | message.ColumnType | message.ColumnFlags | message.ColumnTimeTick | message.ColumnLastConfirmed
+const TickColumns = message.ColumnID | message.ColumnVersion | message.ColumnType | message.ColumnFlags | message.ColumnTimeTick | message.ColumnLastConfirmed
 
 // TimeTicks reads columns to their end and tells where a log's time stood still
 // and why, in one pass. Memory is bounded by one TimeTick window.
@@ -127,10 +128,12 @@ type ticker struct {
 	timeline timeline
 
 	backend   message.Backend
-	now       int64 // the latest time any record carries
+	now       int64 // the latest time any record carries; of those behind a TimeTick that went back, where one did
+	from, to  int64 // the earliest and latest of all
 	havePrev  bool
 	prev      position
-	tick      uint64
+	tick      uint64 // of the last TimeTick read, which confirms what follows it
+	haveTick  bool
 	pending   []pendingAppend // appends above the last TimeTick, in log order
 	acked     int64           // when an append of this window was proven acknowledged; 0 = not yet
 	ackedAt   position
@@ -152,6 +155,21 @@ const (
 
 func physical(tt uint64) int64 { return int64(tt >> 18) }
 
+// span makes a duration of milliseconds (0 or more), the longest there is where they are more.
+func span(ms int64) time.Duration {
+	if ms > math.MaxInt64/int64(time.Millisecond) {
+		return math.MaxInt64
+	}
+	return time.Duration(ms) * time.Millisecond
+}
+
+// leapt reports whether time went on from one TimeTick to the next by more than
+// any pchannel is idle: ten years.
+func leapt(from, to uint64) bool {
+	const years = 10 * 365 * 24 * 3600 * 1000
+	return to > from && physical(to)-physical(from) > years
+}
+
 func (t *ticker) batch(c *message.Columns) {
 	t.backend = c.Backend
 	for i := 0; i < c.N; i++ {
@@ -165,7 +183,8 @@ func (t *ticker) batch(c *message.Columns) {
 func (t *ticker) row(c *message.Columns, i int) {
 	tt, pos := c.TimeTick[i], makePosition(c.A[i], c.B[i], c.Batch[i])
 	at := physical(tt)
-	opening := c.Type[i] == message.TypeTimeTick && c.Flags[i]&message.HasTerm == 0
+	streamed := c.Version[i] > 0 // what an older release wrote waits for no TimeTick
+	opening := streamed && c.Type[i] == message.TypeTimeTick && c.Flags[i]&message.HasTerm == 0
 	if !t.havePrev {
 		t.havePrev, t.now = true, max(t.now, at)
 	} else if at > t.now {
@@ -177,11 +196,15 @@ func (t *ticker) row(c *message.Columns, i int) {
 		}
 		t.now = at
 	}
+	if !t.timeline.started {
+		t.from, t.to = at, at
+	}
+	t.from, t.to = min(t.from, at), max(t.to, at)
 	isTick := c.Type[i] == message.TypeTimeTick
 	t.timeline.add(at, isTick)
 	if isTick {
-		t.timeTick(c, i, pos)
-	} else if tt > t.tick && len(t.pending) < maxPending {
+		t.timeTick(c, i, pos, opening)
+	} else if streamed && tt > t.tick && len(t.pending) < maxPending {
 		t.pending = append(t.pending, pendingAppend{pos, tt, at})
 		if lc := makePosition(c.LCA[i], c.LCB[i], c.LCBatch[i]); t.acked == 0 && !lc.less(t.pending[0].pos) && lc.less(pos) {
 			t.acked, t.ackedAt = t.now, pos
@@ -190,25 +213,33 @@ func (t *ticker) row(c *message.Columns, i int) {
 	t.prev = pos
 }
 
-func (t *ticker) timeTick(c *message.Columns, i int, pos position) {
+func (t *ticker) timeTick(c *message.Columns, i int, pos position, opening bool) {
 	r, tt := &t.report, c.TimeTick[i]
 	r.TimeTicks++
 	closed := "timetick"
-	if c.Flags[i]&message.HasTerm == 0 {
+	if opening {
 		r.Openings++
 		closed = "opening"
 	}
-	if tt <= t.tick {
-		if tt != t.tick { // equal ones are a retry, or verify's to judge
-			r.Regressions++
-			t.finding("timetick-regress", SeverityError, t.id(pos), "", tt, 1,
-				Evidence{"TimeTick before it", fmt.Sprint(t.tick)}, Evidence{"TimeTick", fmt.Sprint(tt)})
-		}
-		return
+	if tt == t.tick {
+		return // a retry, or verify's to judge
 	}
+	if tt < t.tick {
+		r.Regressions++
+		t.finding("timetick-regress", SeverityError, t.id(pos), "", tt, 1, t.against(tt)...)
+		t.now = physical(tt) // what follows waits by the clock as it now runs
+	}
+	if t.haveTick && leapt(t.tick, tt) {
+		t.finding("timetick-jump", SeverityError, t.id(pos), "", tt, 1, t.against(tt)...)
+	}
+	t.haveTick = true
 	t.tick = tt
 	r.LastTick, r.LastTickID = tt, t.id(pos)
 	t.close(pos, closed, tt)
+}
+
+func (t *ticker) against(tt uint64) []Evidence {
+	return []Evidence{{"TimeTick before it", fmt.Sprint(t.tick)}, {"TimeTick", fmt.Sprint(tt)}}
 }
 
 // close judges how long the appends a TimeTick confirms had waited.
@@ -264,8 +295,8 @@ func (t *ticker) keep(list *[]Stretch, s TickState, from, to int64, first, last 
 		longestFirst(*list)
 		*list = (*list)[:maxStretches/2]
 	}
-	d := time.Duration(to-from) * time.Millisecond
-	*list = append(*list, Stretch{State: s, From: time.UnixMilli(from).UTC(), To: time.UnixMilli(to).UTC(), Duration: d, Seconds: d.Seconds(),
+	d := span(to - from)
+	*list = append(*list, Stretch{State: s, From: time.UnixMilli(from).UTC(), To: time.UnixMilli(to).UTC(), Duration: d, Seconds: float64(to-from) / 1000,
 		FirstID: t.id(first), LastID: t.id(last), Messages: n, Closed: how})
 }
 
@@ -292,7 +323,7 @@ func (t *ticker) finish() *TickReport {
 	}
 	r.Buckets, r.BucketWidth = t.timeline.buckets()
 	if len(r.Buckets) > 0 {
-		r.From, r.To = time.UnixMilli(t.timeline.first).UTC(), time.UnixMilli(t.now).UTC()
+		r.From, r.To = time.UnixMilli(t.from).UTC(), time.UnixMilli(t.to).UTC()
 	}
 	longestFirst(t.stretches)
 	longestFirst(t.idle)

@@ -226,7 +226,9 @@ func (v *verifier) corrupt(err *source.CorruptError) {
 	v.tell(unreadable, occurrence{pos: v.last, note: "a place that cannot be read", detail: err.Error()})
 	v.haveLast = false // what follows need not join on
 	v.partial = true
-	v.vchannels = v.vchannels[:0]
+	for i := range v.vchannels { // in place: what waits in the window points at them
+		v.vchannels[i] = v.newVChannel(v.names[i])
+	}
 	v.replicate = replication{}
 }
 

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/commonpb"
@@ -58,7 +59,11 @@ func TestVerifyGolden(t *testing.T) {
 				want = map[string]int64{}
 			}
 			require.Equal(t, want, got)
-			require.Equal(t, 1, r.Unchecked, "all but the checkpoint's invariant")
+			unchecked := 1 // the checkpoint's invariant
+			if strings.HasPrefix(name, "rmq-") || strings.HasPrefix(name, "kafka-") {
+				unchecked = 2 // offsets need not be contiguous
+			}
+			require.Equal(t, unchecked, r.Unchecked)
 		})
 	}
 }
