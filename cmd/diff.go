@@ -79,6 +79,7 @@ type side struct {
 	keys     map[string][]byte
 	pchannel string // "" = of every WAL
 	bad      error  // what of its log could not be read
+	gone     []diagnose.Finding
 }
 
 func runDiff(ctx context.Context, f *cli.Factory, o *diffOptions) error {
@@ -91,11 +92,15 @@ func runDiff(ctx context.Context, f *cli.Factory, o *diffOptions) error {
 		after.only(p)
 	}
 	d := recovery.Diff(before.keys, after.keys)
-	if err := o.write(f, d); err != nil {
+	gone := append(before.gone, after.gone...)
+	if err := o.write(f, d, gone); err != nil {
 		return err
 	}
 	var differ error
-	if o.exitCode && len(d) > 0 {
+	switch {
+	case len(gone) > 0:
+		differ = cli.Reported(&cli.FindingsError{Count: len(gone), Worst: diagnose.SeverityCritical})
+	case o.exitCode && len(d) > 0:
 		differ = cli.Reported(&cli.FindingsError{Count: len(d), Worst: diagnose.SeverityInfo})
 	}
 	return errors.Join(before.bad, after.bad, differ)
@@ -140,6 +145,7 @@ func (o *diffOptions) compared(ctx context.Context, f *cli.Factory) (before, aft
 		return before, after, err
 	}
 	before, err = persisted(r)
+	before.gone = nil // told once
 	return before, after, err
 }
 
@@ -149,7 +155,7 @@ func persisted(r *replayed) (side, error) {
 		return side{}, fmt.Errorf("the log has no message at that TimeTick: name one of `walctl timetick`, or a time")
 	}
 	keys, err := r.State.Persist()
-	return side{keys: keys, pchannel: r.wal.PChannel, bad: r.readError()}, err
+	return side{keys: keys, pchannel: r.wal.PChannel, bad: r.readError(), gone: r.gone()}, err
 }
 
 func (o *diffOptions) load(ctx context.Context, f *cli.Factory, spec string) (side, error) {
@@ -206,13 +212,16 @@ func differenceReports(d []recovery.Difference) []differenceReport {
 	return out
 }
 
-func (o *diffOptions) write(f *cli.Factory, d []recovery.Difference) error {
+func (o *diffOptions) write(f *cli.Factory, d []recovery.Difference, gone []diagnose.Finding) error {
 	out := differenceReports(d)
 	switch o.output {
 	case cli.JSON:
-		return render.JSON(f.Out(), diffReport{render.NewHeader("diff", render.WAL{}, nil), out})
+		return render.JSON(f.Out(), diffReport{render.NewHeader("diff", render.WAL{}, gone), out})
 	case cli.NDJSON:
 		return render.Lines(f.Out(), out)
+	}
+	if err := render.Findings(f.Out(), f.Style(o.output), gone); err != nil {
+		return err
 	}
 	return writeDifferences(f, d, len(d), o.output == cli.Wide)
 }

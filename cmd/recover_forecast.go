@@ -14,6 +14,7 @@ import (
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/channelbuf"
 	"github.com/walctl/walctl/pkg/diagnose"
+	"github.com/walctl/walctl/pkg/recovery"
 )
 
 // memoryFlags ask how much memory a restart takes, or bound what a replay takes.
@@ -100,7 +101,11 @@ func runForecast(ctx context.Context, f *cli.Factory, o *recoverOptions) error {
 	}
 	report := forecastReport{Verdict: channelbuf.VerdictUnknown, PChannels: ps, Nodes: forNodes(logs, ps, policy),
 		Policy: forecastPolicy{policy.NodeMemory, policy.InsertBufSize, policy.ForceSyncWatermark, policy.GrowingHWM}}
-	findings := forecastFindings(&report)
+	gone, err := goneFindings(ctx, logs)
+	if err != nil {
+		return err
+	}
+	findings := append(gone, forecastFindings(&report)...)
 	wal := render.WAL{}
 	if len(logs) == 1 {
 		wal = cli.DescribeWAL(logs[0].Source)
@@ -110,10 +115,29 @@ func runForecast(ctx context.Context, f *cli.Factory, o *recoverOptions) error {
 	if err := writeForecast(f, o, &report); err != nil {
 		return err
 	}
-	if report.Verdict == channelbuf.VerdictExceeds {
+	if report.Verdict == channelbuf.VerdictExceeds || len(gone) > 0 {
 		return cli.Reported(&cli.FindingsError{Count: 1, Worst: diagnose.SeverityCritical})
 	}
 	return nil
+}
+
+// goneFindings are the checkpoints a restart cannot begin at: what a forecast
+// counts from there is not what a restart replays.
+func goneFindings(ctx context.Context, logs []bufferLog) ([]diagnose.Finding, error) {
+	var out []diagnose.Finding
+	for i := range logs {
+		b, err := logs[i].Source.Bounds(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("find the ends of %s: %w", logs[i].PChannel, err)
+		}
+		issue := recovery.CheckpointIssue(logs[i].md, b)
+		if issue == nil {
+			continue
+		}
+		out = append(out, diagnose.Finding{Code: string(issue.Code), Severity: diagnose.SeverityCritical, Count: 1, Meaning: issue.Consequence(),
+			Where: diagnose.Where{PChannel: logs[i].PChannel, ID: issue.ID}, Evidence: []diagnose.Evidence{{Name: "seen", Value: issue.Detail}}})
+	}
+	return out, nil
 }
 
 // plainLogs are the logs alone, and how many records they hold together, −1 =
@@ -187,8 +211,8 @@ func writeForecast(f *cli.Factory, o *recoverOptions, r *forecastReport) error {
 		rows += r.PChannels[i].Rows
 		held += r.PChannels[i].Held
 	}
-	if _, err := fmt.Fprintf(f.Out(), "%d nodes · %d pchannels · %s rows behind the channel checkpoints, %s in buffers at once\n",
-		len(r.Nodes), len(r.PChannels), render.Thousands(int64(rows)), render.HumanBytes(held)); err != nil {
+	if _, err := fmt.Fprintf(f.Out(), "%s · %s · %s behind the channel checkpoints, %s in buffers at once\n",
+		plural(len(r.Nodes), "node"), plural(len(r.PChannels), "pchannel"), plural(int(rows), "row"), render.HumanBytes(held)); err != nil {
 		return err
 	}
 	if err := render.Findings(f.Out(), f.Style(o.output), r.Findings); err != nil {

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -196,7 +197,7 @@ func writeMemory(f *cli.Factory, o *recoverOptions, r *memoryReport) error {
 	var lines []string
 	for _, l := range r.Restarts {
 		if !l.Succeeds {
-			lines = append(lines, fmt.Sprintf("Milvus would STOP at %s: %s at %s", l.PChannel, l.Obstacle.Code, l.Obstacle.ID+l.Obstacle.Key), "           "+l.Meaning)
+			lines = append(lines, fmt.Sprintf("Milvus would %s at %s: %s at %s", l.Obstacle.Outcome(), l.PChannel, l.Obstacle.Code, cmp.Or(l.Obstacle.ID, l.Obstacle.Key)), "           "+l.Meaning)
 		}
 	}
 	if r.Succeeds {
@@ -216,7 +217,7 @@ func (r *memoryPart) lines() []string {
 		return nil
 	}
 	return []string{
-		fmt.Sprintf("Replayed   %d logs, %s records, %s rows in %.1f s: %s records/s", len(r.Logs), render.Thousands(r.Records), render.Thousands(int64(r.Rows)), r.Seconds, render.Thousands(int64(r.Rate))),
+		fmt.Sprintf("Replayed   %s, %s, %s in %.1f s: %s records/s", plural(len(r.Logs), "log"), plural(int(r.Records), "record"), plural(int(r.Rows), "row"), r.Seconds, render.Thousands(int64(r.Rate))),
 		fmt.Sprintf("Memory     buffers' peak %s of %s, %s spilled; the process's %s", render.HumanBytes(r.Memory.Peak), render.HumanBytes(r.Memory.Limit),
 			render.HumanBytes(r.Memory.Spilled), render.HumanBytes(r.RSS)),
 		"Buffers    " + bufferLine(r.Buffers), "Digest     " + r.Digest,

@@ -138,7 +138,7 @@ func (o *recoverOptions) planCoverage(r *recovery.Result) plan.Coverage {
 		if g.Cause != nil {
 			cause = g.Cause.Error()
 		}
-		out.Gaps = append(out.Gaps, plan.Gap{From: g.After.String(), To: g.Before.String(), Cause: cause})
+		out.Gaps = append(out.Gaps, plan.Gap{From: g.From(), To: g.To(), Cause: cause})
 	}
 	for _, n := range r.Issues().Counts() {
 		switch n.Code {

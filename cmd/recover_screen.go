@@ -220,11 +220,7 @@ func verdictLines(r *recoverReport) []string {
 	var lines []string
 	for i := range first {
 		x := &first[i]
-		does := "STOP"
-		if !x.Obstacle() {
-			does = "LOSE DATA"
-		}
-		lines = append(lines, fmt.Sprintf("Milvus %s would %s: %s at %s", strings.Join(stopped[*x], " and "), does, x.Code, x.ID+short(r.WAL.PChannel, x.Key)))
+		lines = append(lines, fmt.Sprintf("Milvus %s would %s: %s at %s", strings.Join(stopped[*x], " and "), x.Outcome(), x.Code, cmp.Or(x.ID, short(r.WAL.PChannel, x.Key))))
 		why := x.Consequence()
 		if x.Detail != "" {
 			why += " (" + x.Detail + ")"
@@ -249,6 +245,8 @@ func coverageLine(r *recoverReport) string {
 	c := &r.Coverage
 	state := "whole"
 	switch {
+	case c.Records == 0 && len(c.Gaps) > 0:
+		return "Coverage   INCOMPLETE: " + c.Gaps[0] + ", nothing to read there"
 	case c.Records == 0:
 		return "Coverage   nothing to read behind " + cmp.Or(c.From, "the beginning")
 	case len(c.Gaps) == 1:
@@ -322,7 +320,7 @@ func blastLines(all []plan.Blast, wide bool) []string {
 		lines = append(lines, fmt.Sprintf("           %d more vchannels, %s rows (-o wide)", hidden.Txns, render.Thousands(hidden.Rows)))
 	}
 	if unknown > 0 {
-		lines = append(lines, fmt.Sprintf("Cost       up to %d vchannels lose more than can be counted: what would tell is gone", unknown))
+		lines = append(lines, fmt.Sprintf("Cost       up to %s can lose more than is counted here: what would tell is gone", plural(unknown, "vchannel")))
 	}
 	return lines
 }

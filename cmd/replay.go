@@ -153,6 +153,16 @@ func (r *replayed) findings() []diagnose.Finding {
 	return out
 }
 
+// gone are the findings on positions that cannot be read from.
+func (r *replayed) gone() (out []diagnose.Finding) {
+	for _, x := range r.findings() {
+		if x.Code == string(recovery.CodePositionGone) {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
 func (r *replayed) finding(i *recovery.Issue) diagnose.Finding {
 	f := diagnose.Finding{Code: string(i.Code), Meaning: i.Consequence(),
 		Where: diagnose.Where{PChannel: r.wal.PChannel, VChannel: i.VChannel, ID: i.ID, TimeTick: i.TimeTick, Key: i.Key}}
@@ -175,7 +185,9 @@ func (r *replayed) severity(i *recovery.Issue) diagnose.Severity {
 		if !r.stops(i) {
 			return diagnose.SeverityInfo
 		}
-	case recovery.CodeUnreadable, recovery.CodeCheckpointGone, recovery.CodeCheckpointAhead, recovery.CodeNoCheckpoint, recovery.CodeGap, recovery.CodeStale,
+	case recovery.CodePositionGone:
+		return diagnose.SeverityCritical
+	case recovery.CodeUnreadable, recovery.CodeNoCheckpoint, recovery.CodeGap, recovery.CodeStale,
 		recovery.CodeVChannelUnknown, recovery.CodeInsertNoVChannel:
 		return diagnose.SeverityError
 	}

@@ -125,11 +125,16 @@ func (o *stateOptions) write(f *cli.Factory, r *stateReport, view recovery.View,
 			rows += s.GetStat().GetModifiedRows()
 		}
 	}
-	lines := []string{
-		fmt.Sprintf("%s · at %s · %s", render.Clean(r.WAL.PChannel), render.HumanTime(render.TickTime(r.Until.TimeTick)), r.Until.ID),
-		fmt.Sprintf("%s records read from %s · %d vchannels · %d growing segments, %s rows · %d open transactions",
-			render.Thousands(r.Coverage.Records), r.Coverage.First, len(view.VChannels), growing, render.Thousands(int64(rows)), len(r.Uncommitted)),
+	head := render.Clean(r.WAL.PChannel) + " · at " + render.HumanTime(render.TickTime(r.Until.TimeTick))
+	if r.Until.ID != "" {
+		head += " · " + r.Until.ID
 	}
+	read := "nothing to read"
+	if r.Coverage.Records > 0 {
+		read = fmt.Sprintf("%s read from %s", plural(int(r.Coverage.Records), "record"), r.Coverage.First)
+	}
+	lines := []string{head, fmt.Sprintf("%s · %s · %s, %s · %s", read, plural(len(view.VChannels), "vchannel"),
+		plural(growing, "growing segment"), plural(int(rows), "row"), plural(len(r.Uncommitted), "open transaction"))}
 	if o.view == "buffers" {
 		lines = append(lines, bufferLine(*r.Buffers))
 	}

@@ -31,9 +31,21 @@ type Gap struct {
 	Cause         error // nil: the ids themselves are missing
 }
 
-// String names the gap as an operator accepts it: 15/1516/0..16/2/0.
-func (g Gap) String() string {
-	return fmt.Sprintf("%s..%s", g.After, g.Before)
+// String names the gap as an operator accepts it: 15/1516/0..16/2/0, start..16/2/0
+// where nothing was read before it, 15/1516/0..end where nothing follows it.
+func (g Gap) String() string { return g.From() + ".." + g.To() }
+
+// From names the gap's lower end: an id, or "start".
+func (g Gap) From() string { return endName(g.After, "start") }
+
+// To names the gap's upper end: an id, or "end".
+func (g Gap) To() string { return endName(g.Before, "end") }
+
+func endName(id message.ID, none string) string {
+	if id.IsZero() {
+		return none
+	}
+	return id.String()
 }
 
 // coverage follows what is read.
@@ -136,13 +148,9 @@ func follows(prev message.ID, size int32, id message.ID) bool {
 // coverageIssues says what the reading itself met up to the stop. It belongs in
 // front of what the replay met: a node meets it first.
 func (p *replay) coverageIssues() {
-	c := &p.cover
 	var found Issues
-	switch {
-	case c.Records == 0 && !p.start.IsZero():
-		found.add(Issue{Code: CodeCheckpointAhead, ID: p.start.String(), Detail: "the log ends before the checkpoint's message"})
-	case c.Records > 0 && !p.start.IsZero() && c.First != p.start:
-		found.add(Issue{Code: CodeCheckpointGone, ID: p.start.String(), Detail: "the first message that still exists behind it is " + c.First.String()})
+	if p.standing.Gone() {
+		found.add(p.goneIssue())
 	}
 	p.readingIssues(&found)
 	found.append(&p.state.issues)

@@ -43,9 +43,7 @@ const (
 	CodeUnknownType       Code = "recovery-unknown-type"          // no line knows the type
 	CodeNewerType         Code = "recovery-newer-type"            // an older line panics on it
 	CodeReplicateConfig   Code = "recovery-replicate-config"      // a configuration that panics
-	CodeWALMismatch       Code = "recovery-checkpoint-other-wal"  // the checkpoint is of another WAL
-	CodeCheckpointGone    Code = "recovery-checkpoint-gone"       // its message does not exist any more
-	CodeCheckpointAhead   Code = "recovery-checkpoint-beyond-end" // its message does not exist yet
+	CodePositionGone      Code = "position-gone"                  // a stored position cannot be read from: source.Standing says why
 	CodeCheckpointBroken  Code = "recovery-checkpoint-unreadable" // its id cannot be parsed
 	CodeNoCheckpoint      Code = "recovery-no-checkpoint"         // collections come from the root coordinator
 	CodeOpeningUnreadable Code = "recovery-opening-unreadable"    // the TimeTick to stop at is not in the log
@@ -99,6 +97,15 @@ type Issue struct {
 // Consequence says what happens to a node, or to the rows, in a sentence.
 func (i *Issue) Consequence() string { return consequences[i.Code] }
 
+// Outcome says what an issue that decides a verdict does to a node, in words that
+// follow "would".
+func (i *Issue) Outcome() string {
+	if i.Obstacle() {
+		return "STOP"
+	}
+	return "LOSE DATA"
+}
+
 // Obstacle reports whether the issue stops a node of any line.
 func (i *Issue) Obstacle() bool { return i.Stops != 0 }
 
@@ -135,15 +142,15 @@ func (s *Issues) Counts() []IssueCount {
 }
 
 // FirstObstacle returns what stops a node of the line first; where nothing does,
-// a checkpoint whose message is gone: the node opens, and loses what lay there
-// without a word. nil when there is neither.
+// a position that is gone: the node opens, and loses what lay there without a
+// word. nil when there is neither.
 func (s *Issues) FirstObstacle(l Line) *Issue {
 	var gone *Issue
 	for i := range s.list {
 		if s.list[i].Stops&l != 0 {
 			return &s.list[i]
 		}
-		if gone == nil && s.list[i].Code == CodeCheckpointGone {
+		if gone == nil && s.list[i].Code == CodePositionGone {
 			gone = &s.list[i]
 		}
 	}
@@ -213,9 +220,7 @@ var consequences = map[Code]string{
 	CodeUnknownType:       "recovery passes over it; the flusher of a live vchannel that gets it panics, again at each restart",
 	CodeNewerType:         "a flusher of the older line panics when it gets it: the downgrade fails",
 	CodeReplicateConfig:   "every node that recovers over this message panics, again at each restart",
-	CodeWALMismatch:       "the opening fails: the position belongs to another WAL",
-	CodeCheckpointGone:    "recovery silently begins at the next message that survived; what lay between is lost",
-	CodeCheckpointAhead:   "recovery reads nothing before the new opening TimeTick; messages behind the end of this log are lost",
+	CodePositionGone:      "nothing can be read from there: a node silently begins at the next message it finds, and what lay between is lost to it",
 	CodeCheckpointBroken:  "the opening fails while it loads the checkpoint",
 	CodeNoCheckpoint:      "the node starts from the root coordinator's collections and ignores everything in the log",
 	CodeOpeningUnreadable: "the opening waits for this TimeTick for ever",

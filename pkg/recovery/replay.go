@@ -105,6 +105,9 @@ func Replay(ctx context.Context, src source.Source, md catalog.Metadata, o Repla
 	p.startTick = st.tick
 	p.scan = order.NewScanner(p, order.Options{Observer: p, Account: o.Account, Legacy: legacy(st)})
 	err = p.run(ctx)
+	if err == nil {
+		err = p.stand(ctx, src)
+	}
 	p.finish()
 	if err == nil && o.Tail {
 		err = p.tail(ctx)
@@ -140,6 +143,8 @@ type replay struct {
 	start     message.ID // the checkpoint's; zero = the log's first record
 	startTick uint64     // the checkpoint's
 	elsewhere bool       // the checkpoint is of another WAL
+	standing  source.Standing
+	bounds    source.Bounds // where standing had to ask for them
 	cover     coverage
 	types     *[1 << 10]int64
 	behind    bool // the stop was passed
@@ -240,23 +245,17 @@ func (p *replay) startID(src source.Source, md catalog.Metadata) message.ID {
 		return message.ID{}
 	}
 	have := src.Describe().Backend
-	named := message.Backend(md.Checkpoint.GetMessageId().GetWALName())
-	if named == message.BackendUnknown {
-		named = have // before AlterWAL, the WAL configured was meant
-	}
-	if named == message.BackendUnknown {
-		named = message.BackendPulsar
-	}
-	id, _, err := message.ParseRaw(named, md.Checkpoint.GetMessageId().GetId())
-	if err != nil {
+	id, err := checkpointID(md, have)
+	switch {
+	case err != nil && md.Checkpoint.GetMessageId().GetId() == "":
+		p.noPosition(md)
+		return message.ID{}
+	case err != nil:
 		p.state.issues.add(Issue{Code: CodeCheckpointBroken, Stops: AllLines, Key: catalog.CheckpointKey(md.PChannel), Detail: err.Error()})
 		return message.ID{}
 	}
-	if have == message.BackendOffset && named.Offsets() {
-		id.Backend = have
-	}
 	if have != message.BackendUnknown && id.Backend != have {
-		p.foreign(md, fmt.Sprintf("the checkpoint is of %s, the log of %s", named, have))
+		p.foreign(md, fmt.Sprintf("the checkpoint is of %s, the log of %s", id.Backend, have))
 		return message.ID{}
 	}
 	if id.IsEarliest() {
@@ -285,7 +284,7 @@ func (p *replay) signedOffset(md catalog.Metadata, named message.Backend) {
 // foreign notes a checkpoint of another WAL: the log is read from its start.
 func (p *replay) foreign(md catalog.Metadata, detail string) {
 	p.elsewhere = true
-	p.state.issues.add(Issue{Code: CodeWALMismatch, Stops: AllLines, Key: catalog.CheckpointKey(md.PChannel), Detail: detail})
+	p.state.issues.add(Issue{Code: CodePositionGone, Stops: AllLines, Key: catalog.CheckpointKey(md.PChannel), Detail: detail})
 }
 
 // run delivers to the state until the stop or the end of the log.

@@ -47,9 +47,9 @@ func TestCheckpointsThatPointNowhere(t *testing.T) {
 		want  recovery.Code
 		stops bool
 	}{
-		{"before the log", pulsar(first.A-1, 5), recovery.CodeCheckpointGone, true},
-		{"behind the log", pulsar(last.A+1, 0), recovery.CodeCheckpointAhead, false},
-		{"another WAL", &commonpb.MessageID{WALName: commonpb.WALName_WoodPecker, Id: "CAE="}, recovery.CodeWALMismatch, true},
+		{"before the log", pulsar(first.A-1, 5), recovery.CodePositionGone, true},
+		{"behind the log", pulsar(last.A+1, 0), recovery.CodePositionGone, true},
+		{"another WAL", &commonpb.MessageID{WALName: commonpb.WALName_WoodPecker, Id: "CAE="}, recovery.CodePositionGone, true},
 		{"no id", &commonpb.MessageID{WALName: commonpb.WALName_Pulsar, Id: "!"}, recovery.CodeCheckpointBroken, true},
 		{"no checkpoint", nil, recovery.CodeNoCheckpoint, false},
 	} {

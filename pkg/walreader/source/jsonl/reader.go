@@ -59,6 +59,7 @@ type reader struct {
 	sel     selector
 	current []item
 	backend message.Backend
+	last    message.ID
 	failed  error
 }
 
@@ -113,6 +114,9 @@ func (r *reader) Next(ctx context.Context) (*message.Message, error) {
 		case err != nil:
 			r.failed = err
 			r.sel.end()
+			if errors.Is(err, io.EOF) || errors.Is(err, source.ErrTornTail) {
+				r.src.sawEnd(r.last)
+			}
 		default:
 			r.accept(it)
 		}
@@ -128,7 +132,7 @@ func (r *reader) accept(it item) {
 	b := it.m.ID.Backend
 	if r.backend == message.BackendUnknown {
 		r.backend = b
-		r.src.sawBackend(b)
+		r.src.sawFirst(it.m.ID)
 		if r.failed = r.sel.adapt(b); r.failed != nil {
 			return
 		}
@@ -140,6 +144,7 @@ func (r *reader) accept(it item) {
 		})
 		return
 	}
+	r.last = it.m.ID
 	r.sel.push(it.m)
 }
 

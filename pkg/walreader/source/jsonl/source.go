@@ -25,6 +25,8 @@ type Source struct {
 	mu       sync.Mutex
 	consumed bool
 	backend  message.Backend
+	seen     source.Bounds // of a stream, as far as it was read
+	ended    bool          // it was read to its end
 }
 
 // Open names a file; it is opened when it is read. The file may be compressed.
@@ -57,10 +59,19 @@ func (s *Source) Describe() source.Description {
 }
 
 // Bounds reads a file from end to end without its payloads. Records that cannot
-// be read are left out. On a stream it fails with ErrConsumed: its end is not known.
+// be read are left out. A stream tells what was seen once it was read to its end;
+// before, it fails with ErrConsumed, and First is the first record read so far.
 func (s *Source) Bounds(ctx context.Context) (source.Bounds, error) {
 	if s.stream {
-		return source.Bounds{Records: -1}, fmt.Errorf("find the end of %s: %w", s.name, ErrConsumed)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		b := s.seen
+		b.Records = -1
+		if !s.ended {
+			return b, fmt.Errorf("find the end of %s: %w", s.name, ErrConsumed)
+		}
+		b.Empty = b.First.IsZero()
+		return b, nil
 	}
 	r, err := s.Open(ctx, source.Range{})
 	if err != nil {
@@ -108,8 +119,16 @@ func (s *Source) Open(ctx context.Context, r source.Range) (source.Reader, error
 // Close implements source.Source; readers are closed on their own.
 func (s *Source) Close() error { return nil }
 
-func (s *Source) sawBackend(b message.Backend) {
+// sawFirst notes the first record read.
+func (s *Source) sawFirst(id message.ID) {
 	s.mu.Lock()
-	s.backend = b
+	s.backend, s.seen.First = id.Backend, id
+	s.mu.Unlock()
+}
+
+// sawEnd notes that everything was read, up to the record last.
+func (s *Source) sawEnd(last message.ID) {
+	s.mu.Lock()
+	s.seen.Last, s.ended = last, true
 	s.mu.Unlock()
 }
