@@ -259,7 +259,7 @@ func (p *replay) startID(src source.Source, md catalog.Metadata) message.ID {
 		return message.ID{}
 	}
 	if id.IsEarliest() {
-		p.signedOffset(md, named)
+		p.signedOffset(md, message.Backend(md.Checkpoint.GetMessageId().GetWALName()))
 		return message.ID{}
 	}
 	return id
