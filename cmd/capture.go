@@ -1,13 +1,18 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/walctl/walctl/internal/cli"
@@ -30,6 +35,7 @@ type captureOptions struct {
 	place     cli.RangeFlags
 	output    cli.Output
 	exists    func(string) bool
+	again     string // the command that goes on with it
 }
 
 // captureReport is the JSON answer: one entry a log.
@@ -91,7 +97,7 @@ walctl capture dml_3 --dir ./evidence --follow
 walctl capture wal.jsonl.zst --catalog kvjson:catalog.json --dir ./evidence`,
 		Args: cli.Args(cobra.ArbitraryArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opts.wals, opts.exists = args, exists(cmd.Root())
+			opts.wals, opts.exists, opts.again = args, exists(cmd.Root()), goesOn(cmd, args)
 			if slices.Contains(args, "-") {
 				return cli.Usagef("capture reads a log's beginning twice, and standard input can be read once: save it to a file")
 			}
@@ -162,7 +168,10 @@ func incomplete(logs []capturedLog) error {
 			told[m] = true
 		}
 	}
-	if gaps > 0 {
+	switch {
+	case gaps == 1:
+		err = errors.Join(err, fmt.Errorf("%w: one place of the source is not in the archive", cli.ErrPartial))
+	case gaps > 1:
 		err = errors.Join(err, fmt.Errorf("%w: %d places of the source are not in the archive", cli.ErrPartial, gaps))
 	}
 	return err
@@ -190,6 +199,9 @@ func captureOne(ctx context.Context, f *cli.Factory, o *captureOptions, take *co
 		},
 	})
 	out.WAL.PChannel = got.PChannel
+	if got.Ended != "" {
+		out.WAL.Held = cli.HeldOf(extentOnly{s, got.Extent})
+	}
 	out.Records, out.Segments, out.Gaps, out.Torn = got.Records, got.Segments, got.Gaps, got.TornTail
 	if got.Resumed {
 		out.Behind = got.Behind.String()
@@ -217,56 +229,122 @@ func writeCaptured(f *cli.Factory, o *captureOptions, logs []capturedLog) error 
 		return render.JSON(f.Out(), out)
 	}
 	w := f.Out()
-	any := false
-	for i, l := range logs {
-		if l.Error != "" {
-			continue // told at the end, with its exit code
-		}
-		any = true
-		name := l.WAL.PChannel
-		if name == "" {
-			name = o.wals[i]
-		}
-		plural := "s"
-		if l.Segments == 1 {
-			plural = ""
-		}
-		line := fmt.Sprintf("%s: %s records in %d segment%s", render.Clean(name), render.Thousands(l.Records), l.Segments, plural)
-		if l.Behind != "" {
-			line += ", behind " + l.Behind
-		}
-		if l.Last != "" {
-			line += ", last " + l.Last
-		}
-		if l.Catalog > 0 {
-			line += fmt.Sprintf(" · catalog %s keys", render.Thousands(int64(l.Catalog)))
-		}
-		if l.Torn {
-			line += " · the source ends in the middle of a record"
-		}
-		if _, err := fmt.Fprintln(w, line); err != nil {
+	kept, half := false, false
+	for i := range logs {
+		l := &logs[i]
+		half = half || l.Error != "" || l.WAL.Held != nil && !l.WAL.Held.Whole
+		kept = kept || l.Error == "" || l.Records > 0
+		if err := l.write(w, cmp.Or(l.WAL.PChannel, o.wals[i])); err != nil {
 			return err
 		}
-		for _, g := range l.Gaps {
-			place := g.Place
-			if g.Places > 1 {
-				place = fmt.Sprintf("%s … %s, %d places", g.Place, g.Until, g.Places)
-			}
-			if _, err := fmt.Fprintf(w, "  GAP  %s: %s\n", render.Clean(place), render.Clean(g.Cause)); err != nil {
-				return err
-			}
+	}
+	next := []string{}
+	if half {
+		next = append(next, o.again)
+	}
+	if kept {
+		next = append(next, "walctl verify "+source.ShellWord(o.dir))
+	}
+	return render.Next(w, next, o.exists)
+}
+
+// write tells what was taken of a log and what was not.
+func (l *capturedLog) write(w io.Writer, name string) error {
+	var lines []string
+	if l.Error == "" || l.Records > 0 {
+		lines = append(lines, l.line(name))
+	}
+	held := l.WAL.Held
+	switch {
+	case l.Error != "" && held == nil:
+		lines = append(lines, name+": nothing was captured")
+	case held != nil && !held.Whole:
+		lines = append(lines, "  NOT WHOLE  "+held.Words())
+	case held != nil && held.To == "":
+		lines = append(lines, "  EMPTY  the log holds no record")
+	}
+	for _, g := range l.Gaps {
+		place := g.Place
+		if g.Places > 1 {
+			place = fmt.Sprintf("%s … %s, %d places", g.Place, g.Until, g.Places)
 		}
-		for _, e := range l.Evidence {
-			if e.Error == "" {
-				continue
-			}
-			if _, err := fmt.Fprintf(w, "  NOT  %s: %s\n", e.Name, render.Clean(e.Error)); err != nil {
-				return err
-			}
+		lines = append(lines, fmt.Sprintf("  GAP  %s: %s", place, g.Cause))
+	}
+	for _, e := range l.Evidence {
+		if e.Error != "" {
+			lines = append(lines, fmt.Sprintf("  NOT  %s: %s", e.Name, e.Error))
 		}
 	}
-	if !any {
-		return nil
+	for _, line := range lines {
+		if _, err := fmt.Fprintln(w, render.Clean(line)); err != nil {
+			return err
+		}
 	}
-	return render.Next(w, []string{"walctl verify " + o.dir}, o.exists)
+	return nil
+}
+
+func (l *capturedLog) line(name string) string {
+	plural := "s"
+	if l.Segments == 1 {
+		plural = ""
+	}
+	line := fmt.Sprintf("%s: %s records in %d segment%s", name, render.Thousands(l.Records), l.Segments, plural)
+	if l.Behind != "" {
+		line += ", behind " + l.Behind
+	}
+	if l.Last != "" {
+		line += ", last " + l.Last
+	}
+	if l.Catalog > 0 {
+		line += fmt.Sprintf(" · catalog %s keys", render.Thousands(int64(l.Catalog)))
+	}
+	if l.Torn {
+		line += " · the source ends in the middle of a record"
+	}
+	return line
+}
+
+// extentOnly is a source that answers what was copied of it.
+type extentOnly struct {
+	source.Source
+	e source.Extent
+}
+
+// Extent implements source.ExtentSource.
+func (s extentOnly) Extent(context.Context) (source.Extent, error) { return s.e, nil }
+
+// notAgain are the flags of a capture that the one which goes on with it does not take.
+const notAgain = " limit from to timeout output quiet no-progress no-color help "
+
+// userinfo is what a URL may carry before its host.
+var userinfo = regexp.MustCompile(`://[^/@\s]*@`)
+
+// goesOn spells the capture that goes on with this one: its words and flags, but
+// for those that ended it, and without credentials.
+func goesOn(cmd *cobra.Command, args []string) string {
+	words := []string{cmd.CommandPath()}
+	for _, a := range args {
+		words = append(words, source.ShellWord(userinfo.ReplaceAllString(a, "://")))
+	}
+	cmd.Flags().Visit(func(p *pflag.Flag) {
+		if strings.Contains(notAgain, " "+p.Name+" ") {
+			return
+		}
+		values := []string{p.Value.String()}
+		if several, ok := p.Value.(pflag.SliceValue); ok {
+			values = several.GetSlice()
+		}
+		for _, v := range values {
+			v = userinfo.ReplaceAllString(v, "://")
+			switch {
+			case p.Value.Type() == "bool" && v == "true":
+				words = append(words, "--"+p.Name)
+			case p.Value.Type() == "bool":
+				words = append(words, "--"+p.Name+"="+v)
+			default:
+				words = append(words, "--"+p.Name, source.ShellWord(v))
+			}
+		}
+	})
+	return strings.Join(words, " ")
 }

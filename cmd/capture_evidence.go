@@ -27,6 +27,7 @@ type collector struct {
 	f *cli.Factory
 	o *captureOptions
 
+	without  sync.Once // that there is no catalog is told once for all logs
 	mu       sync.Mutex
 	catalogs map[string]catalogDump // by specification
 	metrics  func() []scrape
@@ -101,9 +102,6 @@ func copyEvidence(s *archive.Source, w *archive.Writer) error {
 	return nil
 }
 
-// catalogErrorName is the evidence that says why there is no catalog.
-const catalogErrorName = "catalog.error.txt"
-
 // catalog stores the dump. One that does not answer is noted, and the log is
 // captured all the same.
 func (c *collector) catalog(ctx context.Context, s source.Source, w *archive.Writer, out *capturedLog) error {
@@ -112,7 +110,7 @@ func (c *collector) catalog(ctx context.Context, s source.Source, w *archive.Wri
 	}
 	spec, err := c.f.CatalogSpec(c.o.catalog, s)
 	if errors.Is(err, cli.ErrNoCatalog) {
-		c.f.Notef("note: no catalog is known, so the archive has none; --catalog names one")
+		c.without.Do(func() { c.f.Notef("note: no catalog is known, so the archive has none; --catalog names one") })
 		return nil
 	}
 	if err != nil {
@@ -127,11 +125,11 @@ func (c *collector) catalog(ctx context.Context, s source.Source, w *archive.Wri
 		return d.err
 	case d.err != nil:
 		out.Missing = append(out.Missing, fmt.Sprintf("the catalog is not captured: %v", d.err))
-		return w.AddEvidence(archive.Evidence{Name: catalogErrorName, CapturedAt: d.at,
+		return w.AddEvidence(archive.Evidence{Name: archive.CatalogErrorName, CapturedAt: d.at,
 			Provenance: map[string]string{"catalog": spec, "error": d.err.Error()}}, []byte(d.err.Error()+"\n"))
 	}
 	out.Catalog = d.keys
-	if err := w.DropEvidence(catalogErrorName); err != nil { // of an earlier capture
+	if err := w.DropEvidence(archive.CatalogErrorName); err != nil { // of an earlier capture
 		return err
 	}
 	return w.AddEvidence(archive.Evidence{Name: archive.CatalogName, CapturedAt: d.at, Provenance: d.from}, d.text)

@@ -37,7 +37,8 @@ type inspectReport struct {
 	Torn     string        `json:"torn_tail,omitempty"`
 	Damage   []badPlace    `json:"damage,omitempty"`
 
-	Protection *cli.Protection `json:"protection,omitempty"` // of a live log
+	Protection     *cli.Protection `json:"protection,omitempty"`      // of a live log
+	CatalogMissing string          `json:"catalog_missing,omitempty"` // of an archive: why no catalog lies beside it
 }
 
 type groupReport struct {
@@ -70,7 +71,7 @@ func inspectOverview(ctx context.Context, f *cli.Factory, o *inspectOptions, s s
 		return err
 	}
 	r := t.report(cli.DescribeWAL(s), bad)
-	r.Protection = cli.ProtectionOf(s)
+	r.Protection, r.CatalogMissing = cli.ProtectionOf(s), cli.CatalogMissing(s)
 	if err := writeOverview(f, o, &r); err != nil {
 		return err
 	}
@@ -240,6 +241,9 @@ func (r *inspectReport) next(o *inspectOptions) []string {
 	if r.Behind > 0 || r.Defects != nil && *r.Defects > 0 || len(r.Damage) > 0 {
 		out = append(out, "walctl verify "+o.wal)
 	}
+	if h := r.WAL.Held; h != nil && !h.Whole && h.Resume != "" {
+		out = append(out, h.Resume)
+	}
 	return out
 }
 
@@ -333,6 +337,12 @@ func writeHead(f *cli.Factory, r *inspectReport) error {
 			fmt.Sprintf("%s, %s · %s · unconfirmed tail %s", plural(int(r.Records), "record"),
 				render.HumanBytes(r.Bytes), plural(int(r.Openings), "opening"), render.Thousands(int64(r.Tail))))
 	}
+	if h := r.WAL.Held; h != nil && h.Words() != "" {
+		lines = append(lines, "NOT WHOLE  "+render.Clean(h.Words()))
+	}
+	if r.CatalogMissing != "" {
+		lines = append(lines, render.Clean(r.CatalogMissing))
+	}
 	if r.Protection != nil {
 		lines = append(lines, r.Protection.Line(f.Now()))
 	}
@@ -376,6 +386,7 @@ type pchannelReport struct {
 	Error    string `json:"error,omitempty"`
 
 	Protection *cli.Protection `json:"protection,omitempty"`
+	Held       *render.Held    `json:"held,omitempty"`
 }
 
 func inspectAll(ctx context.Context, f *cli.Factory, o *inspectOptions, names []string, open func(string) (source.Source, error)) error {
@@ -400,6 +411,8 @@ func (r *pchannelReport) note(now time.Time) string {
 	switch p := r.Protection; {
 	case r.Error != "":
 		return r.Error
+	case r.Held != nil && r.Held.Words() != "":
+		return r.Held.Words()
 	case p == nil:
 		return ""
 	case !p.AdminOpen:
@@ -424,7 +437,7 @@ func glance(ctx context.Context, name string, open func(string) (source.Source, 
 		return r, err
 	}
 	defer s.Close()
-	r.Protection = cli.ProtectionOf(s)
+	r.Protection, r.Held = cli.ProtectionOf(s), cli.HeldOf(s)
 	b, err := s.Bounds(ctx)
 	if err != nil || b.Empty {
 		return r, err

@@ -134,7 +134,7 @@ func runSalvage(ctx context.Context, f *cli.Factory, o *salvageOptions) (err err
 		return err
 	}
 	answer := &salvageReport{render.NewHeader("salvage", cli.DescribeWAL(s), nil), report, o.dir, bad.torn, bad.places}
-	return errors.Join(o.write(f, answer), bad.err(), undecoded(report))
+	return errors.Join(o.write(f, answer), bad.err(), undecoded(report), cli.NotWhole(s, want.Range))
 }
 
 // run brings the rows where they were asked for.

@@ -73,7 +73,7 @@ walctl timetick dml_3 -o prometheus > /var/lib/node_exporter/walctl.prom`,
 	opts.place.Add(cmd)
 	opts.catalog.Add(cmd)
 	opts.source.Add(cmd)
-	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused)
+	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused, cli.CodePartial)
 }
 
 func runTimetick(ctx context.Context, f *cli.Factory, o *timetickOptions) error {
@@ -102,7 +102,7 @@ func runTimetick(ctx context.Context, f *cli.Factory, o *timetickOptions) error 
 		return err
 	}
 	out := timetickReport{render.NewHeader("timetick", cli.DescribeWAL(s), report.Findings), report, bad.torn, bad.places}
-	return errors.Join(writeTimetick(f, o, &out), bad.err(), o.failOn.Check(report.Findings))
+	return errors.Join(writeTimetick(f, o, &out), bad.err(), o.failOn.Check(report.Findings), cli.NotWhole(s, rng))
 }
 
 func writeTimetick(f *cli.Factory, o *timetickOptions, r *timetickReport) error {

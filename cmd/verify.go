@@ -70,7 +70,7 @@ walctl verify wal.jsonl.zst --catalog kvjson:catalog.json --fail-on warning`,
 	opts.place.Add(cmd)
 	opts.catalog.Add(cmd)
 	opts.source.Add(cmd)
-	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused)
+	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused, cli.CodePartial)
 }
 
 func runVerify(ctx context.Context, f *cli.Factory, o *verifyOptions) error {
@@ -113,7 +113,7 @@ func runVerify(ctx context.Context, f *cli.Factory, o *verifyOptions) error {
 		}
 	}
 	out := verifyReport{render.NewHeader("verify", cli.DescribeWAL(s), report.Findings), report, bad.torn, bad.places}
-	return errors.Join(writeVerify(f, o, &out), bad.err(), o.failOn.Check(report.Findings))
+	return errors.Join(writeVerify(f, o, &out), bad.err(), o.failOn.Check(report.Findings), cli.NotWhole(s, rng))
 }
 
 // verifyBytes checks what the pass had no need to read: an archive's payloads,

@@ -56,6 +56,9 @@ func (f *Factory) OpenWAL(ctx context.Context, spec string, w WALFlags) (source.
 	if words := protected(s, f.Now()); words != "" && !w.Silent {
 		f.Notef("%s", words)
 	}
+	if !w.Silent {
+		f.noteHeld(s)
+	}
 	return s, nil
 }
 
@@ -78,5 +81,6 @@ func DescribeWAL(s source.Source) render.WAL {
 	if d.Backend != 0 {
 		w.Backend = d.Backend.String()
 	}
+	w.Held = HeldOf(s)
 	return w
 }

@@ -38,6 +38,31 @@ type WAL struct {
 	Kind     string `json:"kind,omitempty"`
 	Location string `json:"location,omitempty"`
 	Backend  string `json:"backend,omitempty"`
+	Held     *Held  `json:"held,omitempty"` // of an archive: how much of its log it holds
+}
+
+// Held is how much of its log a copy holds.
+type Held struct {
+	Whole  bool   `json:"whole"`
+	Ended  string `json:"ended,omitempty"` // complete, limited, interrupted, disk-full, source-lost, following; "" = it does not tell
+	From   string `json:"from,omitempty"`  // where it was told to begin; "" = the log's first record
+	To     string `json:"to,omitempty"`    // the last id it holds
+	Of     string `json:"of,omitempty"`    // the log's last id when the capture was begun
+	Detail string `json:"detail,omitempty"`
+	Resume string `json:"resume,omitempty"` // the command that goes on with it, without connection flags
+}
+
+// Words say what a copy lacks; "" where it lacks nothing.
+func (h *Held) Words() string {
+	switch {
+	case h.Whole && h.From != "":
+		return "captured from " + h.From + " on, as it was told"
+	case h.Whole:
+		return ""
+	case h.From != "":
+		return h.Detail + "; it was told to begin at " + h.From
+	}
+	return h.Detail
 }
 
 // NewHeader returns a header with an empty, not a missing, list of findings.

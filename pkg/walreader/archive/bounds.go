@@ -104,8 +104,7 @@ func (s *Source) first(ctx context.Context, q search) (int64, error) {
 
 // firstIn searches one segment; −1 where nothing matches.
 func (s *Source) firstIn(ctx context.Context, q search, base int64, seg *Segment) (int64, error) {
-	c := s.cursor(base, base+seg.Rows)
-	c.damage = nil
+	c := s.plain(base, base+seg.Rows)
 	defer c.close()
 	b := newBlock(s.m.Backend)
 	var hi []int64

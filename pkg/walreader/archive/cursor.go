@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/walctl/walctl/pkg/walreader/archive/internal/columnfile"
 	"github.com/walctl/walctl/pkg/walreader/message"
@@ -23,10 +22,22 @@ type cursor struct {
 	in         ReadFile
 	block      int // next in file
 	damage     []*source.CorruptError
+	gaps       []Gap // of the source, still to be told
+	fresh      bool  // no row was given yet
+	torn       bool  // the log ends in the middle of a record
 }
 
 func (s *Source) cursor(start, end int64) *cursor {
-	return &cursor{s: s, m: s.m, start: start, end: end, damage: s.damage}
+	c := &cursor{s: s, m: s.m, start: start, end: end, damage: s.damage, gaps: s.m.gapsInOrder(), fresh: start > 0}
+	c.torn = end == s.m.Records() && s.m.Copied != nil && s.m.Copied.Torn
+	return c
+}
+
+// plain is a cursor over rows alone: nothing that was lost is told.
+func (s *Source) plain(start, end int64) *cursor {
+	c := s.cursor(start, end)
+	c.damage, c.gaps, c.torn = nil, nil, false
+	return c
 }
 
 // part is the rows lo … hi−1 of a block.
@@ -54,7 +65,7 @@ func (c *cursor) next(ctx context.Context) (part, error) {
 			return part{}, err
 		}
 		if c.file == nil {
-			return part{}, io.EOF
+			return part{}, c.atEnd()
 		}
 		blocks := c.file.Blocks()
 		for ; c.block < len(blocks); c.block++ {
@@ -64,17 +75,21 @@ func (c *cursor) next(ctx context.Context) (part, error) {
 				continue
 			}
 			if first >= c.end {
-				return part{}, io.EOF
+				return part{}, c.atEnd()
 			}
 			p := part{f: c.file, b: b, seg: &c.m.Segments[c.seg], row: first,
 				lo: int(max(0, c.start-first)), hi: int(min(int64(b.Rows), c.end-first))}
-			c.block++
-			c.start = first + int64(p.hi)
+			if err := c.beforeGap(&p); err != nil {
+				return part{}, err
+			}
+			if c.start = first + int64(p.hi); p.hi == b.Rows {
+				c.block++
+			}
 			return p, nil
 		}
 		c.closeSegment()
 	}
-	return part{}, io.EOF
+	return part{}, c.atEnd()
 }
 
 // openSegment opens the segment that holds row c.start; none is no error.

@@ -16,6 +16,8 @@ const (
 	// CatalogName holds the catalog captured with a log: JSON, key relative to
 	// the metadata root → base64 of its value.
 	CatalogName = "catalog.json"
+	// CatalogErrorName says in its place why there is none.
+	CatalogErrorName = "catalog.error.txt"
 	// TopicName holds what a broker's metadata said before the log was read,
 	// TopicStatsName the loaded topic's statistics.
 	TopicName      = "topic.json"

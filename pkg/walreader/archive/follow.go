@@ -43,7 +43,7 @@ func (f *follower) Next(ctx context.Context) (*message.Message, error) {
 			return nil, errClosed
 		}
 		m, err := r.Next(ctx)
-		if !errors.Is(err, io.EOF) {
+		if !errors.Is(err, io.EOF) && !errors.Is(err, source.ErrTornTail) {
 			return m, err
 		}
 		if err := f.wait(ctx); err != nil {
@@ -66,6 +66,7 @@ func (f *follower) wait(ctx context.Context) error {
 			}
 			grown := &Source{dir: f.s.dir, fsys: f.s.fsys, m: m}
 			next := &reader{c: grown.cursor(f.end, m.Records()), b: f.r.b, props: f.r.props, payload: f.r.payload}
+			next.c.gaps, next.c.fresh = m.Gaps[min(len(f.s.m.Gaps), len(m.Gaps)):], false
 			_ = f.r.Close() // only read
 			f.s, f.r, f.end = grown, next, m.Records()
 			return nil

@@ -1,0 +1,81 @@
+package archive
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sort"
+
+	"github.com/walctl/walctl/pkg/walreader/archive/internal/columnfile"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+// gapsInOrder returns the places that the origin could not give, in the log's order.
+func (m *Manifest) gapsInOrder() []Gap {
+	return slices.SortedStableFunc(slices.Values(m.Gaps), func(a, b Gap) int { return cmp.Compare(a.behind(), b.behind()) })
+}
+
+// behind is the ordinal of the last row before the gap.
+func (g *Gap) behind() int64 {
+	if g.AtStart {
+		return -1
+	}
+	return g.After.Ordinal
+}
+
+// corrupt is a gap as a reader of the archive tells it: as the reader of the log
+// did that was captured.
+func (g *Gap) corrupt(dir string) *source.CorruptError {
+	e := &source.CorruptError{Source: dir, Place: g.Place, Lost: g.Lost, Cause: errors.New(g.Cause)}
+	if g.Places > 1 {
+		e.Place = fmt.Sprintf("%s … %s, %d places", g.Place, g.Until, g.Places)
+	}
+	if g.Source != "" {
+		e.Place += " of " + g.Source
+	}
+	return e
+}
+
+// beforeGap cuts a part off at the next gap, or tells that gap where the part
+// lies behind it. Gaps before the first row of a range are not in the range.
+func (c *cursor) beforeGap(p *part) error {
+	if len(c.gaps) == 0 {
+		return nil
+	}
+	ordinals, err := columnfile.Ints[int64](p.f, p.b, colOrdinal, nil)
+	if err != nil {
+		return nil //nolint:nilerr // whoever loads the block is told
+	}
+	for c.fresh && len(c.gaps) > 0 && c.gaps[0].behind() < ordinals[p.lo] {
+		c.gaps = c.gaps[1:]
+	}
+	c.fresh = false
+	if len(c.gaps) == 0 {
+		return nil
+	}
+	at := p.lo + sort.Search(p.hi-p.lo, func(i int) bool { return ordinals[p.lo+i] > c.gaps[0].behind() })
+	if at == p.lo {
+		return c.tellGap()
+	}
+	p.hi = at
+	return nil
+}
+
+func (c *cursor) tellGap() error {
+	g := c.gaps[0]
+	c.gaps = c.gaps[1:]
+	return g.corrupt(c.s.dir)
+}
+
+// atEnd tells what stands behind the last row, then how the log ends.
+func (c *cursor) atEnd() error {
+	switch {
+	case len(c.gaps) > 0 && c.end == c.m.Records():
+		return c.tellGap()
+	case c.torn:
+		return fmt.Errorf("%s: the log it was captured from ends there in the middle of a record: %w", c.s.dir, source.ErrTornTail)
+	}
+	return io.EOF
+}
