@@ -16,6 +16,7 @@ import (
 
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/recovery"
 	"github.com/walctl/walctl/pkg/walreader/archive"
 	"github.com/walctl/walctl/pkg/walreader/source"
 	"github.com/walctl/walctl/pkg/walreader/source/pulsar"
@@ -157,10 +158,6 @@ func (c *collector) dump(ctx context.Context, spec string, s source.Source) cata
 	return d
 }
 
-// secretKeys are the catalog's users with the hashes of their passwords, wherever
-// they lie: nothing in a log's recovery needs them, and an archive travels.
-const secretKeys = "root-coord/credential/"
-
 func (d *catalogDump) read(ctx context.Context, f *cli.Factory, o *captureOptions, s source.Source) error {
 	cat, err := f.OpenCatalog(ctx, o.catalog, s, false)
 	if err != nil {
@@ -180,13 +177,21 @@ func (d *catalogDump) read(ctx context.Context, f *cli.Factory, o *captureOption
 		d.from["cluster_id"] = id.ClusterID
 	}
 	keys := make(map[string][]byte, len(kvs))
+	hidden := 0
 	for _, kv := range kvs {
-		if !strings.Contains(kv.Key, secretKeys) {
-			keys[kv.Key] = kv.Value
+		value := recovery.WithoutCredentials(kv.Key, kv.Value)
+		if value != nil {
+			keys[kv.Key] = value
+		}
+		if value != nil && !bytes.Equal(value, kv.Value) {
+			hidden++
 		}
 	}
 	if n := len(kvs) - len(keys); n > 0 {
-		d.from["left_out"] = fmt.Sprintf("%d keys below %s", n, secretKeys)
+		d.from["left_out"] = plural(n, "key") + " of users and their passwords"
+	}
+	if hidden > 0 {
+		d.from["credentials_hidden"] = plural(hidden, "value") + " without the credentials in them"
 	}
 	b, err := json.Marshal(keys) // sorted; values as base64
 	if err != nil {

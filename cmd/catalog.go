@@ -221,7 +221,7 @@ walctl catalog get streamingnode-meta/wal/by-dev-rootcoord-dml_3/ --raw`,
 			return run(cmd.Context(), o)
 		},
 	}
-	cmd.Flags().BoolVar(&o.raw, "raw", false, "values as base64 of their bytes")
+	cmd.Flags().BoolVar(&o.raw, "raw", false, "values as base64 of their bytes, without the credentials in them (export has all)")
 	o.catalog.Add(cmd)
 	return cli.Finish(f, cmd, cli.CodeCorrupt, cli.CodeRefused)
 }
@@ -245,7 +245,11 @@ func getKeys(ctx context.Context, f *cli.Factory, o *catalogOptions, cat catalog
 		found++
 		r := keyReport{kv.Key, kv.ModRevision, nil}
 		if o.raw {
-			r.Value, _ = json.Marshal(base64.StdEncoding.EncodeToString(kv.Value)) // a string always encodes
+			text := message.Hidden
+			if shown := recovery.WithoutCredentials(kv.Key, kv.Value); shown != nil || kv.Value == nil {
+				text = base64.StdEncoding.EncodeToString(shown)
+			}
+			r.Value, _ = json.Marshal(text) // a string always encodes
 		} else {
 			r.Value = recovery.ValueJSON(kv.Key, kv.Value)
 		}

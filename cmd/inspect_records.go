@@ -323,7 +323,11 @@ func messageTable(m *message.Message, data bool) *render.Table {
 	add("note", render.Text(recordNote(m)))
 	add("payload", render.Bytes(m.PayloadSize))
 	for _, p := range m.Props {
-		add("property "+p.Key, render.Text(p.Value))
+		value := p.Value
+		if p.Key == message.KeyHeader && !data {
+			value = m.ShownHeader(value)
+		}
+		add("property "+p.Key, render.Text(value))
 	}
 	for _, d := range m.Defects {
 		add("defect", render.Text(d.Error()))

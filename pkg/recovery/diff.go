@@ -15,6 +15,7 @@ import (
 	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
 
 	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader/message"
 )
 
 // Change says what happened to a key.
@@ -91,15 +92,42 @@ func valueOf(key string) proto.Message {
 	return nil
 }
 
-// ValueJSON renders a key's value in proto3 JSON with proto field names; bytes
-// of no known type, or that do not decode, as base64 text.
+// ValueJSON renders a key's value in proto3 JSON with proto field names,
+// credentials hidden; bytes of no known type, or that do not decode, as base64 text.
 func ValueJSON(key string, value []byte) json.RawMessage {
+	if catalog.HoldsCredentials(key) {
+		return json.RawMessage(strconv.Quote(message.Hidden))
+	}
 	if m := valueOf(key); m != nil && len(value) <= catalog.MaxValueSize && proto.Unmarshal(value, m) == nil {
-		if b, err := protoJSON(m); err == nil {
+		if b, err := message.RedactedJSON(shown(m)); err == nil {
 			return b
 		}
 	}
 	b, _ := json.Marshal(base64.StdEncoding.EncodeToString(value))
+	return b
+}
+
+// WithoutCredentials is a key's value as it may lie in an archive's evidence or be
+// printed byte by byte: spelled anew without credentials where it holds one, and
+// the bytes themselves where not. nil means that the value is one.
+func WithoutCredentials(key string, value []byte) []byte {
+	if catalog.HoldsCredentials(key) {
+		return nil
+	}
+	m := valueOf(key)
+	if m == nil || len(value) > catalog.MaxValueSize || proto.Unmarshal(value, m) != nil {
+		return value
+	}
+	before := proto.Clone(m)
+	m = shown(m)
+	message.Redact(m)
+	if proto.Equal(before, m) {
+		return value
+	}
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		return nil
+	}
 	return b
 }
 
@@ -116,7 +144,26 @@ func diffFields(key string, old, now []byte) []FieldDifference {
 			out = append(out, FieldDifference{Path: p, Old: a[p], New: b[p]})
 		}
 	}
+	if len(out) == 0 { // they differ in what is not shown, or in their encoding alone
+		out = append(out, FieldDifference{Path: "credentials or encoding", Old: message.Hidden, New: message.Hidden})
+	}
 	return out
+}
+
+// shown is a value without what is never shown: a broadcast's message carries a
+// header and a body of its own, which may hold users and their passwords.
+func shown(m proto.Message) proto.Message {
+	task, ok := m.(*streamingpb.BroadcastTask)
+	if !ok || task.Message == nil {
+		return m
+	}
+	kind, _ := strconv.ParseUint(task.Message.Properties[message.KeyType], 10, 16)
+	of := &message.Message{Type: message.Type(kind)}
+	if header, has := task.Message.Properties[message.KeyHeader]; has {
+		task.Message.Properties[message.KeyHeader] = of.ShownHeader(header)
+	}
+	task.Message.Payload = of.ShownBody(task.Message.Payload)
+	return task
 }
 
 // flatten maps each leaf of a JSON value by its path: stat.modified_rows,

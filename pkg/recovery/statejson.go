@@ -1,20 +1,19 @@
 package recovery
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"strconv"
 
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/order"
 )
 
 // MarshalJSON renders a view as Milvus names things: proto3 JSON with the field
-// names of the protos, vchannels by name, segments by id.
+// names of the protos, vchannels by name, segments by id, credentials hidden.
 func (v View) MarshalJSON() ([]byte, error) {
 	segments := make(map[string]proto.Message, len(v.Segments))
 	for id, m := range v.Segments {
@@ -36,7 +35,7 @@ func (v View) MarshalJSON() ([]byte, error) {
 	if out.Segments, err = protoMap(segments); err != nil {
 		return nil, err
 	}
-	if out.Checkpoint, err = protoJSON(v.Checkpoint); err != nil {
+	if out.Checkpoint, err = message.RedactedJSON(v.Checkpoint); err != nil {
 		return nil, err
 	}
 	return json.Marshal(out)
@@ -45,26 +44,13 @@ func (v View) MarshalJSON() ([]byte, error) {
 func protoMap(in map[string]proto.Message) (map[string]json.RawMessage, error) {
 	out := make(map[string]json.RawMessage, len(in))
 	for key := range maps.Keys(in) {
-		b, err := protoJSON(in[key])
+		b, err := message.RedactedJSON(in[key])
 		if err != nil {
 			return nil, fmt.Errorf("render %s: %w", key, err)
 		}
 		out[key] = b
 	}
 	return out, nil
-}
-
-// protoJSON is compact: protojson varies its white space on purpose.
-func protoJSON(m proto.Message) (json.RawMessage, error) {
-	b, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
-	if err != nil {
-		return nil, err
-	}
-	var out bytes.Buffer
-	if err := json.Compact(&out, b); err != nil {
-		return nil, err
-	}
-	return out.Bytes(), nil
 }
 
 // TxnJSON is an open transaction of Milvus's transaction buffer.

@@ -199,3 +199,12 @@ func parseVChannelKey(k Key, rest string) Key {
 	}
 	return k
 }
+
+// credentialKeys are where RootCoord keeps users with the hashes of their
+// passwords, below the root or within its snapshots.
+const credentialKeys = "root-coord/credential/"
+
+// HoldsCredentials reports whether a key's value is a credential as a whole.
+// Nothing in a log's recovery needs one: it is never shown and never stored
+// beside a log.
+func HoldsCredentials(key string) bool { return strings.Contains(key, credentialKeys) }

@@ -255,3 +255,6 @@ func (b *block) join(m *message.Message, i int) error {
 	}
 	return nil
 }
+
+// private reports that a row's header is whole in the payload file only.
+func (b *block) private(i int) bool { return b.canonical[i]&bitPrivateHeader != 0 }

@@ -30,14 +30,16 @@ const (
 	bitPChannelLevel
 	bitUnsafeReplicate
 	bitPartialUpdate
-	bitExtra  // column "extra" or "properties" is not empty
-	bitDefect // "extra" lists defects
+	bitExtra         // column "extra" or "properties" is not empty
+	bitDefect        // "extra" lists defects
+	bitPrivateHeader // `_h` holds credentials: it is whole in the payload file only, see private.go
 )
 
 // splitter takes messages apart into columns. It keeps scratch memory.
 type splitter struct {
 	backend                   message.Backend // of the archive
 	text, in, header, derived []byte
+	private                   []byte // `_h` of a row whose index must not hold it
 	canonical                 int64
 	properties, extra         []byte
 
@@ -71,9 +73,9 @@ func (c *cached[K]) is(v string, key K, spell func([]byte) []byte) bool {
 // split sorts a message's properties into those the columns give back (bits of
 // canonical), the header's bytes, and the rest.
 func (s *splitter) split(m *message.Message) error {
-	s.canonical, s.header, s.properties, s.extra = 0, s.header[:0], s.properties[:0], s.extra[:0]
+	s.canonical, s.header, s.properties, s.extra, s.private = 0, s.header[:0], s.properties[:0], s.extra[:0], s.private[:0]
 	for i := range m.Props {
-		key, v := m.Props[i].Key, m.Props[i].Value
+		key, v := m.Props[i].Key, s.public(m, &m.Props[i])
 		if bit := s.bit(m, key, v); bit != 0 {
 			s.canonical |= bit
 		} else if err := s.keep(key, v); err != nil {

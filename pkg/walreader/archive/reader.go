@@ -114,6 +114,12 @@ func (r *reader) message() (*message.Message, error) {
 			return nil, r.payloadError(i, col, err)
 		}
 		m.Payload = payload
+		if r.b.private(i) {
+			if err := restore(m, payload); err != nil {
+				*m = message.Message{}
+				return nil, r.payloadError(i, col, err)
+			}
+		}
 	}
 	r.slab = r.slab[1:]
 	return m, nil
@@ -122,7 +128,7 @@ func (r *reader) message() (*message.Message, error) {
 // payloadColumn returns the column a row's payload is wanted from, 0 for none.
 func (r *reader) payloadColumn(i int) int {
 	switch {
-	case r.payload == source.PayloadNone || r.b.PayloadSize[i] == 0:
+	case r.payload == source.PayloadNone || r.b.PayloadSize[i] == 0 && !r.b.private(i):
 		return 0
 	case !carriesRows(r.b.Type[i]):
 		return payDDL

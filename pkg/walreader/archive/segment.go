@@ -166,7 +166,7 @@ func (s *segmentWriter) addPayload(m *message.Message, ordinal int64) error {
 	}
 	w.Int(payOrdinal, ordinal)
 	w.Bytes(payData, data)
-	w.Bytes(payDDL, ddl)
+	w.Bytes(payDDL, s.s.withPrivate(ddl))
 	s.stored += int64(len(m.Payload))
 	if err := w.EndRow(); err != nil {
 		return fmt.Errorf("writing the payload: %w", err)

@@ -77,6 +77,7 @@ type TypeFlags uint8
 // cipher ones may carry an encrypted payload. Exclusive30 is exclusive from 3.0 on.
 // FlusherWaits: a live flusher tries such a message again and again, and reads
 // nothing behind it, until something outside the log lets it; no restart helps.
+// Credentials types have a header that can hold tokens, passwords or keys.
 const (
 	System TypeFlags = 1 << iota
 	SelfControlled
@@ -84,6 +85,7 @@ const (
 	Exclusive30
 	Cipher
 	FlusherWaits
+	Credentials
 )
 
 // typeInfo is all that differs from type to type. header and body are nil
@@ -134,23 +136,23 @@ var typeTable = [...]typeInfo{
 	{TypeDropPrivilege, "DropPrivilege", 0, 2, (*messagespb.DropPrivilegeMessageHeader)(nil), (*messagespb.DropPrivilegeMessageBody)(nil), ids{}},
 	{TypeAlterPrivilegeGroup, "AlterPrivilegeGroup", 0, 2, (*messagespb.AlterPrivilegeGroupMessageHeader)(nil), (*messagespb.AlterPrivilegeGroupMessageBody)(nil), ids{}},
 	{TypeDropPrivilegeGroup, "DropPrivilegeGroup", 0, 2, (*messagespb.DropPrivilegeGroupMessageHeader)(nil), (*messagespb.DropPrivilegeGroupMessageBody)(nil), ids{}},
-	{TypeAlterResourceGroup, "AlterResourceGroup", 0, 2, (*messagespb.AlterResourceGroupMessageHeader)(nil), (*messagespb.AlterResourceGroupMessageBody)(nil), ids{}},
+	{TypeAlterResourceGroup, "AlterResourceGroup", Credentials, 2, (*messagespb.AlterResourceGroupMessageHeader)(nil), (*messagespb.AlterResourceGroupMessageBody)(nil), ids{}},
 	{TypeDropResourceGroup, "DropResourceGroup", 0, 2, (*messagespb.DropResourceGroupMessageHeader)(nil), (*messagespb.DropResourceGroupMessageBody)(nil), ids{}},
 	{TypeCreateIndex, "CreateIndex", 0, 2, (*messagespb.CreateIndexMessageHeader)(nil), (*messagespb.CreateIndexMessageBody)(nil), ids{2, 0, 0}},
 	{TypeAlterIndex, "AlterIndex", 0, 2, (*messagespb.AlterIndexMessageHeader)(nil), (*messagespb.AlterIndexMessageBody)(nil), ids{1, 0, 0}},
 	{TypeDropIndex, "DropIndex", 0, 2, (*messagespb.DropIndexMessageHeader)(nil), (*messagespb.DropIndexMessageBody)(nil), ids{1, 0, 0}},
 	{TypeFlushAll, "FlushAll", Exclusive, 2, (*messagespb.FlushAllMessageHeader)(nil), (*messagespb.FlushAllMessageBody)(nil), ids{}},
 	{TypeTruncateCollection, "TruncateCollection", Exclusive30, 2, (*messagespb.TruncateCollectionMessageHeader)(nil), (*messagespb.TruncateCollectionMessageBody)(nil), ids{2, 0, 0}},
-	{TypeRestoreSnapshot, "RestoreSnapshot", 0, 2, (*messagespb.RestoreSnapshotMessageHeader)(nil), (*messagespb.RestoreSnapshotMessageBody)(nil), ids{2, 0, 0}},
+	{TypeRestoreSnapshot, "RestoreSnapshot", Credentials, 2, (*messagespb.RestoreSnapshotMessageHeader)(nil), (*messagespb.RestoreSnapshotMessageBody)(nil), ids{2, 0, 0}},
 	{TypeCreateSnapshot, "CreateSnapshot", 0, 2, (*messagespb.CreateSnapshotMessageHeader)(nil), (*messagespb.CreateSnapshotMessageBody)(nil), ids{1, 0, 0}},
 	{TypeDropSnapshot, "DropSnapshot", 0, 2, (*messagespb.DropSnapshotMessageHeader)(nil), (*messagespb.DropSnapshotMessageBody)(nil), ids{2, 0, 0}},
 	{TypeBatchUpdateManifest, "BatchUpdateManifest", 0, 2, (*messagespb.BatchUpdateManifestMessageHeader)(nil), (*messagespb.BatchUpdateManifestMessageBody)(nil), ids{1, 0, 0}},
-	{TypeRefreshExternalCollection, "RefreshExternalCollection", 0, 2, (*messagespb.RefreshExternalCollectionMessageHeader)(nil), (*messagespb.RefreshExternalCollectionMessageBody)(nil), ids{1, 0, 0}},
+	{TypeRefreshExternalCollection, "RefreshExternalCollection", Credentials, 2, (*messagespb.RefreshExternalCollectionMessageHeader)(nil), (*messagespb.RefreshExternalCollectionMessageBody)(nil), ids{1, 0, 0}},
 	{TypeDropSnapshotsByCollection, "DropSnapshotsByCollection", 0, 2, (*messagespb.DropSnapshotsByCollectionMessageHeader)(nil), (*messagespb.DropSnapshotsByCollectionMessageBody)(nil), ids{1, 0, 0}},
 	{TypeCommitImport, "CommitImport", Exclusive30 | FlusherWaits, 2, (*messagespb.CommitImportMessageHeader)(nil), (*messagespb.CommitImportMessageBody)(nil), ids{1, 0, 0}},
 	{TypeRollbackImport, "RollbackImport", Exclusive30, 2, (*messagespb.RollbackImportMessageHeader)(nil), (*messagespb.RollbackImportMessageBody)(nil), ids{1, 0, 0}},
-	{TypeAlterWAL, "AlterWAL", Exclusive, 2, (*messagespb.AlterWALMessageHeader)(nil), (*messagespb.AlterWALMessageBody)(nil), ids{}},
-	{TypeAlterReplicateConfig, "AlterReplicateConfig", Exclusive, 2, (*messagespb.AlterReplicateConfigMessageHeader)(nil), (*messagespb.AlterReplicateConfigMessageBody)(nil), ids{}},
+	{TypeAlterWAL, "AlterWAL", Exclusive | Credentials, 2, (*messagespb.AlterWALMessageHeader)(nil), (*messagespb.AlterWALMessageBody)(nil), ids{}},
+	{TypeAlterReplicateConfig, "AlterReplicateConfig", Exclusive | Credentials, 2, (*messagespb.AlterReplicateConfigMessageHeader)(nil), (*messagespb.AlterReplicateConfigMessageBody)(nil), ids{}},
 	{TypeBeginTxn, "BeginTxn", System, 2, (*messagespb.BeginTxnMessageHeader)(nil), (*messagespb.BeginTxnMessageBody)(nil), ids{}},
 	{TypeCommitTxn, "CommitTxn", System, 2, (*messagespb.CommitTxnMessageHeader)(nil), (*messagespb.CommitTxnMessageBody)(nil), ids{}},
 	{TypeRollbackTxn, "RollbackTxn", System, 2, (*messagespb.RollbackTxnMessageHeader)(nil), (*messagespb.RollbackTxnMessageBody)(nil), ids{}},

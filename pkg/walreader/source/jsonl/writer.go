@@ -13,8 +13,9 @@ import (
 
 // Options say what a Writer puts into a line.
 type Options struct {
-	// Data brings the payload: the rows of users, and passwords. Without it
-	// the line says under `d` how many bytes were left out.
+	// Data brings the payload (the rows of users, and passwords) and headers with
+	// the credentials they hold. Without it the line says under `d` how many bytes
+	// were left out, and credentials are hidden.
 	Data bool
 	// Plain leaves the decoded fields `d` away.
 	Plain bool
@@ -49,7 +50,11 @@ func (w *Writer) Write(m *message.Message) error {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendString(append(appendString(b, m.Props[i].Key), ':'), m.Props[i].Value)
+		value := m.Props[i].Value
+		if m.Props[i].Key == message.KeyHeader && !w.opts.Data {
+			value = m.ShownHeader(value)
+		}
+		b = appendString(append(appendString(b, m.Props[i].Key), ':'), value)
 	}
 	b = append(b, '}')
 	if w.opts.Data {
