@@ -327,6 +327,7 @@ walctl apply p.json --reason "back to last night's copy"`,
 		Args: cli.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.file = args[0]
+			o.catalog.AnyRoot = true // a WAL's keys may be what it lost
 			if o.out == "" || o.pchannel == "" {
 				return cli.Usagef("name the WAL with --pchannel and the plan's file with --out")
 			}

@@ -100,6 +100,9 @@ func repairTarget(wal string, o *channelsOptions) string {
 	if o.source.Log != "" {
 		wal += " --log " + o.source.Log
 	}
+	if o.source.PChannel != "" {
+		wal += " --pchannel " + o.source.PChannel
+	}
 	if o.catalog.Spec != "" {
 		wal += " --catalog " + o.catalog.Spec
 	}

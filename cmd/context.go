@@ -3,6 +3,7 @@ package cmd
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -36,6 +37,9 @@ func editContexts(f *cli.Factory, cmd *cobra.Command, edit func(*config.File) er
 	path, err := config.Path(cmd.Flags(), f.Getenv)
 	if err != nil {
 		return err
+	}
+	if path == os.DevNull {
+		return config.ErrNoHome
 	}
 	file, err := config.ReadFile(path)
 	if err != nil {
@@ -174,6 +178,10 @@ func newContextListCmd(f *cli.Factory) *cobra.Command {
 			}
 			if output == cli.JSON {
 				return render.JSON(f.Out(), r)
+			}
+			if len(r.Contexts) == 0 && path == os.DevNull {
+				f.Notef("no contexts: neither HOME nor XDG_CONFIG_HOME is set, so there is no file of them")
+				return nil
 			}
 			if len(r.Contexts) == 0 {
 				f.Notef("no contexts in %s; `walctl context add NAME` makes one", path)

@@ -20,7 +20,6 @@ type diffOptions struct {
 	sides    []string
 	replay   replayFlags
 	since    string
-	pchannel string
 	output   cli.Output
 	exitCode bool
 }
@@ -58,10 +57,10 @@ walctl diff ./evidence dml_3 -o json`,
 	}
 	p := cmd.Flags()
 	p.StringVar(&opts.since, "since", "", "of one log: compare the state at this `PLACE` with the one at --until")
-	p.StringVar(&opts.pchannel, "pchannel", "", "of catalogs: only the keys of this pchannel's WAL")
 	p.BoolVar(&opts.exitCode, "exit-code", false, "exit 3 where there is a difference")
 	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON, cli.NDJSON)
 	opts.replay.add(cmd)
+	p.Lookup("pchannel").Usage = "of catalogs: only the keys of this pchannel's WAL; of a log that cannot tell it: its whole `NAME`"
 	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused)
 }
 
@@ -87,7 +86,7 @@ func runDiff(ctx context.Context, f *cli.Factory, o *diffOptions) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range []string{o.pchannel, before.pchannel, after.pchannel} {
+	for _, p := range []string{o.replay.source.PChannel, before.pchannel, after.pchannel} {
 		before.only(p)
 		after.only(p)
 	}

@@ -48,6 +48,15 @@ func TestDiscoverAndCheckpointOverEtcd(t *testing.T) {
 	require.Contains(t, out, "found-me/meta\t1\t1\t4\n")
 	require.NotContains(t, out, "something")
 
+	code, _, errOut = run(t, nil, "catalog", "show", "--etcd", etcd, "--etcd-root", "mistyped/meta")
+	require.Equal(t, 1, code, errOut)
+	require.Contains(t, errOut, `there is no key below the metadata root "mistyped/meta"`)
+	require.Contains(t, errOut, "found-me/meta")
+	code, _, errOut = run(t, nil, "catalog", "show", "--catalog", "etcd://"+etcd+"/something")
+	require.Equal(t, 1, code, errOut)
+	require.Contains(t, errOut, `no key below the metadata root "something" is one of a Milvus`)
+	require.NotContains(t, errOut, "something/", "only roots of a Milvus are named")
+
 	wal := golden.WAL(t, "small")
 	code, out, errOut = run(t, nil, "inspect", wal, "--records", "--from", "checkpoint", "--catalog", "etcd://"+etcd+"/found-me/meta")
 	require.Equal(t, 0, code, errOut)

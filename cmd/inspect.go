@@ -156,9 +156,19 @@ func runInspect(ctx context.Context, f *cli.Factory, o *inspectOptions) error {
 	case o.id != "":
 		return inspectID(ctx, f, o, s)
 	case o.records:
-		return inspectRecords(ctx, f, o, s, filter)
+		err = inspectRecords(ctx, f, o, s, filter)
+	default:
+		err = inspectOverview(ctx, f, o, s, filter)
 	}
-	return inspectOverview(ctx, f, o, s, filter)
+	if err != nil {
+		return err
+	}
+	err = filter.Unmatched()
+	if err != nil && (o.place.From != "" || o.place.To != "" || o.place.Limit > 0) { // elsewhere there may be
+		f.Notef("note: in the range that was read, %v", err)
+		return nil
+	}
+	return err
 }
 
 // damage gathers what could not be read, for the exit code and the report.

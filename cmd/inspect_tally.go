@@ -132,7 +132,7 @@ func (t *tally) pick(c *message.Columns) *message.Columns {
 	p.Reset()
 	p.Backend, p.VChannels = c.Backend, c.VChannels
 	for i := range c.N {
-		if !t.passes[c.VChannel[i]] || !t.filter.MatchType(c.Type[i]) || !t.filter.MatchCollection(c.Collection[i]) {
+		if !t.filter.MatchCollection(c.Collection[i]) || !t.passes[c.VChannel[i]] || !t.filter.MatchType(c.Type[i]) {
 			continue
 		}
 		if m := c.Full[i]; m != nil && len(m.Defects) > 0 {

@@ -27,6 +27,7 @@ type salvageOptions struct {
 	collections []string
 	partitions  []string
 	segments    []int64
+	unmatched   func() error // why none of vchannels was met
 	vchannels   []string
 	dropped     bool
 	deleted     bool
@@ -130,6 +131,9 @@ func runSalvage(ctx context.Context, f *cli.Factory, o *salvageOptions) (err err
 	want.Progress = show
 
 	report, err := o.run(ctx, f, s, want)
+	if err == nil && o.unmatched != nil {
+		err = o.unmatched()
+	}
 	if err != nil {
 		return err
 	}
@@ -199,7 +203,7 @@ func (o *salvageOptions) options(ctx context.Context, f *cli.Factory, s source.S
 		if err != nil {
 			return want, err
 		}
-		want.VChannel = filter.MatchesVChannel
+		want.VChannel, o.unmatched = filter.MatchesVChannel, filter.Unmatched
 	}
 	want.Schemas, err = o.schemas(ctx, f, s)
 	return want, err
@@ -319,7 +323,7 @@ func (o *salvageOptions) schemas(ctx context.Context, f *cli.Factory, s source.S
 		}
 	}
 	if o.catalog.Spec == "" && ctx.Err() == nil {
-		f.Notef("note: schemas are the log's own: %v", err)
+		f.NoteOnce("note: schemas are the log's own: %v", err)
 		return nil, nil
 	}
 	return nil, err

@@ -98,7 +98,7 @@ func (o *undoOptions) journal(ctx context.Context, f *cli.Factory) (*plan.Journa
 	if err != nil {
 		return nil, "", err
 	}
-	cat, err := f.OpenCatalog(ctx, cli.CatalogFlags{Spec: spec}, nil, false)
+	cat, err := f.OpenCatalog(ctx, cli.CatalogFlags{Spec: spec, AnyRoot: true}, nil, false)
 	if err != nil {
 		return nil, "", err
 	}
@@ -113,6 +113,7 @@ type journalsReport struct {
 }
 
 func listJournals(ctx context.Context, f *cli.Factory, o *undoOptions) error {
+	o.write.catalog.AnyRoot = true // a journal can be all that is left
 	cat, err := f.OpenCatalog(ctx, o.write.catalog, nil, false)
 	if err != nil {
 		return err

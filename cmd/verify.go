@@ -157,7 +157,7 @@ func (w *watched) NextColumns(ctx context.Context) (*message.Columns, error) {
 func verifyCheckpoint(ctx context.Context, f *cli.Factory, o *verifyOptions, s source.Source) (*diagnose.Checkpoint, error) {
 	pass := func(err error) (*diagnose.Checkpoint, error) {
 		if o.catalog.Spec == "" && ctx.Err() == nil {
-			f.Notef("note: the checkpoint is not checked: %v", err)
+			f.NoteOnce("note: the checkpoint is not checked: %v", err)
 			return nil, nil
 		}
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/msgpb"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/walctl/walctl/internal/config"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader"
 	"github.com/walctl/walctl/pkg/walreader/archive"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
@@ -20,6 +22,8 @@ import (
 // CatalogFlags say which catalog a command reads.
 type CatalogFlags struct {
 	Spec string
+	// AnyRoot is set by a command that has a use for a root without a Milvus.
+	AnyRoot bool
 }
 
 // Add adds --catalog.
@@ -50,12 +54,58 @@ func (f *Factory) CatalogSpec(c CatalogFlags, wal source.Source) (string, error)
 	return etcdSpec(settings), nil
 }
 
-// OpenCatalog opens the catalog CatalogSpec names. The caller closes it.
+// OpenCatalog opens the catalog CatalogSpec names. The caller closes it. One that is
+// opened to be read holds something of a Milvus, unless c says AnyRoot. One that
+// could not be reached is not tried again by the same command.
 func (f *Factory) OpenCatalog(ctx context.Context, c CatalogFlags, wal source.Source, write bool) (catalog.Catalog, error) {
 	spec, err := f.CatalogSpec(c, wal)
 	if err != nil {
 		return nil, err
 	}
+	key := fmt.Sprint(spec, write, c.AnyRoot)
+	if err := f.once.failure(key); err != nil {
+		return nil, err
+	}
+	cat, err := f.openCatalog(ctx, spec, write)
+	if err == nil && !write && !c.AnyRoot {
+		if err = catalog.CheckMilvus(ctx, cat); err != nil {
+			_ = cat.Close()
+			err = noMilvus(spec, err)
+		}
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			f.once.failed(key, err)
+		}
+		return nil, err
+	}
+	return cat, nil
+}
+
+// noMilvus says of a root without a Milvus how to name another one.
+func noMilvus(spec string, err error) error {
+	var none *catalog.NoMilvusError
+	if !errors.As(err, &none) {
+		return err
+	}
+	parsed, perr := catalog.ParseSpec(spec)
+	if perr != nil {
+		return err
+	}
+	if parsed.Kind == "etcd" {
+		place := strings.Join(parsed.Endpoints, ",")
+		if len(none.Roots) > 0 {
+			return fmt.Errorf("etcd at %s: %w; name one with --etcd-root", place, err)
+		}
+		return fmt.Errorf("etcd at %s: %w: is it the right etcd?", place, err)
+	}
+	if len(none.Roots) > 0 {
+		return fmt.Errorf("catalog %s: %w; the keys of such a file are written without the root", parsed.Path, err)
+	}
+	return fmt.Errorf("catalog %s: %w: is it the right file?", parsed.Path, err)
+}
+
+func (f *Factory) openCatalog(ctx context.Context, spec string, write bool) (catalog.Catalog, error) {
 	settings, err := f.Config()
 	if err != nil {
 		return nil, err
@@ -73,9 +123,6 @@ func (f *Factory) OpenCatalog(ctx context.Context, c CatalogFlags, wal source.So
 	e, err := EtcdConfig(settings, write)
 	if err != nil {
 		return nil, err
-	}
-	if err := probeTLS(ctx, parsed.Endpoints, e.TLS); err != nil {
-		return nil, etcdHelp(err, settings, write)
 	}
 	if rest, plain := strings.CutPrefix(spec, "etcd://"); plain && e.TLS != nil {
 		spec = "etcds://" + rest // a password never goes over a plain connection to it
@@ -210,8 +257,14 @@ func PChannelOf(ctx context.Context, s source.Source) (string, error) {
 	if d.PChannel != "" {
 		return d.PChannel, nil
 	}
+	return nameInRecords(ctx, s)
+}
+
+// nameInRecords tells a log's pchannel by the vchannels of its first records.
+func nameInRecords(ctx context.Context, s source.Source) (string, error) {
+	d := s.Describe()
 	if d.Location == StdinName {
-		return "", Usagef("a log on standard input does not tell its pchannel before it is read; save it to a file")
+		return "", Usagef("a log on standard input does not tell its pchannel before it is read; save it to a file, or name it with --pchannel")
 	}
 	r, err := s.Open(ctx, source.Range{Limit: pchannelSearch})
 	if err != nil {
@@ -225,7 +278,10 @@ func PChannelOf(ctx context.Context, s source.Source) (string, error) {
 			if errors.As(err, &corrupt) {
 				continue
 			}
-			return "", fmt.Errorf("%w: no record of %s names its pchannel", source.ErrNotFound, d.Location)
+			if ctx.Err() != nil {
+				return "", context.Cause(ctx)
+			}
+			return "", Usagef("no record of %s names its pchannel; name it with --pchannel NAME", d.Location)
 		}
 		if m.VChannel != "" {
 			return message.PChannelOf(m.VChannel), nil
@@ -246,27 +302,69 @@ func catalogOfArchive(s source.Source) string {
 	return "kvjson:" + path
 }
 
-// PChannelIn asks the log for its name; where the log cannot tell, a catalog of a
-// single WAL does.
+// PChannelIn asks the log for its name, or else --pchannel; where neither tells, a
+// catalog of a single WAL does.
 func PChannelIn(ctx context.Context, src source.Source, cat catalog.Catalog) (string, error) {
-	name, err := PChannelOf(ctx, src)
-	if err == nil {
-		return name, nil
+	d := src.Describe()
+	if d.PChannel != "" && d.Kind != string(walreader.KindJSONL) {
+		return d.PChannel, nil
 	}
-	kvs, _, rerr := cat.Range(ctx, strings.TrimSuffix(catalog.WALPrefix(""), "/"))
+	own, err := "", error(nil)
+	if d.PChannel == "" || d.Location != StdinName {
+		own, err = nameInRecords(ctx, src)
+	}
+	if d.PChannel == "" && err == nil && own != "" {
+		return own, nil
+	}
+	if err != nil && !errors.Is(err, source.ErrNotFound) && !as[*UsageError](err) {
+		return "", err
+	}
+	known, rerr := walsOf(ctx, cat)
 	if rerr != nil {
 		return "", errors.Join(err, rerr)
 	}
-	only := ""
-	for _, kv := range kvs {
-		p := catalog.ParseKey(kv.Key).PChannel
-		if only != "" && p != only {
-			return "", err
-		}
-		only = p
+	if d.PChannel != "" {
+		return givenName(d.PChannel, own, known)
 	}
-	if only == "" {
+	switch len(known) {
+	case 1:
+		return known[0], nil
+	case 0:
 		return "", err
 	}
-	return only, nil
+	return "", Usagef("%w; the catalog holds %s", err, walreader.Few(known))
+}
+
+// givenName is the whole name --pchannel means, held against what the log's records
+// say ("" where they say nothing) and the WALs of the catalog.
+func givenName(given, own string, known []string) (string, error) {
+	name, err := walreader.MatchName(given, known)
+	if err != nil {
+		if len(known) > 0 && own == "" {
+			return "", Usagef("--pchannel %s: the catalog has no such WAL; it holds %s", given, walreader.Few(known))
+		}
+		name = given
+	}
+	if own != "" && own != name {
+		return "", Usagef("--pchannel %s: the records of this log are of %s", given, own)
+	}
+	return name, nil
+}
+
+// walsOf lists the pchannels a catalog has keys of.
+func walsOf(ctx context.Context, cat catalog.Catalog) ([]string, error) {
+	var out []string
+	for _, prefix := range []string{strings.TrimSuffix(catalog.WALPrefix(""), "/"), catalog.PChannelKey("")} {
+		kvs, _, err := cat.Range(ctx, prefix)
+		if err != nil {
+			return nil, err
+		}
+		for _, kv := range kvs {
+			if p := catalog.ParseKey(kv.Key).PChannel; p != "" {
+				out = append(out, p)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
 }

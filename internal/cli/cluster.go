@@ -59,6 +59,9 @@ func (k *cluster) PChannels(ctx context.Context) ([]string, error) {
 		}
 		return nil, etcdErr
 	}
+	if etcdErr != nil && ctx.Err() == nil {
+		k.f.NoteOnce("note: the pchannels are those the broker has topics of, for the catalog does not tell them: %v", etcdErr)
+	}
 	names, err := k.fromTopics(ctx)
 	k.unlisted = err != nil
 	return names, errors.Join(err, whenBoth(err, etcdErr))
@@ -140,6 +143,12 @@ func (k *cluster) OpenURL(ctx context.Context, raw string) (source.Source, error
 // forURL is how to reach a topic URL. A broker that is not the context's gets
 // none of the context's credentials.
 func (k *cluster) forURL(raw string) (*config.Config, string, error) {
+	if rest, own := strings.CutPrefix(raw, "persistent://"); own {
+		return k.forTopic(raw, rest)
+	}
+	if strings.HasPrefix(raw, "non-persistent://") {
+		return nil, "", Usagef("%s is a topic that keeps nothing: a log lies in a persistent:// one", raw)
+	}
 	u, err := url.Parse(raw)
 	if err != nil {
 		return nil, "", Usagef("WAL %q is no URL; write pulsar://HOST:6650/TENANT/NAMESPACE/TOPIC", raw)
@@ -158,6 +167,21 @@ func (k *cluster) forURL(raw string) (*config.Config, string, error) {
 		c = *bare
 	}
 	c.Pulsar, c.Tenant, c.Namespace = service, parts[0], parts[1]
+	return &c, parts[2], nil
+}
+
+// forTopic is how to reach a topic named as Pulsar itself names it: it lies on the
+// context's broker.
+func (k *cluster) forTopic(raw, rest string) (*config.Config, string, error) {
+	parts := strings.Split(rest, "/")
+	if len(parts) != 3 || slices.Contains(parts, "") || strings.ContainsAny(rest, "?#@") {
+		return nil, "", Usagef("WAL %q: write a topic as persistent://TENANT/NAMESPACE/TOPIC", raw)
+	}
+	if k.c.Pulsar == "" {
+		return nil, "", Usagef("%s is a topic of a broker, and none is configured: give --pulsar, or write pulsar://HOST:6650/%s", raw, rest)
+	}
+	c := *k.c
+	c.Tenant, c.Namespace = parts[0], parts[1]
 	return &c, parts[2], nil
 }
 

@@ -41,6 +41,14 @@ contexts:
 	require.Empty(t, other.PulsarAdmin)
 	require.Empty(t, other.PulsarTLSKey)
 
+	named, topic, err := k.forURL("persistent://t/n/dml_1")
+	require.NoError(t, err)
+	require.Equal(t, []string{"dml_1", "pulsar+ssl://prod:6651", "t", "n", "/secret/token"}, []string{topic, named.Pulsar, named.Tenant, named.Namespace, named.PulsarToken.File})
+	for _, bad := range []string{"persistent://t/n", "persistent://t//x", "persistent://t/n/x?y", "non-persistent://t/n/x"} {
+		_, _, err = k.forURL(bad)
+		require.Equal(t, CodeUsage, CodeOf(err), bad)
+	}
+
 	for _, bad := range []string{"pulsar://h:6650/t/n", "pulsar://u:p@h:6650/t/n/x", "pulsar:///t/n/x", "pulsar://h:6650/t//x"} {
 		_, _, err = k.forURL(bad)
 		require.Equal(t, CodeUsage, CodeOf(err), bad)

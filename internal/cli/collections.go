@@ -67,7 +67,7 @@ func (f *Factory) namesInCatalog(ctx context.Context, s source.Source, c Catalog
 	case ctx.Err() != nil || c.Spec != "":
 		return nil, err
 	}
-	f.Notef("note: names are looked up in the log alone: %v", err)
+	f.NoteOnce("note: names are looked up in the log alone: %v", err)
 	return out, nil
 }
 

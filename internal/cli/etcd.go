@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/walctl/walctl/internal/config"
-	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/recovery/catalog"
 )
 
 // etcdDialTimeout bounds the first answer of an etcd, which else looks like a hang.
@@ -60,7 +59,6 @@ func etcdHelp(err error, c *config.Config, write bool) error {
 	if write && c.EtcdWriteUser != "" {
 		user, password, variable, name = "--etcd-write-user", "--etcd-write-password-file", "WALCTL_ETCD_WRITE_PASSWORD", c.EtcdWriteUser
 	}
-	text := err.Error()
 	switch {
 	case errors.Is(err, rpctypes.ErrAuthFailed):
 		return fmt.Errorf("%w: etcd does not accept user %q with this password: check %s, and %s or %s", err, name, user, password, variable)
@@ -68,41 +66,22 @@ func etcdHelp(err error, c *config.Config, write bool) error {
 		return fmt.Errorf("%w: etcd wants a user: %s, and %s or %s", err, user, password, variable)
 	case errors.Is(err, rpctypes.ErrPermissionDenied):
 		return fmt.Errorf("%w: etcd user %q may not; is --etcd-root %s right, or has another user the right", err, name, c.EtcdRoot)
-	case strings.Contains(text, "failed to verify certificate"), strings.Contains(text, "x509:"):
-		return fmt.Errorf("%w: give the authority that signed etcd's certificate: --etcd-tls-ca FILE", err)
-	case strings.Contains(text, "certificate required"), strings.Contains(text, "bad certificate"):
-		return fmt.Errorf("%w: etcd wants a client certificate: --etcd-tls-cert and --etcd-tls-key", err)
-	case strings.Contains(text, "first record does not look like a TLS handshake"):
-		return fmt.Errorf("%w: this etcd does not speak TLS: write --etcd HOST:PORT without https:// and without --etcd-tls-ca", err)
-	case strings.Contains(text, "error reading server preface"):
-		return fmt.Errorf("%w: does etcd speak TLS? write https://HOST:PORT, and --etcd-tls-ca FILE", err)
 	}
-	return err
-}
-
-// probeTLS tries one handshake, for etcd's client waits in silence where a
-// certificate is not trusted. Whatever else is wrong the client tells itself.
-func probeTLS(ctx context.Context, endpoints []string, t *tls.Config) error {
-	if t == nil {
-		return nil
+	var lost *catalog.UnreachableError
+	if !errors.As(err, &lost) {
+		return err
 	}
-	var first error
-	for _, e := range endpoints {
-		d := tls.Dialer{NetDialer: &net.Dialer{Timeout: etcdDialTimeout}, Config: t}
-		c, err := d.DialContext(ctx, "tcp", hostOf(e))
-		if err == nil {
-			return c.Close()
-		}
-		if first == nil {
-			first = err
-		}
+	switch lost.Cause {
+	case catalog.CauseUntrusted:
+		return fmt.Errorf("%w; give the authority that signed etcd's certificate: --etcd-tls-ca FILE", err)
+	case catalog.CauseClientCert:
+		return fmt.Errorf("%w: give one with --etcd-tls-cert and --etcd-tls-key", err)
+	case catalog.CauseNoTLS:
+		return fmt.Errorf("%w: write --etcd HOST:PORT without https:// and without --etcd-tls-ca", err)
+	case catalog.CauseWantsTLS:
+		return fmt.Errorf("%w: write https://HOST:PORT, and --etcd-tls-ca FILE", err)
 	}
-	var verify *tls.CertificateVerificationError
-	var record tls.RecordHeaderError
-	if errors.As(first, &verify) || errors.As(first, &record) {
-		return fmt.Errorf("%w: connect to etcd %s: %w", source.ErrUnavailable, strings.Join(endpoints, ","), first)
-	}
-	return nil
+	return fmt.Errorf("%w; check the address in --etcd or --catalog, and whether etcd runs", err)
 }
 
 // Root is a metadata root found in an etcd.
@@ -126,12 +105,12 @@ func DiscoverRoots(ctx context.Context, c *config.Config) ([]Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := probeTLS(ctx, c.Etcd, cfg.TLS); err != nil {
+	if err := catalog.Reach(ctx, c.Etcd, cfg.TLS, etcdDialTimeout-time.Second/2); err != nil {
 		return nil, etcdHelp(err, c, false)
 	}
 	client, err := clientv3.New(cfg)
 	if err != nil {
-		return nil, etcdHelp(fmt.Errorf("%w: reach etcd %s: %w", etcdKind(err), strings.Join(c.Etcd, ","), err), c, false)
+		return nil, etcdHelp(catalog.EtcdError(ctx, "log in to etcd at "+strings.Join(c.Etcd, ","), err), c, false)
 	}
 	defer client.Close()
 	found := map[string]*Root{}
@@ -144,7 +123,7 @@ func DiscoverRoots(ctx context.Context, c *config.Config) ([]Root, error) {
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
 			}
-			return nil, etcdHelp(fmt.Errorf("%w: list the keys of etcd %s: %w", etcdKind(err), strings.Join(c.Etcd, ","), err), c, false)
+			return nil, etcdHelp(catalog.EtcdError(ctx, "list the keys of etcd at "+strings.Join(c.Etcd, ","), err), c, false)
 		}
 		for _, kv := range r.Kvs {
 			count(found, string(kv.Key))
@@ -160,16 +139,6 @@ func DiscoverRoots(ctx context.Context, c *config.Config) ([]Root, error) {
 	}
 	slices.SortFunc(out, func(a, b Root) int { return strings.Compare(a.Root, b.Root) })
 	return out, nil
-}
-
-// etcdKind tells credentials that do not do from an etcd that is not there.
-func etcdKind(err error) error {
-	for _, denied := range []error{rpctypes.ErrPermissionDenied, rpctypes.ErrAuthFailed, rpctypes.ErrUserEmpty} {
-		if errors.Is(err, denied) {
-			return source.ErrDenied
-		}
-	}
-	return source.ErrUnavailable
 }
 
 func count(found map[string]*Root, key string) {

@@ -1,21 +1,14 @@
 package cli
 
 import (
-	"crypto/tls"
 	"errors"
-	"io"
-	"log"
-	"net"
-	"net/http"
-	"net/http/httptest"
-	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
 	"github.com/walctl/walctl/internal/config"
-	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/recovery/catalog"
 )
 
 // withContext is a Factory whose context is an etcd with credentials.
@@ -57,36 +50,12 @@ func TestEtcdSpec(t *testing.T) {
 	require.Equal(t, "etcd://a:1/r", etcdSpec(&config.Config{Etcd: []string{"http://a:1"}, EtcdRoot: "r"}))
 }
 
-// A certificate nobody trusts is told at once; what else is wrong is the client's to tell.
-func TestProbeTLS(t *testing.T) {
-	server := httptest.NewUnstartedServer(http.NotFoundHandler())
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.StartTLS()
-	defer server.Close()
-	secure := strings.TrimPrefix(server.URL, "https://")
-	err := probeTLS(t.Context(), []string{secure}, &tls.Config{})
-	require.ErrorIs(t, err, source.ErrUnavailable)
-	require.ErrorContains(t, etcdHelp(err, &config.Config{}, false), "--etcd-tls-ca")
-	trusting := server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
-	require.NoError(t, probeTLS(t.Context(), []string{"http://" + secure}, trusting))
-
-	plain, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	go func() {
-		for {
-			c, err := plain.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
-			_ = c.Close()
-		}
-	}()
-	err = probeTLS(t.Context(), []string{plain.Addr().String()}, &tls.Config{})
-	require.ErrorContains(t, etcdHelp(err, &config.Config{}, false), "does not speak TLS")
-	require.NoError(t, plain.Close())
-	require.NoError(t, probeTLS(t.Context(), []string{plain.Addr().String()}, &tls.Config{}), "not there: the client tells")
-	require.NoError(t, probeTLS(t.Context(), []string{"nowhere"}, nil))
+// What etcd's ways to be unreachable want is named with its flag.
+func TestEtcdHelp(t *testing.T) {
+	for cause, flag := range map[catalog.Cause]string{catalog.CauseUntrusted: "--etcd-tls-ca", catalog.CauseClientCert: "--etcd-tls-cert",
+		catalog.CauseNoTLS: "without https://", catalog.CauseWantsTLS: "https://HOST:PORT", catalog.CauseRefused: "--catalog"} {
+		require.ErrorContains(t, etcdHelp(&catalog.UnreachableError{Endpoint: "h:1", Cause: cause}, &config.Config{}, false), flag)
+	}
 	require.NoError(t, etcdHelp(nil, nil, false))
 	other := errors.New("something else")
 	require.Equal(t, other, etcdHelp(other, &config.Config{}, false))

@@ -28,6 +28,7 @@ type Factory struct {
 
 	flags  *pflag.FlagSet // the persistent flags, for the configuration
 	loaded *config.Config
+	once   once // what was told and tried already
 }
 
 // Bind adds the flags every command has to the root command.

@@ -1,14 +1,17 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/walctl/walctl/pkg/walreader"
 	"github.com/walctl/walctl/pkg/walreader/message"
 )
 
@@ -57,6 +60,34 @@ type Filter struct {
 	types       map[message.Type]bool
 	vchannels   []string
 	collections map[int64]bool
+
+	seen    map[string]bool // vchannels met while none of those wanted was
+	seenIDs map[int64]bool  // collections likewise
+	hit     struct{ vchannel, collection bool }
+}
+
+// maxSeen bounds what is kept of what a filter did not want.
+const maxSeen = 10_000
+
+// Unmatched is the error of a vchannel or collection that nothing which was read
+// has, with those there are; nil where each was met, or nothing was read.
+func (f *Filter) Unmatched() error {
+	var errs []error
+	if len(f.vchannels) > 0 && !f.hit.vchannel && len(f.seen) > 0 {
+		errs = append(errs, Usagef("--vchannel %s: nothing in the log is of it; there are %s", strings.Join(f.vchannels, ","), walreader.Few(slices.Sorted(maps.Keys(f.seen)))))
+	}
+	if f.collections != nil && !f.hit.collection && len(f.seenIDs) > 0 {
+		errs = append(errs, Usagef("--collection %s: nothing in the log is of it; there are %s", numbers(f.collections), walreader.Few(strings.Split(numbers(f.seenIDs), ","))))
+	}
+	return errors.Join(errs...)
+}
+
+func numbers(set map[int64]bool) string {
+	var out []string
+	for _, id := range slices.Sorted(maps.Keys(set)) {
+		out = append(out, strconv.FormatInt(id, 10))
+	}
+	return strings.Join(out, ",")
 }
 
 // Filter reads the flags.
@@ -106,7 +137,22 @@ func (f *Filter) Empty() bool {
 func (f *Filter) MatchType(t message.Type) bool { return f.types == nil || f.types[t] }
 
 // MatchCollection reports whether messages of a collection can pass.
-func (f *Filter) MatchCollection(id int64) bool { return f.collections == nil || f.collections[id] }
+func (f *Filter) MatchCollection(id int64) bool {
+	if f.collections == nil {
+		return true
+	}
+	if f.collections[id] {
+		f.hit.collection = true
+		return true
+	}
+	if id > 0 && !f.hit.collection && len(f.seenIDs) < maxSeen {
+		if f.seenIDs == nil {
+			f.seenIDs = map[int64]bool{}
+		}
+		f.seenIDs[id] = true
+	}
+	return false
+}
 
 // MatchesVChannel reports whether messages of a vchannel can pass: its whole
 // name, or its end behind - or _.
@@ -115,17 +161,23 @@ func (f *Filter) MatchesVChannel(v string) bool {
 		return true
 	}
 	for _, want := range f.vchannels {
-		if v == want {
+		rest, ok := strings.CutSuffix(v, want)
+		if v == want || ok && want != "" && (strings.HasSuffix(rest, "-") || strings.HasSuffix(rest, "_")) {
+			f.hit.vchannel = true
 			return true
 		}
-		if rest, ok := strings.CutSuffix(v, want); ok && want != "" && (strings.HasSuffix(rest, "-") || strings.HasSuffix(rest, "_")) {
-			return true
+	}
+	if v != "" && !f.hit.vchannel && len(f.seen) < maxSeen && !f.seen[v] {
+		if f.seen == nil {
+			f.seen = map[string]bool{}
 		}
+		f.seen[strings.Clone(v)] = true
 	}
 	return false
 }
 
 // Has reports whether a message passes.
 func (f *Filter) Has(m *message.Message) bool {
-	return f.MatchType(m.Type) && f.MatchCollection(m.Collection) && f.MatchesVChannel(m.VChannel)
+	v, c := f.MatchesVChannel(m.VChannel), f.MatchCollection(m.Collection) // both, so that what is met is known
+	return v && c && f.MatchType(m.Type)
 }

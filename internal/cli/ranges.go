@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -98,12 +99,41 @@ func (r RangeFlags) Range(ctx context.Context, env PlaceEnv) (source.Range, erro
 			continue
 		}
 		bound, err := ParsePlace(ctx, b.value, b.to, env)
+		if err == nil && bound.Kind == source.AtID && plainID.MatchString(strings.TrimSpace(b.value)) {
+			err = env.stands(ctx, bound.ID, b.value)
+		}
 		if err != nil {
 			return out, wrapUsage(b.name, err)
 		}
 		*b.into = bound
 	}
 	return out, nil
+}
+
+var clock = regexp.MustCompile(`^\d{1,2}:\d{2}(:\d{2})?$`)
+
+// stands refuses an id, written by hand, that lies outside the log: the range would
+// begin or end elsewhere without a word.
+func (e PlaceEnv) stands(ctx context.Context, id message.ID, typed string) error {
+	if e.Bounds == nil {
+		return nil
+	}
+	b, err := e.Bounds(ctx)
+	if err != nil || b.Empty {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return nil // whoever reads tells of it; a stream has no ends before it is read
+	}
+	at := b.Standing(id)
+	if !at.Gone() {
+		return nil
+	}
+	hint := ""
+	if clock.MatchString(strings.TrimSpace(typed)) {
+		hint = fmt.Sprintf("; a time of day is written with its date, @%sT%s", e.Now.UTC().Format("2006-01-02"), strings.TrimSpace(typed))
+	}
+	return Usagef("%s %s: the log holds %s … %s%s", id, at, b.First, b.Last, hint)
 }
 
 func wrapUsage(flag string, err error) error {

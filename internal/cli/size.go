@@ -6,6 +6,10 @@ import (
 	"strings"
 )
 
+// smallest is the least size that can be meant: 16 stands for 16GiB, and the unit was
+// forgotten.
+const smallest = 64 << 10
+
 // Size is a flag in bytes: 512MiB, 16GiB, 4G, 1048576. 0 = not given.
 type Size int64
 
@@ -27,6 +31,9 @@ func (s *Size) Set(text string) error {
 		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
 		if err != nil || !(n > 0) || n*u.bytes > math.MaxInt64/2 {
 			break
+		}
+		if n*u.bytes < smallest {
+			return Usagef("%q is %s bytes, which nothing fits in; write the unit: %sMiB, %sGiB", text, strconv.FormatFloat(n*u.bytes, 'f', -1, 64), number, number)
 		}
 		*s = Size(n * u.bytes)
 		return nil

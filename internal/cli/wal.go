@@ -14,6 +14,7 @@ import (
 // WALFlags are what a command that reads a WAL takes beside its argument.
 type WALFlags struct {
 	Log          string
+	PChannel     string
 	Parallel     int
 	Rate         int64 // MiB/s
 	Touch        bool
@@ -26,6 +27,7 @@ type WALFlags struct {
 func (w *WALFlags) Add(cmd *cobra.Command) {
 	p := cmd.Flags()
 	p.StringVar(&w.Log, "log", "", "which log, by `NAME` or id, where a place holds several")
+	p.StringVar(&w.PChannel, "pchannel", "", "the pchannel's whole `NAME`, for a log that cannot tell it itself")
 	p.IntVar(&w.Parallel, "parallel", 1, "live: ledger ranges read at once, each its own connection")
 	p.Int64Var(&w.Rate, "rate", 64, "live: read at most this many `MiB/s` (0: no limit)")
 	p.BoolVar(&w.Touch, "touch", false, "live: go on although loading the topic may let the broker delete expired ledgers")
@@ -35,7 +37,7 @@ func (w *WALFlags) Add(cmd *cobra.Command) {
 
 // OpenWAL opens the log a WAL argument names. The caller closes it.
 func (f *Factory) OpenWAL(ctx context.Context, spec string, w WALFlags) (source.Source, error) {
-	o := walreader.Options{Log: w.Log, Stdin: f.IO.In}
+	o := walreader.Options{Log: w.Log, PChannel: w.PChannel, Stdin: f.IO.In}
 	if kind, _ := walreader.Split(spec); kind == walreader.KindPulsar || kind == walreader.KindPChannel {
 		c, err := f.Config()
 		if err != nil {

@@ -252,3 +252,11 @@ func TestPath(t *testing.T) {
 	require.Error(t, err)
 	require.False(t, errors.Is(err, os.ErrNotExist))
 }
+
+// A context file is a file of ours: neither a device nor the place where none is.
+func TestWriteRefusesWhatIsNoFile(t *testing.T) {
+	file := &File{Contexts: map[string]Context{"c": {"etcd": "h:1"}}}
+	require.ErrorIs(t, file.Write(os.DevNull), ErrNoHome)
+	require.ErrorContains(t, file.Write(t.TempDir()), "no ordinary file")
+	require.NoError(t, file.Write(t.TempDir()+"/new/config.yaml"))
+}

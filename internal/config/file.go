@@ -48,6 +48,9 @@ func Path(flags *pflag.FlagSet, getenv func(string) string) (string, error) {
 	return filepath.Join(dir, "walctl", "config.yaml"), nil
 }
 
+// ErrNoHome says that there is no place for a context file.
+var ErrNoHome = errors.New("there is no place for the context file: neither HOME nor XDG_CONFIG_HOME is set; set one of them, or name a file with --config or WALCTL_CONFIG")
+
 // ReadFile reads a context file; a missing one is empty.
 func ReadFile(path string) (*File, error) {
 	f := &File{Contexts: map[string]Context{}}
@@ -104,6 +107,12 @@ func (c Context) check() error {
 
 // Write saves the file for its owner alone, whole or not at all.
 func (f *File) Write(path string) error {
+	if path == os.DevNull {
+		return ErrNoHome
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("write the context file %s: it is no ordinary file", path)
+	}
 	for name, c := range f.Contexts {
 		if err := c.check(); err != nil {
 			return fmt.Errorf("context %q: %w", name, err)

@@ -3,6 +3,7 @@
 //
 //	by-dev-rootcoord-dml_3, dml_3       a pchannel of the cluster in Options
 //	pulsar://host:6650/tenant/ns/topic  a Pulsar topic (also pulsar+ssl://)
+//	persistent://tenant/ns/topic        a topic of the cluster's own broker
 //	path                                a file or directory, its kind told by content
 //	-                                   NDJSON on Options.Stdin
 //	archive: jsonl: woodpecker: bookkeeper:  an explicit kind before a path
@@ -24,6 +25,8 @@ import (
 type Options struct {
 	// Log chooses one log, by name or id, where a place holds several.
 	Log string
+	// PChannel names the log where it cannot name itself.
+	PChannel string
 	// Stdin is what "-" reads.
 	Stdin io.Reader
 	// Cluster resolves pchannel names and opens topics; nil where nothing is configured.
@@ -36,7 +39,7 @@ type Cluster interface {
 	PChannels(ctx context.Context) ([]string, error)
 	// OpenPChannel opens a pchannel's log by its whole name.
 	OpenPChannel(ctx context.Context, pchannel string) (source.Source, error)
-	// OpenURL opens a pulsar:// or pulsar+ssl:// topic URL.
+	// OpenURL opens a pulsar://, pulsar+ssl:// or persistent:// topic URL.
 	OpenURL(ctx context.Context, url string) (source.Source, error)
 }
 
@@ -84,8 +87,10 @@ func Split(spec string) (kind Kind, place string) {
 			return k, rest
 		}
 	}
-	if strings.HasPrefix(spec, "pulsar://") || strings.HasPrefix(spec, "pulsar+ssl://") {
-		return KindPulsar, spec
+	for _, scheme := range []string{"pulsar://", "pulsar+ssl://", "persistent://", "non-persistent://"} {
+		if strings.HasPrefix(spec, scheme) {
+			return KindPulsar, spec
+		}
 	}
 	if _, err := os.Stat(spec); err == nil {
 		return KindUnknown, spec
@@ -100,6 +105,14 @@ func Split(spec string) (kind Kind, place string) {
 // at fault, wraps source.ErrNotFound where nothing is there, source.ErrRefused
 // where looking would destroy something.
 func Open(ctx context.Context, spec string, o Options) (source.Source, error) {
+	s, err := open(ctx, spec, o)
+	if err != nil {
+		return nil, err
+	}
+	return called(spec, s, o)
+}
+
+func open(ctx context.Context, spec string, o Options) (source.Source, error) {
 	kind, place := Split(spec)
 	switch kind {
 	case KindStdin:
@@ -175,12 +188,13 @@ func MatchName(name string, all []string) (string, error) {
 		if len(all) == 0 {
 			return name, nil
 		}
-		return "", fmt.Errorf("%w: no file and no pchannel is called %q; there are %s", source.ErrNotFound, name, few(all))
+		return "", fmt.Errorf("%w: no file and no pchannel is called %q; there are %s", source.ErrNotFound, name, Few(all))
 	}
 	return "", &SpecError{Spec: name, Reason: "means several pchannels; write one out:", Choices: hits}
 }
 
-func few(all []string) string {
+// Few lists names for a screen, the first ones of many.
+func Few(all []string) string {
 	if len(all) > 6 {
 		return strings.Join(all[:5], ", ") + fmt.Sprintf(" and %d more", len(all)-5)
 	}

@@ -3,7 +3,6 @@ package walreader
 import (
 	"context"
 	"errors"
-	"io"
 	"path/filepath"
 	"slices"
 
@@ -16,22 +15,22 @@ func openStdin(o Options) (source.Source, error) {
 	if o.Stdin == nil {
 		return nil, &SpecError{Spec: "-", Reason: "there is no standard input here"}
 	}
-	return jsonlFromReader("stdin", o.Stdin), nil
+	return jsonl.FromReader("stdin", o.Stdin).Named(o.PChannel), nil
 }
 
 // openJSONL opens a record file, or the one of a directory that is meant.
 func openJSONL(spec, place string, o Options) (source.Source, error) {
 	files, err := recordFiles(place)
 	if err != nil { // a file
-		return jsonlOpen(place), nil //nolint:nilerr // not a directory
+		return jsonl.Open(place).Named(o.PChannel), nil //nolint:nilerr // not a directory
 	}
 	switch {
 	case o.Log != "" && slices.Contains(files, o.Log):
-		return jsonlOpen(filepath.Join(place, o.Log)), nil
+		return jsonl.Open(filepath.Join(place, o.Log)).Named(o.PChannel), nil
 	case o.Log != "":
 		return nil, &SpecError{Spec: spec, Reason: "holds no log " + o.Log + "; --log takes one of", Choices: files}
 	case len(files) == 1:
-		return jsonlOpen(filepath.Join(place, files[0])), nil
+		return jsonl.Open(filepath.Join(place, files[0])).Named(o.PChannel), nil
 	case len(files) == 0:
 		return nil, &SpecError{Spec: spec, Reason: "holds no record files"}
 	}
@@ -67,6 +66,17 @@ func openArchive(ctx context.Context, spec, dir string, o Options) (source.Sourc
 
 func isArchive(dir string) bool { return archive.Detect(dir) }
 
-func jsonlOpen(path string) source.Source { return jsonl.Open(path) }
-
-func jsonlFromReader(name string, r io.Reader) source.Source { return jsonl.FromReader(name, r) }
+// called refuses a name for a log that has another one.
+func called(spec string, s source.Source, o Options) (source.Source, error) {
+	if o.PChannel == "" {
+		return s, nil
+	}
+	own := s.Describe().PChannel
+	if own == o.PChannel {
+		return s, nil
+	}
+	if _, err := MatchName(o.PChannel, []string{own}); err == nil {
+		return s, nil
+	}
+	return nil, errors.Join(&SpecError{Spec: spec, Reason: "is the log of " + own + ", not of " + o.PChannel + " (--pchannel)"}, s.Close())
+}

@@ -9,11 +9,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // etcd's own defaults, with room left for what the client adds.
@@ -21,6 +24,9 @@ const (
 	etcdMaxOps   = 128
 	etcdMaxBytes = 1 << 20
 	etcdPage     = 2000 // keys a request
+
+	// FirstAnswer bounds how long an etcd may take to answer at all.
+	FirstAnswer = 5 * time.Second
 )
 
 type etcdCatalog struct {
@@ -42,16 +48,21 @@ func openEtcd(ctx context.Context, s Spec, opts Options) (Catalog, error) {
 		Username:    opts.Username,
 		Password:    opts.Password,
 		TLS:         opts.TLS,
-		DialTimeout: opts.timeout(),
+		DialTimeout: min(opts.timeout(), FirstAnswer),
 		Context:     context.WithoutCancel(ctx), // the client outlives the call that opened it
 		Logger:      zap.NewNop(),
 	}
 	if cfg.TLS == nil && strings.HasPrefix(s.Endpoints[0], "https://") {
 		cfg.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
+	first, cancel := context.WithTimeout(ctx, min(opts.timeout(), FirstAnswer))
+	defer cancel()
+	if err := Reach(ctx, s.Endpoints, cfg.TLS, min(opts.timeout(), FirstAnswer-500*time.Millisecond)); err != nil {
+		return nil, err
+	}
 	client, err := clientv3.New(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("connect to etcd at %s: %w", strings.Join(s.Endpoints, ","), etcdError(err))
+		return nil, EtcdError(ctx, "log in to etcd at "+strings.Join(s.Endpoints, ","), err)
 	}
 	if opts.Limits.Ops == 0 {
 		opts.Limits.Ops = etcdMaxOps
@@ -60,8 +71,11 @@ func openEtcd(ctx context.Context, s Spec, opts Options) (Catalog, error) {
 		opts.Limits.Bytes = etcdMaxBytes
 	}
 	c := &etcdCatalog{client: client, root: root + "/", opts: opts}
-	if _, err := c.Identity(ctx); err != nil {
+	if _, err := c.Identity(first); err != nil {
 		c.Close()
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		return nil, err
 	}
 	return c, nil
@@ -86,7 +100,7 @@ func (c *etcdCatalog) Identity(ctx context.Context) (Identity, error) {
 	// The cheapest request that any credentials for the root allow.
 	resp, err := c.client.Get(ctx, c.root+StreamingVersionKey, clientv3.WithKeysOnly())
 	if err != nil {
-		return Identity{}, fmt.Errorf("ask etcd at %s who it is: %w", strings.Join(c.client.Endpoints(), ","), etcdError(err))
+		return Identity{}, c.failed(ctx, "ask etcd at "+strings.Join(c.client.Endpoints(), ",")+" who it is", err)
 	}
 	return Identity{
 		Kind:      "etcd",
@@ -104,7 +118,7 @@ func (c *etcdCatalog) Range(ctx context.Context, prefix string) ([]KV, Revision,
 			continue
 		}
 		if err != nil {
-			return nil, 0, fmt.Errorf("read %s from etcd: %w", c.root+prefix, etcdError(err))
+			return nil, 0, c.failed(ctx, "read "+c.root+prefix+" from etcd", err)
 		}
 		return kvs, rev, nil
 	}
@@ -175,7 +189,7 @@ func (c *etcdCatalog) Txn(ctx context.Context, g Guard, puts map[string][]byte, 
 	defer cancel()
 	resp, err := c.client.Txn(ctx).If(compares...).Then(writes...).Else(evidence...).Commit()
 	if err != nil {
-		return 0, fmt.Errorf("commit %d keys to etcd root %s: %w", len(writes), c.root, etcdError(err))
+		return 0, c.failed(ctx, fmt.Sprintf("commit %d keys to etcd root %s", len(writes), c.root), err)
 	}
 	if !resp.Succeeded {
 		return 0, c.conflict(g, keys, resp.Responses)
@@ -208,21 +222,64 @@ func (c *etcdCatalog) conflict(g Guard, keys []string, found []*etcdserverpb.Res
 	return fmt.Errorf("etcd refused the guard without showing why")
 }
 
-// etcdError maps etcd's errors to the package's sentinels and keeps the text.
-func etcdError(err error) error {
-	var kind error
-	switch {
-	case errors.Is(err, context.Canceled):
+// failed is EtcdError for one of the catalog's own requests.
+func (c *etcdCatalog) failed(ctx context.Context, doing string, err error) error {
+	return EtcdError(ctx, doing, err)
+}
+
+// EtcdError says in plain words what an error of etcd's client means, and maps it to
+// the package's sentinels. What the client said is kept for errors.Is, not shown.
+func EtcdError(ctx context.Context, doing string, err error) error {
+	if errors.Is(err, rpctypes.ErrCompacted) {
 		return err
-	case errors.Is(err, rpctypes.ErrCompacted):
-		return err
-	case errors.Is(err, rpctypes.ErrPermissionDenied), errors.Is(err, rpctypes.ErrAuthFailed),
-		errors.Is(err, rpctypes.ErrUserEmpty), errors.Is(err, rpctypes.ErrInvalidAuthToken):
-		kind = ErrDenied
-	case errors.Is(err, rpctypes.ErrTooManyOps), errors.Is(err, rpctypes.ErrRequestTooLarge):
-		kind = ErrTooLarge
-	default:
-		kind = ErrUnavailable
 	}
-	return fmt.Errorf("%w: %w", kind, err)
+	if errors.Is(ctx.Err(), context.Canceled) || errors.Is(err, context.Canceled) {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		return err
+	}
+	kind, words := etcdWords(err)
+	return &etcdFailure{text: doing + ": " + words, kind: kind, err: err}
+}
+
+type etcdFailure struct {
+	text      string
+	kind, err error
+}
+
+// Error implements error.
+func (e *etcdFailure) Error() string { return e.text }
+
+// Unwrap returns the sentinel and what the client said.
+func (e *etcdFailure) Unwrap() []error { return []error{e.kind, e.err} }
+
+func etcdWords(err error) (kind error, words string) {
+	any := func(targets ...error) bool {
+		return slices.ContainsFunc(targets, func(t error) bool { return errors.Is(err, t) })
+	}
+	code := status.Code(err)
+	switch {
+	case any(rpctypes.ErrPermissionDenied):
+		return ErrDenied, "permission denied: the user may not do that"
+	case any(rpctypes.ErrAuthFailed):
+		return ErrDenied, "permission denied: wrong user or password"
+	case any(rpctypes.ErrUserEmpty):
+		return ErrDenied, "permission denied: it wants a user and a password"
+	case any(rpctypes.ErrInvalidAuthToken), code == codes.Unauthenticated, code == codes.PermissionDenied:
+		return ErrDenied, "permission denied: the login does not hold"
+	case any(rpctypes.ErrTooManyOps, rpctypes.ErrRequestTooLarge):
+		return ErrTooLarge, "too large: more than this etcd takes in one transaction"
+	case any(rpctypes.ErrNoSpace):
+		return ErrUnavailable, "its database is full (alarm NOSPACE)"
+	case any(rpctypes.ErrNoLeader, rpctypes.ErrLeaderChanged, rpctypes.ErrTimeout, rpctypes.ErrTimeoutDueToLeaderFail, rpctypes.ErrTimeoutDueToConnectionLost):
+		return ErrUnavailable, "it has no leader: has it lost its quorum?"
+	case any(context.DeadlineExceeded), code == codes.DeadlineExceeded:
+		return ErrUnavailable, "no answer in time: it takes connections, but no requests (has it lost its quorum?)"
+	case code == codes.Unimplemented:
+		return ErrUnavailable, "what answers there is no etcd"
+	case code == codes.Unavailable:
+		return ErrUnavailable, "the connection was lost"
+	}
+	return ErrUnavailable, "it answers with an error (" + code.String() + ")"
 }

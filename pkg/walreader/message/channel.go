@@ -15,10 +15,26 @@ const controlSuffix = "vcchan"
 func PChannelOf(vchannel string) string {
 	i := strings.LastIndexByte(vchannel, '_')
 	if i < 0 || !strings.Contains(vchannel[i+1:], "v") {
-		return vchannel
+		return PChannelOfTopic(vchannel)
 	}
 	return vchannel[:i]
 }
+
+// PChannelOfTopic returns the pchannel whose log a Pulsar topic of that name holds:
+// a partition of a partitioned topic is called after it. docs/rules.md#names
+func PChannelOfTopic(topic string) string {
+	i := strings.LastIndex(topic, partitionSuffix)
+	if i <= 0 {
+		return topic
+	}
+	n := topic[i+len(partitionSuffix):]
+	if _, err := strconv.ParseUint(n, 10, 31); err != nil {
+		return topic
+	}
+	return topic[:i]
+}
+
+const partitionSuffix = "-partition-"
 
 // IsControlChannel reports whether the name is a control channel's, which is
 // told by its last letters alone. docs/rules.md#names

@@ -19,6 +19,7 @@ var ErrConsumed = errors.New("a stream can be read only once: save it to a file 
 // Source is a WAL in a file or stream of record lines.
 type Source struct {
 	name   string
+	called string // the pchannel, as whoever opened it says
 	open   func() (io.ReadCloser, error)
 	stream bool
 
@@ -51,11 +52,17 @@ func FromReader(name string, r io.Reader) *Source {
 	}}
 }
 
+// Named tells the source which pchannel's log it is: records of an idle log name none.
+func (s *Source) Named(pchannel string) *Source {
+	s.called = pchannel
+	return s
+}
+
 // Describe implements source.Source. The backend is known once a record was read.
 func (s *Source) Describe() source.Description {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return source.Description{Kind: "jsonl", Location: s.name, Backend: s.backend}
+	return source.Description{Kind: "jsonl", Location: s.name, PChannel: s.called, Backend: s.backend}
 }
 
 // Bounds reads a file from end to end without its payloads. Records that cannot
