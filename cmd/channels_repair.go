@@ -12,10 +12,13 @@ import (
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/diagnose"
+	"github.com/walctl/walctl/pkg/recovery"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/recovery/plan"
+	"github.com/walctl/walctl/pkg/recovery/repair"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
 )
 
 type channelsRepairOptions struct {
@@ -84,13 +87,20 @@ func runChannelsRepair(ctx context.Context, f *cli.Factory, o *channelsRepairOpt
 	if err != nil {
 		return err
 	}
-	left, err := o.cure(in, g, r.Faults)
+	if err := partial(ctx, g.src, in); err != nil {
+		return err
+	}
+	rs, err := o.restart(ctx, f, g)
 	if err != nil {
 		return err
 	}
-	p, err := plan.Build(*in)
+	left, err := o.cure(ctx, rs, in, g, r.Faults)
 	if err != nil {
-		return &cli.UsageError{Err: err}
+		return err
+	}
+	p, err := rs.Registrations(ctx, in)
+	if err != nil {
+		return usageOf(err)
 	}
 	if err := o.files.writePlan(o.out, p); err != nil {
 		return err
@@ -131,7 +141,7 @@ func (o *channelsRepairOptions) planInput(ctx context.Context, f *cli.Factory, g
 	}
 	in := &plan.Input{PChannel: g.pchannel, Before: map[string][]byte{}, Revisions: map[string]int64{}, Binding: binding, Created: f.Now(),
 		Coverage: plan.Coverage{From: idText(l.First), To: idText(l.Last), Messages: l.Records, Undecodable: l.Damaged},
-		LogFirst: bounds.First, LogLast: bounds.Last}
+		LogFirst: bounds.First, LogLast: bounds.Last, Limits: g.cat.Limits()}
 	if !l.ToEnd {
 		in.Coverage.Filter = "--to or --limit"
 	}
@@ -143,21 +153,37 @@ func (o *channelsRepairOptions) planInput(ctx context.Context, f *cli.Factory, g
 			in.Before[k], in.Revisions[k] = v, md.Revisions[k]
 		}
 	}
-	if err := readAlso(ctx, g.cat, in, catalog.ChannelCheckpointKey(g.pchannel+"_")); err != nil {
+	if err := repair.ReadAlso(ctx, g.cat, in, catalog.ChannelCheckpointKey(g.pchannel+"_")); err != nil {
 		return nil, err
 	}
 	in.Positions, _, err = catalog.Positions(ctx, g.cat, g.pchannel)
 	return in, err
 }
 
+// restart replays the log over the catalog as it is: what a repair is held against.
+func (o *channelsRepairOptions) restart(ctx context.Context, f *cli.Factory, g *gathered) (*repair.Restart, error) {
+	settings, err := f.Config()
+	if err != nil {
+		return nil, err
+	}
+	version := versionOf(ctx, settings.MilvusVersion, g.cat)
+	rs := &repair.Restart{Source: g.src, Catalog: g.cat, Metadata: g.wals[g.pchannel], Line: recovery.LineOf(version), Stream: jsonl.ErrConsumed,
+		Options: recovery.ReplayOptions{Tail: true, Collections: g.collections, State: recovery.Options{Milvus: version}}}
+	rs.Result, err = recovery.Replay(ctx, g.src, rs.Metadata, rs.Options)
+	if errors.Is(err, jsonl.ErrConsumed) {
+		return rs, nil
+	}
+	return rs, err
+}
+
 // cure turns the faults the catalog can cure into edits, and returns the others.
-func (o *channelsRepairOptions) cure(in *plan.Input, g *gathered, faults []diagnose.ChannelFault) ([]diagnose.ChannelFault, error) {
+func (o *channelsRepairOptions) cure(ctx context.Context, rs *repair.Restart, in *plan.Input, g *gathered, faults []diagnose.ChannelFault) ([]diagnose.ChannelFault, error) {
 	left := []diagnose.ChannelFault{}
 	for _, x := range faults {
 		if x.Cure != diagnose.CureCatalog {
 			left = append(left, x)
 		}
-		edits, err := g.edits(in, x)
+		edits, err := g.edits(ctx, rs, in, x)
 		if errors.Is(err, plan.ErrCannotRepair) {
 			in.Notes = append(in.Notes, err.Error())
 			left = append(left, x)
@@ -174,7 +200,7 @@ func (o *channelsRepairOptions) cure(in *plan.Input, g *gathered, faults []diagn
 }
 
 // edits are one fault's.
-func (g *gathered) edits(in *plan.Input, x diagnose.ChannelFault) ([]plan.Edit, error) {
+func (g *gathered) edits(ctx context.Context, rs *repair.Restart, in *plan.Input, x diagnose.ChannelFault) ([]plan.Edit, error) {
 	v := x.Where.VChannel
 	switch x.Action {
 	case diagnose.ActionUnregister:
@@ -186,39 +212,33 @@ func (g *gathered) edits(in *plan.Input, x diagnose.ChannelFault) ([]plan.Edit, 
 	case diagnose.ActionMove:
 		edits, err := plan.MoveRegistration(g.wals[x.PChannel], message.PChannelOf(v), v, x.Code)
 		if errors.Is(err, plan.ErrCannotRepair) {
-			return g.register(in, v)
+			return g.register(ctx, rs, in, v)
 		}
 		return edits, err
 	case diagnose.ActionRegister:
-		return g.register(in, v)
+		return g.register(ctx, rs, in, v)
 	case diagnose.ActionSchema:
-		edits, err := plan.Register(x.PChannel, v, g.collections[message.CollectionIDOf(v)])
-		edits = slices.DeleteFunc(edits, func(e plan.Edit) bool { return catalog.ParseKey(e.Key).Kind != catalog.KeySchema })
-		for i := range edits {
-			edits[i].Reason = x.Code
+		edits, from, err := rs.Registration(ctx, v)
+		if err == nil {
+			in.Notes = append(in.Notes, v+": "+from)
 		}
 		return edits, err
 	}
 	return nil, nil
 }
 
-// register takes from RootCoord what the catalog lost, and moves a flush
-// position the log no longer has to the first that survives.
-func (g *gathered) register(in *plan.Input, v string) ([]plan.Edit, error) {
-	edits, err := plan.Register(g.pchannel, v, g.collections[message.CollectionIDOf(v)])
+// register gives the catalog back what it lost, and moves a flush position the log
+// no longer has to the first that survives.
+func (g *gathered) register(ctx context.Context, rs *repair.Restart, in *plan.Input, v string) ([]plan.Edit, error) {
+	edits, from, err := rs.Registration(ctx, v)
 	if err != nil {
 		return nil, err
 	}
-	in.Notes = append(in.Notes, v+": registered with what RootCoord says; which of its segments were growing only DataCoord knows")
+	in.Notes = append(in.Notes, v+": "+from)
 	if in.LogFirst.IsZero() {
 		return edits, nil
 	}
-	_, form, err := message.ParseRaw(in.LogFirst.Backend, g.wals[g.pchannel].Checkpoint.GetMessageId().GetId())
-	if err != nil {
-		form = message.Form{}
-	}
-	moved, err := plan.SurvivingCheckpoint(v, g.cluster.ChannelCheckpoints[v], plan.Target{ID: in.LogFirst, Form: form, Log: source.Bounds{First: in.LogFirst, Last: in.LogLast}}.
-		Named(message.Backend(g.wals[g.pchannel].Checkpoint.GetMessageId().GetWALName())))
+	moved, err := plan.SurvivingCheckpoint(v, g.cluster.ChannelCheckpoints[v], repair.TargetOf(in, rs.Metadata.Checkpoint))
 	return append(edits, moved...), err
 }
 

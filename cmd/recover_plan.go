@@ -8,14 +8,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/milvus-io/milvus-proto/go-api/v3/msgpb"
 	"github.com/spf13/cobra"
 
 	"github.com/walctl/walctl/internal/cli"
-	"github.com/walctl/walctl/pkg/recovery"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/recovery/plan"
-	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/recovery/repair"
 	"github.com/walctl/walctl/pkg/walreader/source"
 	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
 )
@@ -57,8 +55,6 @@ func (p *planFlags) check() error {
 	return nil
 }
 
-func (p *planFlags) wants(k plan.Kind) bool { return slices.Contains(p.only, string(k)) }
-
 // planned is the plan a recover ends in, once its replay has run.
 type planned struct {
 	plan   *plan.Plan
@@ -78,8 +74,11 @@ func (o *recoverOptions) planning(f *cli.Factory) *planned {
 			return err
 		}
 		p.copied = len(in.Against) > 0
-		if p.plan, err = plan.Build(*in); err != nil {
-			return &cli.UsageError{Err: err}
+		if err := partial(ctx, src, in); err != nil {
+			return err
+		}
+		if p.plan, err = r.restarts(src, cat, o).Plan(ctx, in); err != nil {
+			return usageOf(err)
 		}
 		if p.out != "" {
 			return o.files.writePlan(p.out, p.plan)
@@ -87,6 +86,33 @@ func (o *recoverOptions) planning(f *cli.Factory) *planned {
 		return nil
 	}
 	return p
+}
+
+// restarts is the replay as a repair takes it.
+func (r *replayed) restarts(src source.Source, cat catalog.Catalog, o *recoverOptions) *repair.Restart {
+	return &repair.Restart{Source: src, Catalog: cat, Metadata: r.metadata, Options: r.options, Line: r.line, Result: r.Result,
+		Stream: jsonl.ErrConsumed, AlterWAL: o.plan.alterWAL, Until: o.replay.until}
+}
+
+// partial tells where the log is a copy that does not hold all of its origin.
+func partial(ctx context.Context, src source.Source, in *plan.Input) error {
+	if _, copied := src.(source.ExtentSource); !copied {
+		return nil
+	}
+	x, err := source.ExtentOf(ctx, src)
+	if err == nil && !x.Whole {
+		in.Against = append(in.Against, "the archive does not hold the whole log: "+cmp.Or(x.Detail, "how it ended is not kept in it"))
+	}
+	return err
+}
+
+// usageOf is the exit code of what was asked of a plan and cannot be.
+func usageOf(err error) error {
+	var gap *plan.UnknownGapError
+	if errors.As(err, &gap) || errors.Is(err, plan.ErrConflict) {
+		return &cli.UsageError{Err: err}
+	}
+	return err
 }
 
 // planInput gathers what a plan is made from.
@@ -116,7 +142,7 @@ func (o *recoverOptions) planInput(ctx context.Context, f *cli.Factory, src sour
 	in := &plan.Input{
 		PChannel: r.wal.PChannel, Before: maps.Clone(r.metadata.KV), Revisions: maps.Clone(r.metadata.Revisions),
 		AcceptGaps: o.plan.gaps, Binding: binding, Created: f.Now(),
-		LogFirst: bounds.First, LogLast: bounds.Last,
+		LogFirst: bounds.First, LogLast: bounds.Last, Limits: cat.Limits(),
 	}
 	if own, err := f.CatalogSpec(o.replay.catalog, nil); err != nil || own != spec {
 		in.Against = []string{"the catalog is the archive's copy, which stays as it was captured; name the one to repair with --catalog"}
@@ -127,162 +153,7 @@ func (o *recoverOptions) planInput(ctx context.Context, f *cli.Factory, src sour
 	if in.Positions, _, err = catalog.Positions(ctx, cat, in.PChannel); err != nil {
 		return nil, err
 	}
-	return in, o.edits(ctx, src, cat, r, in)
-}
-
-func (o *recoverOptions) planCoverage(r *recovery.Result) plan.Coverage {
-	c := r.Coverage
-	out := plan.Coverage{From: idText(c.First), To: idText(c.Last), Messages: c.Records, Until: o.replay.until}
-	for _, g := range c.Gaps {
-		cause := "ids are missing"
-		if g.Cause != nil {
-			cause = g.Cause.Error()
-		}
-		out.Gaps = append(out.Gaps, plan.Gap{From: g.From(), To: g.To(), Cause: cause})
-	}
-	for _, n := range r.Issues().Counts() {
-		switch n.Code {
-		case recovery.CodeEnvelope, recovery.CodeHeader, recovery.CodeBody:
-			out.Undecodable += n.Messages
-		}
-	}
-	return out
-}
-
-// oneKindEach keeps, of several edits of a key to the same end, the more telling.
-func oneKindEach(edits []plan.Edit) []plan.Edit {
-	last := map[string]int{}
-	for i, e := range edits {
-		last[e.Key] = i
-	}
-	var out []plan.Edit
-	for i, e := range edits {
-		if last[e.Key] == i {
-			out = append(out, e)
-		}
-	}
-	return out
-}
-
-// readAlso brings keys outside the WAL's prefix into a plan's view.
-func readAlso(ctx context.Context, cat catalog.Catalog, in *plan.Input, prefix string) error {
-	kvs, _, err := cat.Range(ctx, prefix)
-	if err != nil {
-		return err
-	}
-	for _, kv := range kvs {
-		in.Before[kv.Key], in.Revisions[kv.Key] = kv.Value, kv.ModRevision
-	}
-	return nil
-}
-
-func flushedOf(ctx context.Context, cat catalog.Catalog) (map[string]*msgpb.MsgPosition, error) {
-	c, err := catalog.LoadCluster(ctx, cat)
-	if err != nil {
-		return nil, err
-	}
-	return c.ChannelCheckpoints, nil
-}
-
-func (o *recoverOptions) alterWALEdits(ctx context.Context, cat catalog.Catalog, r *replayed, in *plan.Input) error {
-	if o.plan.alterWAL == "" {
-		return nil
-	}
-	var edits []plan.Edit
-	var err error
-	if o.plan.alterWAL == "drop" {
-		edits, err = plan.DropAlterWAL(r.metadata)
-	} else {
-		var flushed map[string]*msgpb.MsgPosition
-		if flushed, err = flushedOf(ctx, cat); err == nil {
-			edits, err = plan.FinishAlterWAL(r.metadata, flushed)
-		}
-	}
-	if err != nil || len(edits) == 0 {
-		return err
-	}
-	in.Only = []plan.Kind{plan.KindAlterWAL} // the replayed checkpoint would say otherwise
-	in.Edits = append(in.Edits, edits...)
-	return readAlso(ctx, cat, in, catalog.ChannelCheckpointKey(in.PChannel+"_"))
-}
-
-// positionEdits move positions that no longer exist to the first message that
-// does. A vchannel without a flush position gets one only where what Milvus would
-// fall back to is gone as well.
-func positionEdits(ctx context.Context, cat catalog.Catalog, in *plan.Input, r *replayed, after map[string][]byte) error {
-	first, cp := in.LogFirst, r.metadata.Checkpoint
-	gone := lostPositions(in)
-	if first.IsZero() || cp == nil || len(gone) == 0 {
-		return nil
-	}
-	flushed, err := flushedOf(ctx, cat)
-	if err != nil {
-		return err
-	}
-	md, _ := catalog.Decode(in.PChannel, after)
-	replayedToo := len(in.Only) == 0 || slices.Contains(in.Only, plan.KindReplayed) || slices.Contains(in.Only, plan.KindRebuild)
-	if !replayedToo || md.Checkpoint == nil {
-		md.Checkpoint = cp
-	}
-	_, form, err := message.ParseRaw(first.Backend, cp.GetMessageId().GetId())
-	if err != nil {
-		form = message.Form{}
-	}
-	to := plan.Target{ID: first, Form: form, TimeTick: cp.GetTimeTick(), Log: source.Bounds{First: in.LogFirst, Last: in.LogLast}}
-	edits, err := plan.MovePositions(md, flushed, to.Named(message.Backend(cp.GetMessageId().GetWALName())))
-	if err != nil {
-		in.Notes = append(in.Notes, err.Error()) // that repair ends, not the verdict
-		return nil
-	}
-	for _, e := range edits {
-		k := catalog.ParseKey(e.Key)
-		switch {
-		case k.Kind == catalog.KeyCheckpoint && replayedToo: // a transaction that is still open holds its last confirmed back
-			in.Edits = slices.DeleteFunc(in.Edits, func(o plan.Edit) bool { return o.Key == e.Key })
-			if len(in.Only) > 0 {
-				e.Kind = in.Only[0]
-			}
-			in.Edits = append(in.Edits, e)
-		case k.Kind == catalog.KeyChannelCheckpoint && flushed[k.VChannel] == nil && !gone[k.VChannel] && !gone[in.PChannel]:
-		default:
-			in.Edits = append(in.Edits, e)
-		}
-	}
-	return readAlso(ctx, cat, in, catalog.ChannelCheckpointKey(in.PChannel+"_"))
-}
-
-// lostPositions tells whose stored positions do not stand in the log any more:
-// vchannels, and the pchannel for the checkpoint and start positions named by it.
-func lostPositions(in *plan.Input) map[string]bool {
-	out := map[string]bool{}
-	log := source.Bounds{First: in.LogFirst, Last: in.LogLast}
-	for _, p := range in.Positions {
-		lost := p.Err != nil || p.HasID && log.Standing(p.ID).Gone()
-		if lost && !p.Foreign {
-			out[cmp.Or(p.VChannel, in.PChannel)] = true
-		}
-	}
-	return out
-}
-
-// slashEdits bring the singletons to one spelling. They are the whole cluster's,
-// so only where asked for.
-func (o *recoverOptions) slashEdits(ctx context.Context, cat catalog.Catalog, in *plan.Input) error {
-	if !o.plan.wants(plan.KindTrailingSlash) {
-		return nil
-	}
-	for _, key := range []string{catalog.ControlChannelKey, catalog.StreamingVersionKey} {
-		if err := readAlso(ctx, cat, in, key); err != nil {
-			return err
-		}
-	}
-	slashed := false
-	for _, v := range []string{"2.6.13", "2.6.14", "2.6.15"} {
-		slashed = slashed || strings.TrimPrefix(in.Binding.Milvus, "v") == v
-	}
-	edits, err := plan.TrailingSlash(in.Before, slashed)
-	in.Edits = append(in.Edits, edits...)
-	return err
+	return in, nil
 }
 
 // boundsOf are the ends of the log. NDJSON has no index: its last record is known

@@ -16,6 +16,7 @@ import (
 	"github.com/walctl/walctl/pkg/recovery"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/recovery/plan"
+	"github.com/walctl/walctl/pkg/recovery/repair"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
@@ -44,6 +45,7 @@ type planReport struct {
 	milvus        string
 	copied        bool // the catalog is the archive's copy
 	hard          bool // what stands against it no flag takes away
+	byRestart     bool // a restart makes every change of it by itself
 }
 
 func (p *planned) report() *planReport {
@@ -66,6 +68,7 @@ func (p *planned) report() *planReport {
 		soft++
 	}
 	out.hard = len(x.NotApplicable) > soft
+	out.byRestart = repair.ByRestart(x)
 	return out
 }
 
@@ -77,7 +80,7 @@ type restartReport struct {
 }
 
 func (r *replayed) restart() restartReport {
-	x := restartReport{Replay: restartOf(r)}
+	x := restartReport{Replay: repair.Replays(r.Result)}
 	if s := r.took.Seconds(); s > 0 {
 		x.MeasuredPerSecond = int64(float64(r.Records) / s)
 	}
@@ -220,7 +223,7 @@ func verdictLines(r *recoverReport) []string {
 	var lines []string
 	for i := range first {
 		x := &first[i]
-		lines = append(lines, fmt.Sprintf("Milvus %s would %s: %s at %s", strings.Join(stopped[*x], " and "), x.Outcome(), x.Code, cmp.Or(x.ID, short(r.WAL.PChannel, x.Key))))
+		lines = append(lines, fmt.Sprintf("Milvus %s would %s: %s at %s", strings.Join(stopped[*x], " and "), x.Outcome(), x.Code, cmp.Or(x.ID, short(r.WAL.PChannel, x.Key), x.VChannel)))
 		why := x.Consequence()
 		if x.Detail != "" {
 			why += " (" + x.Detail + ")"
@@ -426,7 +429,7 @@ func (o *recoverOptions) next(f *cli.Factory, r *recoverReport) string {
 		}
 		return cmd
 	}
-	if p.Applicable && r.Succeeds && !o.planned() {
+	if p.byRestart && r.Succeeds && !o.planned() {
 		return "nothing to repair: a restart brings the catalog there by itself"
 	}
 	return o.planAgain(f, r, version)

@@ -87,6 +87,9 @@ func (r *replayFlags) replay(ctx context.Context, f *cli.Factory, command, wal s
 	if out.line = recovery.LineOf(out.version); out.line == 0 {
 		out.version = ""
 	}
+	if o.Collections, _, err = catalog.Collections(ctx, cat); err != nil {
+		return nil, err
+	}
 	show, done := f.Progress(command)
 	defer done()
 	o.Progress, o.State.ClusterPrefix, o.State.Milvus = show, r.cluster, out.version
@@ -185,7 +188,7 @@ func (r *replayed) severity(i *recovery.Issue) diagnose.Severity {
 		if !r.stops(i) {
 			return diagnose.SeverityInfo
 		}
-	case recovery.CodePositionGone:
+	case recovery.CodePositionGone, recovery.CodeVChannelMissing:
 		return diagnose.SeverityCritical
 	case recovery.CodeUnreadable, recovery.CodeNoCheckpoint, recovery.CodeGap, recovery.CodeStale,
 		recovery.CodeVChannelUnknown, recovery.CodeInsertNoVChannel:

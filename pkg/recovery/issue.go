@@ -55,6 +55,7 @@ const (
 
 // What loses rows, or only puzzles (docs/rules.md#recovery-quarantine).
 const (
+	CodeVChannelMissing   Code = "vchannel-missing" // RootCoord lists it, neither catalog nor log brings it
 	CodeVChannelUnknown   Code = "recovery-vchannel-unknown"
 	CodeInsertNoSegment   Code = "recovery-insert-segment-missing"
 	CodeInsertFlushed     Code = "recovery-insert-segment-flushed"
@@ -109,6 +110,12 @@ func (i *Issue) Outcome() string {
 // Obstacle reports whether the issue stops a node of any line.
 func (i *Issue) Obstacle() bool { return i.Stops != 0 }
 
+// Loses reports whether a node gets past the issue and loses, without a word, what
+// the log holds: a verdict as much as a stop is.
+func (i *Issue) Loses() bool {
+	return i.Code == CodePositionGone || i.Code == CodeVChannelMissing
+}
+
 // Codes lists every code an Issue can have, sorted.
 func Codes() []Code { return sortedKeys(consequences) }
 
@@ -150,7 +157,7 @@ func (s *Issues) FirstObstacle(l Line) *Issue {
 		if s.list[i].Stops&l != 0 {
 			return &s.list[i]
 		}
-		if gone == nil && s.list[i].Code == CodePositionGone {
+		if gone == nil && s.list[i].Loses() {
 			gone = &s.list[i]
 		}
 	}
@@ -229,6 +236,7 @@ var consequences = map[Code]string{
 	CodeGap:               "the missing messages are not replayed",
 	CodeIDBackwards:       "the log is not in the order of its ids",
 
+	CodeVChannelMissing:   "nothing on this vchannel is recovered or flushed, and no restart registers it",
 	CodeVChannelUnknown:   "a node logs it as inconsistent and goes on; metadata for its vchannel is missing",
 	CodeInsertNoSegment:   "recovery passes over the rows: it knows no such segment, and no growing segment serves them",
 	CodeInsertFlushed:     "recovery passes over the rows: their segment was sealed before they were committed",

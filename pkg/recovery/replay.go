@@ -25,6 +25,10 @@ type ReplayOptions struct {
 	// FromStart ignores the catalog's checkpoint: the log is replayed from its
 	// first record, over the catalog's other keys.
 	FromStart bool
+	// Collections are those RootCoord knows, by id; nil = not known. Where a pchannel
+	// has no checkpoint a node begins with them, and one that neither catalog nor
+	// log brings is missing.
+	Collections map[int64]*catalog.Collection
 	// Tail reads on behind the stop and says what the next opening makes of it.
 	Tail bool
 	// Progress is called every few thousand records.
@@ -112,6 +116,9 @@ func Replay(ctx context.Context, src source.Source, md catalog.Metadata, o Repla
 	if err == nil && o.Tail {
 		err = p.tail(ctx)
 	}
+	if err == nil {
+		p.missing(md)
+	}
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
@@ -169,8 +176,7 @@ func (p *replay) initialize(ctx context.Context, src source.Source, md catalog.M
 	if md.Checkpoint != nil {
 		return nil
 	}
-	p.state.issues.add(Issue{Code: CodeNoCheckpoint, Key: catalog.CheckpointKey(md.PChannel),
-		Detail: "the collections the root coordinator would name are not known here"})
+	p.noCheckpoint(md)
 	var opening *message.Message
 	rd, err := guarded(ctx, src, source.Range{})
 	if err != nil {
@@ -181,6 +187,9 @@ func (p *replay) initialize(ctx context.Context, src source.Source, md catalog.M
 		wanted := p.opts.Until.Kind != source.AtTimeTick || m.TimeTick == p.opts.Until.TimeTick
 		if m.Type == message.TypeTimeTick && wanted {
 			opening = m
+		}
+		if v := p.state.vchannels[m.VChannel]; v != nil && (m.Type == message.TypeInsert || m.Type == message.TypeDelete) {
+			p.state.lose(m) // it lies before the node's own opening
 		}
 		return nil
 	}, func(*source.CorruptError) error { return nil })

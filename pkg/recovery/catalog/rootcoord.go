@@ -11,6 +11,7 @@ import (
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/etcdpb"
+	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -64,6 +65,47 @@ func (c *Collection) WALSchema() *schemapb.CollectionSchema {
 	}
 	s.Fields = append(system, s.Fields...)
 	return s
+}
+
+// VChannel is one of the collection's vchannels as a node registers it that opens
+// its WAL for the first time: schema and partitions those of now, with TimeTick 0,
+// so that every message counts. nil where the collection has no such vchannel or
+// its schema is not known. docs/rules.md#rootcoord-schema
+func (c *Collection) VChannel(name string) *streamingpb.VChannelMeta {
+	if c == nil || len(c.Schema.GetFields()) == 0 || !slices.Contains(c.Info.GetVirtualChannelNames(), name) {
+		return nil
+	}
+	v := &streamingpb.VChannelMeta{
+		Vchannel: name, State: streamingpb.VChannelState_VCHANNEL_STATE_NORMAL,
+		CollectionInfo: &streamingpb.CollectionInfoOfVChannel{
+			CollectionId: c.Info.GetID(),
+			Schemas: []*streamingpb.CollectionSchemaOfVChannel{{
+				Schema: c.WALSchema(),
+				State:  streamingpb.VChannelSchemaState_VCHANNEL_SCHEMA_STATE_NORMAL,
+			}},
+		},
+	}
+	for _, part := range c.Partitions {
+		if part.GetState() == etcdpb.PartitionState_PartitionCreated {
+			v.CollectionInfo.Partitions = append(v.CollectionInfo.Partitions, &streamingpb.PartitionInfoOfVChannel{PartitionId: part.GetPartitionID()})
+		}
+	}
+	return v
+}
+
+// Served lists the vchannels that the collections of a pchannel have on it, where
+// they are created and not being dropped, sorted.
+func Served(collections map[int64]*Collection, pchannel string) []string {
+	var out []string
+	for _, c := range collections {
+		for _, v := range c.Info.GetVirtualChannelNames() {
+			if c.Info.GetState() == etcdpb.CollectionState_CollectionCreated && strings.HasPrefix(v, pchannel+"_") {
+				out = append(out, v)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // Name returns the collection's name.

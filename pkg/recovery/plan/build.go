@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -48,6 +49,8 @@ type Input struct {
 	Positions         []catalog.Position
 	LogFirst, LogLast message.ID
 	Created           time.Time // the caller's clock
+	// Limits is what one transaction of the catalog takes; zero = anything.
+	Limits catalog.Limits
 }
 
 // Replayed returns the edits that bring the WAL's keys from before to after.
@@ -110,12 +113,17 @@ func Build(in Input) (*Plan, error) {
 		p.Replay = &in.Replay
 	}
 	against := slices.Clone(in.Against)
-	against = append(against, p.acceptGaps(in.AcceptGaps)...)
+	if err := p.acceptGaps(in.AcceptGaps); err != nil {
+		return nil, err
+	}
 	against = append(against, p.coverage()...)
 	against = append(against, roundTrips(p.Changes)...)
 	after := in.after(p.Changes)
 	against = append(against, loads(in.PChannel, in.Before, after)...)
 	against = append(against, in.positions(p.Changes, after)...)
+	if _, err := cut(p.Changes, in.Limits); err != nil {
+		against = append(against, err.Error())
+	}
 	p.NotApplicable, p.Applicable = against, len(against) == 0
 	slices.SortFunc(p.Blast, func(a, b Blast) int { return strings.Compare(a.VChannel, b.VChannel) })
 	return p, p.seal()
@@ -162,7 +170,7 @@ func (in *Input) changes() ([]Change, error) {
 			return nil, fmt.Errorf("plan: %s is never written by a repair", e.Key)
 		}
 		if other, ok := byKey[e.Key]; ok && ((other.New == nil) != (e.New == nil) || !bytes.Equal(other.New, e.New)) {
-			return nil, fmt.Errorf("plan: repairs %s and %s want %s changed differently; choose one with --only", other.Kind, e.Kind, e.Key)
+			return nil, fmt.Errorf("repairs %s and %s want %s changed differently; choose one with --only: %w", other.Kind, e.Kind, e.Key, ErrConflict)
 		}
 		byKey[e.Key] = e
 	}
@@ -185,8 +193,13 @@ func (in *Input) changes() ([]Change, error) {
 	return out, nil
 }
 
-func (in *Input) after(changes []Change) map[string][]byte {
-	after := maps.Clone(in.Before)
+func (in *Input) after(changes []Change) map[string][]byte { return written(in.Before, changes) }
+
+// Result is what the plan leaves of the keys that it was made from.
+func (p *Plan) Result(before map[string][]byte) map[string][]byte { return written(before, p.Changes) }
+
+func written(before map[string][]byte, changes []Change) map[string][]byte {
+	after := maps.Clone(before)
 	if after == nil {
 		after = map[string][]byte{}
 	}
@@ -200,10 +213,26 @@ func (in *Input) after(changes []Change) map[string][]byte {
 	return after
 }
 
-// acceptGaps marks the gaps named and tells of names that are no gap's.
-func (p *Plan) acceptGaps(names []string) []string {
+// ErrConflict means that the repairs chosen do not go together.
+var ErrConflict = errors.New("these repairs exclude each other")
+
+// UnknownGapError refuses the acceptance of a gap that there is not.
+type UnknownGapError struct {
+	Name string
+	Gaps []string // there are
+}
+
+// Error says which gaps there are.
+func (e *UnknownGapError) Error() string {
+	if len(e.Gaps) == 0 {
+		return fmt.Sprintf("--accept-gap %s: nothing is missing in the log, so there is no gap to accept", e.Name)
+	}
+	return fmt.Sprintf("--accept-gap %s: no such gap; missing is %s", e.Name, strings.Join(e.Gaps, ", "))
+}
+
+// acceptGaps marks the gaps named; a name that is no gap's is refused.
+func (p *Plan) acceptGaps(names []string) error {
 	p.Coverage.Gaps = slices.Clone(p.Coverage.Gaps)
-	var against []string
 	for _, name := range names {
 		found := false
 		for i := range p.Coverage.Gaps {
@@ -212,10 +241,14 @@ func (p *Plan) acceptGaps(names []string) []string {
 			}
 		}
 		if !found {
-			against = append(against, fmt.Sprintf("accepted gap %s is none of the gaps found", name))
+			e := &UnknownGapError{Name: name}
+			for _, g := range p.Coverage.Gaps {
+				e.Gaps = append(e.Gaps, g.Name())
+			}
+			return e
 		}
 	}
-	return against
+	return nil
 }
 
 // named compares a gap with a name somebody typed: 15/1516..16/2 means the first

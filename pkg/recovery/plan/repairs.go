@@ -8,7 +8,6 @@ import (
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/commonpb"
 	"github.com/milvus-io/milvus-proto/go-api/v3/msgpb"
-	"github.com/milvus-io/milvus/pkg/v3/proto/etcdpb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
 	"google.golang.org/protobuf/proto"
 
@@ -158,23 +157,9 @@ func VChannelOf(vchannel string, col *catalog.Collection) (*streamingpb.VChannel
 	if col == nil || len(col.Schema.GetFields()) == 0 {
 		return nil, fmt.Errorf("register %s: its schema is in neither log nor root-coord: %w", vchannel, ErrCannotRepair)
 	}
-	if !slices.Contains(col.Info.GetVirtualChannelNames(), vchannel) {
+	v := col.VChannel(vchannel)
+	if v == nil {
 		return nil, fmt.Errorf("register %s: collection %d has no such channel: %w", vchannel, col.Info.GetID(), ErrCannotRepair)
-	}
-	v := &streamingpb.VChannelMeta{
-		Vchannel: vchannel, State: streamingpb.VChannelState_VCHANNEL_STATE_NORMAL,
-		CollectionInfo: &streamingpb.CollectionInfoOfVChannel{
-			CollectionId: col.Info.GetID(),
-			Schemas: []*streamingpb.CollectionSchemaOfVChannel{{
-				Schema: col.WALSchema(),
-				State:  streamingpb.VChannelSchemaState_VCHANNEL_SCHEMA_STATE_NORMAL,
-			}},
-		},
-	}
-	for _, part := range col.Partitions {
-		if part.GetState() == etcdpb.PartitionState_PartitionCreated {
-			v.CollectionInfo.Partitions = append(v.CollectionInfo.Partitions, &streamingpb.PartitionInfoOfVChannel{PartitionId: part.GetPartitionID()})
-		}
 	}
 	return v, nil
 }

@@ -1,0 +1,176 @@
+package repair
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
+	"github.com/milvus-io/milvus/pkg/v3/proto/messagespb"
+	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/order"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
+
+// history is what the log says of one vchannel's schemas, in TimeTick order.
+type history struct {
+	created bool // its CreateCollection is in the log
+	dropped bool // and so is its DropCollection, behind it
+	schemas []*streamingpb.CollectionSchemaOfVChannel
+}
+
+func newSchema(s *schemapb.CollectionSchema, tick uint64) *streamingpb.CollectionSchemaOfVChannel {
+	return &streamingpb.CollectionSchemaOfVChannel{Schema: s, CheckpointTimeTick: tick, State: streamingpb.VChannelSchemaState_VCHANNEL_SCHEMA_STATE_NORMAL}
+}
+
+// histories reads the whole log, before the checkpoint too, for the schemas of the
+// vchannels named. What cannot be decoded tells nothing.
+func histories(ctx context.Context, src source.Source, vchannels map[string]bool) (map[string]*history, error) {
+	out := map[string]*history{}
+	rd, err := src.Open(ctx, source.Range{Payload: source.PayloadDDL})
+	if err != nil {
+		return nil, fmt.Errorf("look for schemas in the log: %w", err)
+	}
+	defer func() { _ = rd.Close() }() // only read
+	scan := order.NewScanner(&past{rd}, order.Options{})
+	for flushed := false; ; {
+		d, err := scan.Next(ctx)
+		switch {
+		case err == nil:
+			for _, m := range append([]*message.Message{d.Message}, d.Body...) {
+				if vchannels[m.VChannel] {
+					remember(out, m, d.TimeTick)
+				}
+			}
+		case !errors.Is(err, io.EOF) && !errors.Is(err, source.ErrTornTail):
+			return nil, fmt.Errorf("look for schemas in the log: %w", err)
+		case flushed:
+			return out, nil
+		default:
+			flushed = true // what the next opening confirms counts as well
+			scan.Flush()
+		}
+	}
+}
+
+// past is a reader that goes on behind what cannot be read.
+type past struct{ source.Reader }
+
+func (p *past) Next(ctx context.Context) (*message.Message, error) {
+	for {
+		m, err := p.Reader.Next(ctx)
+		var corrupt *source.CorruptError
+		if !errors.As(err, &corrupt) {
+			return m, err
+		}
+	}
+}
+
+func remember(out map[string]*history, m *message.Message, tick uint64) {
+	switch m.Type {
+	case message.TypeCreateCollection, message.TypeSchemaChange:
+	case message.TypeAlterCollection:
+		h, err := message.HeaderAs[*messagespb.AlterCollectionMessageHeader](m)
+		if err != nil || !slices.Contains(h.GetUpdateMask().GetPaths(), "schema") {
+			return
+		}
+	case message.TypeDropCollection:
+		if h := out[m.VChannel]; h != nil {
+			h.dropped = true
+		}
+		return
+	default:
+		return
+	}
+	schema, err := m.Schema()
+	if err != nil || len(schema.GetFields()) == 0 {
+		return
+	}
+	h := out[m.VChannel]
+	if h == nil {
+		h = &history{}
+		out[m.VChannel] = h
+	}
+	if n := len(h.schemas); n > 0 && h.schemas[n-1].CheckpointTimeTick >= tick {
+		return // an append that was tried again, or a broadcast sent again
+	}
+	create := m.Type == message.TypeCreateCollection
+	if create && h.created {
+		return
+	}
+	h.created = h.created || create
+	h.schemas = append(h.schemas, newSchema(schema, tick))
+}
+
+// upTo are the schemas a replay from the checkpoint does not add by itself: those
+// up to its TimeTick, and what a CreateCollection brings, which a replay passes
+// over where the vchannel stands already.
+func (h *history) upTo(tick uint64) []*streamingpb.CollectionSchemaOfVChannel {
+	var out []*streamingpb.CollectionSchemaOfVChannel
+	for i, s := range h.schemas {
+		if s.CheckpointTimeTick <= tick || i == 0 && h.created {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// schemasOf puts together the schemas of a vchannel that has none: from the log,
+// from its own value (where older clusters kept them), from root-coord. It says
+// where they come from; "" where nobody knows.
+func schemasOf(h *history, inside []*streamingpb.CollectionSchemaOfVChannel, col *catalog.Collection, tick uint64) ([]*streamingpb.CollectionSchemaOfVChannel, string) {
+	switch {
+	case h != nil && h.created:
+		return h.upTo(tick), "the log"
+	case len(inside) > 0:
+		out := slices.Clone(inside)
+		if h != nil {
+			newest := out[len(out)-1].GetCheckpointTimeTick()
+			for _, s := range h.upTo(tick) {
+				if s.CheckpointTimeTick > newest {
+					out = append(out, s)
+				}
+			}
+		}
+		return out, "its own value"
+	case h != nil && len(h.schemas) > 0:
+		// The first one known stands for what was before it: rows of then have no other.
+		return append([]*streamingpb.CollectionSchemaOfVChannel{newSchema(h.schemas[0].GetSchema(), 0)}, h.upTo(tick)...), "the log"
+	case col != nil && len(col.Schema.GetFields()) > 0:
+		return []*streamingpb.CollectionSchemaOfVChannel{newSchema(col.WALSchema(), 0)}, "root-coord"
+	}
+	return nil, ""
+}
+
+// insideOf are the schemas standing in a vchannel's own value, in TimeTick order.
+func insideOf(md catalog.Metadata, vchannel string) []*streamingpb.CollectionSchemaOfVChannel {
+	v := &streamingpb.VChannelMeta{}
+	if proto.Unmarshal(md.KV[catalog.VChannelKey(md.PChannel, vchannel)], v) != nil {
+		return nil
+	}
+	out := slices.DeleteFunc(v.GetCollectionInfo().GetSchemas(), func(s *streamingpb.CollectionSchemaOfVChannel) bool { return len(s.GetSchema().GetFields()) == 0 })
+	slices.SortStableFunc(out, func(a, b *streamingpb.CollectionSchemaOfVChannel) int {
+		return compareTicks(a.GetCheckpointTimeTick(), b.GetCheckpointTimeTick())
+	})
+	return out
+}
+
+func compareTicks(a, b uint64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// onPChannel reports whether a vchannel lies on the pchannel, by its name.
+func onPChannel(vchannel, pchannel string) bool { return strings.HasPrefix(vchannel, pchannel+"_") }

@@ -1,0 +1,55 @@
+package recovery
+
+import (
+	"fmt"
+
+	"github.com/walctl/walctl/pkg/recovery/catalog"
+)
+
+// noCheckpoint begins a WAL that was never opened, as the catalog has it: with
+// RootCoord's collections, at the opening that is to come. What the log holds by
+// then is passed over.
+func (p *replay) noCheckpoint(md catalog.Metadata) {
+	i := Issue{Code: CodeNoCheckpoint, Key: catalog.CheckpointKey(md.PChannel), Detail: "the collections the root coordinator would name are not known here"}
+	if p.opts.Collections != nil {
+		n := 0
+		for _, c := range p.opts.Collections {
+			for _, name := range catalog.Served(map[int64]*catalog.Collection{c.Info.GetID(): c}, md.PChannel) {
+				if v := c.VChannel(name); v != nil && p.state.vchannels[name] == nil {
+					p.state.vchannels[name] = &vchannel{meta: v, dirty: true}
+					n++
+				}
+			}
+		}
+		i.Detail = fmt.Sprintf("vchannels taken from root-coord: %d", n)
+	}
+	p.state.issues.add(i)
+}
+
+// missing names the vchannels that RootCoord lists on the pchannel and that neither
+// catalog nor log brings. Where only part of the log was replayed, or a collection
+// is younger than what was read, its CreateCollection may lie behind it.
+func (p *replay) missing(md catalog.Metadata) {
+	if _, stands := md.KV[catalog.CheckpointKey(md.PChannel)]; !stands || p.opts.Until.Kind != 0 || p.opts.FromStart {
+		return
+	}
+	known, tick := p.state.vchannels, p.state.tick
+	if t := p.res.Tail; t != nil {
+		known, tick = t.Next.vchannels, t.Next.tick
+	}
+	for _, c := range p.opts.Collections {
+		if c.Info.GetCreateTime() > tick {
+			continue
+		}
+		for _, name := range catalog.Served(map[int64]*catalog.Collection{c.Info.GetID(): c}, md.PChannel) {
+			if known[name] != nil {
+				continue
+			}
+			i := Issue{Code: CodeVChannelMissing, VChannel: name, Collection: c.Info.GetID(), Detail: name}
+			p.state.issues.add(i)
+			if p.res.Tail != nil {
+				p.res.Tail.Next.issues.add(i)
+			}
+		}
+	}
+}
