@@ -180,7 +180,9 @@ func (o *channelsRepairOptions) restart(ctx context.Context, f *cli.Factory, g *
 func (o *channelsRepairOptions) cure(ctx context.Context, rs *repair.Restart, in *plan.Input, g *gathered, faults []diagnose.ChannelFault) ([]diagnose.ChannelFault, error) {
 	left := []diagnose.ChannelFault{}
 	for _, x := range faults {
-		if x.Cure != diagnose.CureCatalog {
+		if x.Code == catalog.CodeNoSchema && x.Cure == diagnose.CureDecision { // root-coord lacks it: log or value may have it
+			x.Action, x.PChannel = diagnose.ActionSchema, g.pchannel
+		} else if x.Cure != diagnose.CureCatalog {
 			left = append(left, x)
 		}
 		edits, err := g.edits(ctx, rs, in, x)

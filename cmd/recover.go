@@ -172,8 +172,8 @@ func runRecover(ctx context.Context, f *cli.Factory, o *recoverOptions) error {
 	report.Plan = planned.report()
 	report.Restart = r.restart()
 	report.Next = o.next(f, report)
-	if planned.plan != nil && !planned.plan.Empty() {
-		d = differencesOf(planned.plan)
+	if p := planned.plan; p != nil && (!p.Empty() || !p.Applicable) {
+		d = differencesOf(p)
 	}
 	if o.mem.memory > 0 {
 		if report.memoryPart, err = bufferOne(ctx, f, o, r.Until.TimeTick); err != nil {

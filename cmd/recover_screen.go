@@ -271,7 +271,7 @@ func (p *planReport) applicableLines(wide bool) []string {
 	if p == nil {
 		return []string{"Applicable NO: the replay did not reach where it was to stop"}
 	}
-	if p.Keys == 0 && p.File == "" {
+	if p.Keys == 0 && p.File == "" && p.Applicable {
 		return nil
 	}
 	if p.Applicable {
@@ -368,6 +368,8 @@ func alsoLine(r *recoverReport) string {
 func keysHead(r *recoverReport, d []recovery.Difference) string {
 	sum := sumDifferences(d)
 	switch p := r.Plan; {
+	case p != nil && !p.Applicable && len(d) == 0:
+		return strings.TrimSuffix("Keys       none would cure it, saved to "+p.File, ", saved to ")
 	case p != nil && p.File != "":
 		return fmt.Sprintf("Plan       %s, saved to %s", sum, p.File)
 	case len(d) == 0:

@@ -26,7 +26,7 @@ var channelExplanations = [...]Explanation{
 	{"vchannel-no-schema", "a registered vchannel without a schema",
 		"Every node that loads the catalog panics at this vchannel.",
 		"Vchannel and schema are two keys, and a large save is not one transaction: it was cut off between them.",
-		"Channels repair takes the schema from RootCoord; recover takes it from the log where it lies behind the checkpoint.", []string{"milvus#46214", "milvus#43597"}},
+		"recover and channels repair take the schema from the log, from the vchannel's own value, or from RootCoord, in that order; where none has it the plan says that it does not cure this.", []string{"milvus#46214", "milvus#43597"}},
 	{"schema-orphan", "a schema key without its vchannel",
 		"Milvus ignores it.", "A removal that was cut off.", "Channels repair removes it; nothing depends on it.", nil},
 	{"channel-cp-frozen", "a channel checkpoint that does not move though the log does",

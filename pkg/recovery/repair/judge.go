@@ -102,7 +102,7 @@ func (r *Restart) judge(ctx context.Context, in *plan.Input, p *plan.Plan) ([]st
 	if p.Empty() {
 		return tell(before, before), nil
 	}
-	if other(r.Metadata, md) {
+	if r.AlterWAL != "" && other(r.Metadata, md) {
 		return nil, nil // it goes on in another WAL, which this log says nothing of
 	}
 	opts := r.Options

@@ -79,7 +79,7 @@ func (p *repaired) positions(ctx context.Context) error {
 		cp = md.Checkpoint // of a WAL that was never opened
 	}
 	gone := lostPositions(in)
-	if in.LogFirst.IsZero() || cp == nil || len(gone) == 0 {
+	if in.LogFirst.IsZero() || cp == nil || len(gone) == 0 || p.foreign() {
 		return nil
 	}
 	flushed, err := p.flushed(ctx)
@@ -110,6 +110,15 @@ func (p *repaired) positions(ctx context.Context) error {
 		}
 	}
 	return ReadAlso(ctx, p.Catalog, in, catalog.ChannelCheckpointKey(in.PChannel+"_"))
+}
+
+// foreign reports whether the checkpoint is a position of another WAL than the log.
+func (p *repaired) foreign() bool {
+	b := message.Backend(p.Metadata.Checkpoint.GetMessageId().GetWALName())
+	if b == message.BackendUnknown || p.in.LogFirst.IsZero() {
+		return false
+	}
+	return !(message.ID{Backend: b}).SameWAL(p.in.LogFirst)
 }
 
 // lostPositions tells whose stored positions do not stand in the log any more:

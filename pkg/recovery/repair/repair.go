@@ -13,6 +13,7 @@ import (
 	"github.com/walctl/walctl/pkg/recovery"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/recovery/plan"
+	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
@@ -56,6 +57,10 @@ func (r *Restart) Plan(ctx context.Context, in *plan.Input) (*plan.Plan, error) 
 	rep := &repaired{Restart: r, in: in, result: r.Result, kind: plan.KindReplayed}
 	if err := rep.edits(ctx); err != nil {
 		return nil, err
+	}
+	if rep.foreign() && r.AlterWAL == "" && !wants(in, plan.KindRebuild) {
+		in.Against = append(in.Against, fmt.Sprintf("the checkpoint is a position on %s, the log lies on %s: name the log that belongs to it",
+			message.Backend(r.Metadata.Checkpoint.GetMessageId().GetWALName()), in.LogFirst.Backend))
 	}
 	return r.judged(ctx, in)
 }
