@@ -15,6 +15,7 @@ import (
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/diagnose"
+	"github.com/walctl/walctl/pkg/recovery/catalog"
 )
 
 type channelsOptions struct {
@@ -100,7 +101,8 @@ type walChannels struct {
 }
 
 func runChannels(ctx context.Context, f *cli.Factory, o *channelsOptions) error {
-	if len(o.wals) == 0 {
+	all := len(o.wals) == 0
+	if all {
 		names, err := f.PChannels(ctx, o.source)
 		if err != nil {
 			return err
@@ -114,6 +116,7 @@ func runChannels(ctx context.Context, f *cli.Factory, o *channelsOptions) error 
 	live, unknown := liveEvidence(ctx, f, o)
 	out.NotChecked = append(out.NotChecked, unknown...)
 	wal := render.WAL{}
+	var keys []catalog.Problem
 	for _, w := range o.wals {
 		names, err := logsOf(w, o.source.Log)
 		if err != nil {
@@ -130,11 +133,14 @@ func runChannels(ctx context.Context, f *cli.Factory, o *channelsOptions) error 
 			out.Channels = append(out.Channels, r.Channels...)
 			out.Faults = append(out.Faults, r.Faults...)
 			out.WALs = append(out.WALs, g.read())
-			out.NotChecked = append(out.NotChecked, g.unknown...)
+			out.NotChecked, keys = append(out.NotChecked, g.unknown...), g.in.Catalog
 			wal = cli.DescribeWAL(g.src)
 			wal.PChannel = g.pchannel
 			g.close()
 		}
+	}
+	if all {
+		out.Faults = append(out.Faults, diagnose.UnservedFaults(keys, o.wals)...)
 	}
 	if len(out.WALs) != 1 {
 		wal = render.WAL{}

@@ -92,6 +92,9 @@ func gatherChannels(ctx context.Context, f *cli.Factory, o *channelsOptions, wal
 		return nil, err
 	}
 	g.in.Logs = map[string]*diagnose.ChannelLog{g.pchannel: l}
+	if p, own := catalog.LocalReplicate(g.wals[g.pchannel]); l.Local && !own {
+		g.in.Catalog = append(g.in.Catalog, p)
+	}
 	return g, nil
 }
 
@@ -191,6 +194,12 @@ func (g *gathered) scanOf(ctx context.Context, o *channelsOptions, rng source.Ra
 	}
 	for _, c := range g.in.Copies {
 		scan.Broadcasts[c.Broadcast] = true
+	}
+	if r := g.wals[g.pchannel].Checkpoint.GetReplicateCheckpoint(); r.GetMessageId() != nil {
+		id, _, err := message.ParseRaw(backendOfName(r.GetMessageId().GetWALName(), g.src), r.GetMessageId().GetId())
+		if err == nil {
+			scan.Foreign = &diagnose.ForeignPosition{ID: id, TimeTick: r.GetTimeTick()}
+		}
 	}
 	extent, err := source.ExtentOf(ctx, g.src)
 	if err == nil && !extent.Whole {

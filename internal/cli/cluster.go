@@ -96,6 +96,35 @@ func (k *cluster) fromCatalog(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
+// Unlisted implements walreader.MoreNames: the pchannels that collections lie on and
+// the coordinator does not know.
+func (k *cluster) Unlisted(ctx context.Context) ([]string, error) {
+	if len(k.c.Etcd) == 0 {
+		return nil, nil
+	}
+	cat, err := k.f.OpenCatalog(ctx, CatalogFlags{}, nil, false)
+	if err != nil {
+		return nil, nil //nolint:nilerr // told when the list was asked for
+	}
+	defer cat.Close()
+	c, err := catalog.LoadCluster(ctx, cat)
+	if err != nil {
+		return nil, err
+	}
+	collections, _, err := catalog.Collections(ctx, cat)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, p := range catalog.CrossCheck(c, collections, nil) {
+		if p.Code == catalog.CodeUnassigned {
+			names = append(names, p.PChannel)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
 // pchannelLike is how pchannels end unless their names were given one by one.
 var pchannelLike = regexp.MustCompile(`-dml_\d+$|_\d+$`)
 

@@ -32,6 +32,9 @@ type ChannelLog struct {
 	// where nobody can tell them: then no position is judged by them.
 	Bounds source.Bounds
 	Known  bool
+	// Local is true where the foreign position asked for is, with its TimeTick, a
+	// record of this log.
+	Local bool
 	// Copies are those of the broadcasts asked for that a reader gets.
 	Copies map[BroadcastCopy]CopyAt
 
@@ -50,6 +53,12 @@ type passing struct {
 type BroadcastCopy struct {
 	Broadcast uint64
 	VChannel  string
+}
+
+// ForeignPosition is a position in another cluster's WAL, as the catalog has it.
+type ForeignPosition struct {
+	ID       message.ID
+	TimeTick uint64
 }
 
 // CopyAt is where a copy of a broadcast stands.
@@ -100,6 +109,8 @@ type ChannelScan struct {
 	AsOf uint64
 	// Broadcasts are those whose copies are looked for.
 	Broadcasts map[uint64]bool
+	// Foreign is a position that must lie in another cluster's WAL, nil for none.
+	Foreign *ForeignPosition
 	// Bounds are the log's ends, nil where they are not known.
 	Bounds *source.Bounds
 	// WholeRead: the reader begins where the log does and ends where it does, so
@@ -173,6 +184,9 @@ func (s *channelScanner) row(c *message.Columns, i int) {
 	}
 	if s.o.Broadcasts != nil && c.Flags[i]&message.HasBroadcast != 0 && tick >= s.out.LastTick && s.o.Broadcasts[c.BroadcastID[i]] {
 		s.out.Copies[BroadcastCopy{c.BroadcastID[i], c.VChannels[c.VChannel[i]]}] = CopyAt{c.ID(i), tick}
+	}
+	if f := s.o.Foreign; f != nil && tick == f.TimeTick && c.ID(i) == f.ID {
+		s.out.Local = true
 	}
 	if c.Type[i] == message.TypeTimeTick {
 		if tick > s.out.LastTick {

@@ -112,6 +112,19 @@ func (j *channelJudge) unserved(x *one) {
 	}
 }
 
+// UnservedFaults are the shards that nobody serves on pchannels other than those
+// judged, for a question about every pchannel.
+func UnservedFaults(list []catalog.Problem, judged []string) []ChannelFault {
+	j := &channelJudge{in: &ChannelInput{}}
+	var out []ChannelFault
+	for i := range list {
+		if list[i].Code == catalog.CodeUnassigned && !slices.Contains(judged, list[i].PChannel) {
+			out = append(out, j.told(ChannelFault{Finding: catalogFinding(&list[i]), Cure: CureDecision}))
+		}
+	}
+	return out
+}
+
 // CatalogFindings are problems of several keys (catalog.CrossCheck) as findings.
 func CatalogFindings(list []catalog.Problem) []Finding {
 	out := make([]Finding, len(list))

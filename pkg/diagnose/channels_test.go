@@ -234,6 +234,29 @@ func TestJudgeChannels(t *testing.T) {
 	}
 }
 
+// A shard that nobody serves is told where every pchannel is asked for, once.
+func TestUnservedFaults(t *testing.T) {
+	list := []catalog.Problem{{Code: catalog.CodeUnassigned, PChannel: chP, VChannel: chV}, {Code: catalog.CodeUnassigned, PChannel: chQ, VChannel: chQ + "_7v1"}, {Code: catalog.CodeNoReplicating, PChannel: chQ}}
+	got := UnservedFaults(list, []string{chP})
+	require.Len(t, got, 1)
+	require.Equal(t, chQ+"_7v1", got[0].Where.VChannel)
+	require.Equal(t, SeverityCritical, got[0].Severity)
+}
+
+// A replicate checkpoint that is a record of this log, TimeTick and all, is no position
+// in the source's; one whose number alone is met may be.
+func TestScanSeesTheForeignPosition(t *testing.T) {
+	for tick, want := range map[uint64]bool{atSecond(2): true, atSecond(9): false} {
+		list := []*message.Message{chPut(1, message.TypeCreateCollection), chPut(2, message.TypeInsert), chTick(3)}
+		for i, m := range list {
+			m.ID = pulsarID(int64(i))
+		}
+		l, err := ScanChannels(context.Background(), source.NewColumnReader(&chSource{list: list}), ChannelScan{PChannel: chP, Foreign: &ForeignPosition{ID: pulsarID(1), TimeTick: tick}})
+		require.NoError(t, err)
+		require.Equal(t, want, l.Local)
+	}
+}
+
 func TestReadLiveWALs(t *testing.T) {
 	wals, err := ReadLiveWALs(strings.NewReader(`# HELP milvus_wal_info wal
 # TYPE milvus_wal_info gauge

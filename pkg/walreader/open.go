@@ -43,6 +43,13 @@ type Cluster interface {
 	OpenURL(ctx context.Context, url string) (source.Source, error)
 }
 
+// MoreNames is a Cluster that knows names beside those it lists: of logs that lie on
+// the broker, though nobody serves them.
+type MoreNames interface {
+	// Unlisted lists them, whole names.
+	Unlisted(ctx context.Context) ([]string, error)
+}
+
 // SpecError is a WAL argument that cannot be obeyed as it stands. Choices lists
 // what would be possible, where that is known.
 type SpecError struct {
@@ -166,7 +173,19 @@ func resolve(ctx context.Context, name string, c Cluster) (string, error) {
 		}
 		return "", fmt.Errorf("list pchannels to find %q: %w", name, err)
 	}
-	return MatchName(name, all)
+	found, err := MatchName(name, all)
+	more, ok := c.(MoreNames)
+	if err == nil || !ok || !errors.Is(err, source.ErrNotFound) {
+		return found, err
+	}
+	others, merr := more.Unlisted(ctx)
+	if merr != nil || len(others) == 0 {
+		return "", errors.Join(err, merr)
+	}
+	if found, merr = MatchName(name, others); errors.Is(merr, source.ErrNotFound) {
+		return "", err
+	}
+	return found, merr
 }
 
 // MatchName finds the pchannel a name means: the whole name, or its end behind a

@@ -49,6 +49,25 @@ func (c *cluster) OpenURL(_ context.Context, u string) (source.Source, error) {
 	return nil, nil
 }
 
+// moreNames knows a log beside those it lists.
+type moreNames struct{ *cluster }
+
+func (moreNames) Unlisted(context.Context) ([]string, error) {
+	return []string{"by-dev-rootcoord-dml_15"}, nil
+}
+
+// A pchannel nobody serves is found by its name, and by nothing else.
+func TestOpenUnlisted(t *testing.T) {
+	c := moreNames{&cluster{names: []string{"by-dev-rootcoord-dml_1"}}}
+	for name, want := range map[string]string{"dml_15": "by-dev-rootcoord-dml_15", "by-dev-rootcoord-dml_15": "by-dev-rootcoord-dml_15"} {
+		got, err := resolve(t.Context(), name, c)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+	_, err := resolve(t.Context(), "dml_16", c)
+	require.ErrorIs(t, err, source.ErrNotFound)
+}
+
 func TestOpenLive(t *testing.T) {
 	ctx := context.Background()
 	c := &cluster{names: []string{"by-dev-rootcoord-dml_3"}}

@@ -95,21 +95,32 @@ func (c *Cluster) owns(m *commonpb.MilvusCluster) bool {
 // replicateLocal compares a WAL's replicate checkpoint with what is its own. Where
 // it names another cluster, only an id that is the consume checkpoint's betrays it.
 func replicateLocal(md Metadata) []Problem {
-	r := md.Checkpoint.GetReplicateCheckpoint()
-	if r == nil {
+	p, local := LocalReplicate(md)
+	if !local {
 		return nil
 	}
-	why := ""
-	switch own := md.Checkpoint.GetMessageId(); {
+	return []Problem{p}
+}
+
+// LocalReplicate reports whether a WAL's replicate checkpoint betrays itself as a
+// position of the own cluster. The problem is the one to tell where the log betrays it:
+// its id and TimeTick are a record's there.
+func LocalReplicate(md Metadata) (Problem, bool) {
+	r, own := md.Checkpoint.GetReplicateCheckpoint(), md.Checkpoint.GetMessageId()
+	why, local := "its id and TimeTick are those of a record of this log", true
+	switch {
+	case r == nil:
+		return Problem{}, false
 	case r.GetPchannel() == md.PChannel:
 		why = "it names this very pchannel as its source"
 	case len(r.GetMessageId().GetId()) > 0 && r.GetMessageId().GetId() == own.GetId() && r.GetMessageId().GetWALName() == own.GetWALName():
 		why = "its id is that of the consume checkpoint"
 	default:
-		return nil
+		local = false
 	}
-	return []Problem{{Key: CheckpointKey(md.PChannel), Code: CodeReplicateLocal, PChannel: md.PChannel,
-		Detail: fmt.Sprintf("the replicate checkpoint (cluster %s, pchannel %s) must be a position in the source's WAL, but %s: replication would go on from the wrong place", r.GetClusterId(), r.GetPchannel(), why)}}
+	return Problem{Key: CheckpointKey(md.PChannel), Code: CodeReplicateLocal, PChannel: md.PChannel, Detail: fmt.Sprintf(
+		"the replicate checkpoint (cluster %s, pchannel %s) must be a position in the source's WAL, but %s: replication would go on from the wrong place",
+		r.GetClusterId(), r.GetPchannel(), why)}, local
 }
 
 // PendingCopy is a copy of a broadcast that a vchannel has not acknowledged.
