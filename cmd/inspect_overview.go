@@ -120,7 +120,7 @@ func (t *tally) report(wal render.WAL, bad *damage) inspectReport {
 		First:  t.first.String(), Last: t.last.String(),
 		Records: t.all.Messages, Bytes: t.all.Bytes, Rows: t.all.Rows,
 		From: render.RFC3339(render.TickTime(t.firstTick)), To: render.RFC3339(render.TickTime(t.all.LastTick)),
-		Openings: t.openings, Tail: len(t.tail), Behind: t.behind,
+		Openings: t.openings, Tail: t.tail.Len(), Behind: t.behind,
 		Txns: txnReport{t.begun, t.committed, t.ended, len(t.open)},
 		TimeTick: tickReport{t.timeTicks, t.lastPersistedID.String(), t.lastPersisted,
 			render.RFC3339(render.TickTime(t.lastPersisted))},

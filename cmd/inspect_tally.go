@@ -5,6 +5,7 @@ import (
 	"math/bits"
 
 	"github.com/walctl/walctl/internal/cli"
+	"github.com/walctl/walctl/pkg/diagnose"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
@@ -84,7 +85,7 @@ type tally struct {
 	open                    map[int64]struct{}
 	lastPersisted           uint64 // largest TimeTick of a TimeTick message
 	lastPersistedID         message.ID
-	tail                    []uint64 // TimeTicks above it
+	tail                    diagnose.Backlog // those above it
 	behind                  int64
 	defects                 int64
 }
@@ -270,8 +271,8 @@ func (t *tally) follow(c *message.Columns) {
 			continue // acknowledged without a TimeTick
 		}
 		if tick > t.lastPersisted {
-			if len(t.tail) < maxOpen {
-				t.tail = append(t.tail, tick)
+			if t.tail.Len() < maxOpen {
+				t.tail.Add(tick)
 			}
 		} else if tick < t.lastPersisted {
 			t.behind++
@@ -285,13 +286,7 @@ func (t *tally) timeTick(c *message.Columns, i int, tick uint64) {
 		t.openings++
 	}
 	t.lastPersisted, t.lastPersistedID = max(t.lastPersisted, tick), c.ID(i)
-	kept := t.tail[:0]
-	for _, b := range t.tail {
-		if b > t.lastPersisted {
-			kept = append(kept, b)
-		}
-	}
-	t.tail = kept
+	t.tail.Confirm(t.lastPersisted)
 }
 
 // maxGroups bounds the groups of a hostile log; what is over stands in the total.

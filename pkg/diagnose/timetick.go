@@ -114,7 +114,8 @@ func TimeTicks(ctx context.Context, r source.ColumnReader, opts TickOptions) (*T
 			return t.finish(), nil
 		case errors.As(err, &corrupt):
 			t.report.Corrupt++
-			t.pending, t.havePrev = t.pending[:0], false
+			t.pending.Clear()
+			t.havePrev = false
 		default:
 			return t.finish(), fmt.Errorf("read the log's TimeTicks: %w", err)
 		}
@@ -134,17 +135,18 @@ type ticker struct {
 	prev      position
 	tick      uint64 // of the last TimeTick read, which confirms what follows it
 	haveTick  bool
-	pending   []pendingAppend // appends above the last TimeTick, in log order
-	acked     int64           // when an append of this window was proven acknowledged; 0 = not yet
+	pending   Backlog // appends above the last TimeTick
+	acked     int64   // when an append of this window was proven acknowledged; 0 = not yet
 	ackedAt   position
 	idle      []Stretch
 	stretches []Stretch
 }
 
 type pendingAppend struct {
-	pos position
-	tt  uint64
-	at  int64
+	pos       position
+	tt        uint64
+	at        int64
+	confirmed bool
 }
 
 // maxPending and maxStretches bound what a hostile log can make a pass hold.
@@ -191,7 +193,7 @@ func (t *ticker) row(c *message.Columns, i int) {
 		if opening { // what waited is judged by the time the log was still written to
 			t.judgeAbandoned(pos, tt)
 		}
-		if gap := at - t.now; len(t.pending) == 0 && gap >= t.opts.Idle.Milliseconds() {
+		if gap := at - t.now; t.pending.Len() == 0 && gap >= t.opts.Idle.Milliseconds() {
 			t.keep(&t.idle, TickIdle, t.now, at, t.prev, pos, 0, "")
 		}
 		t.now = at
@@ -204,9 +206,9 @@ func (t *ticker) row(c *message.Columns, i int) {
 	t.timeline.add(at, isTick)
 	if isTick {
 		t.timeTick(c, i, pos, opening)
-	} else if streamed && tt > t.tick && len(t.pending) < maxPending {
-		t.pending = append(t.pending, pendingAppend{pos, tt, at})
-		if lc := makePosition(c.LCA[i], c.LCB[i], c.LCBatch[i]); t.acked == 0 && !lc.less(t.pending[0].pos) && lc.less(pos) {
+	} else if streamed && tt > t.tick && t.pending.Len() < maxPending {
+		t.pending.add(pendingAppend{pos: pos, tt: tt, at: at})
+		if lc := makePosition(c.LCA[i], c.LCB[i], c.LCBatch[i]); t.acked == 0 && !lc.less(t.pending.first().pos) && lc.less(pos) {
 			t.acked, t.ackedAt = t.now, pos
 		}
 	}
@@ -244,19 +246,13 @@ func (t *ticker) against(tt uint64) []Evidence {
 
 // close judges how long the appends a TimeTick confirms had waited.
 func (t *ticker) close(pos position, how string, tick uint64) {
-	if len(t.pending) == 0 {
+	if t.pending.Len() == 0 {
 		return
 	}
-	first, waited := t.pending[0], int64(0)
-	for i := range t.pending {
-		if t.pending[i].tt <= tick {
-			waited++
-		}
-	}
-	if waited > 0 {
+	first := *t.pending.first()
+	if waited := t.pending.Confirm(tick); waited > 0 {
 		t.judge(first, pos, waited, how)
 	}
-	t.pending = slices.DeleteFunc(t.pending, func(p pendingAppend) bool { return p.tt <= tick })
 	t.acked = 0
 }
 
@@ -312,9 +308,9 @@ func (t *ticker) id(p position) string {
 
 func (t *ticker) finish() *TickReport {
 	r := &t.report
-	if n := len(t.pending); n > 0 {
+	if n := t.pending.Len(); n > 0 {
 		r.Unconfirmed = n
-		first := t.pending[0]
+		first := *t.pending.first()
 		t.judge(first, t.prev, int64(n), "end")
 		t.finding("unconfirmed-tail", SeverityInfo, t.id(first.pos), t.id(t.prev), first.tt, int64(n))
 	}
