@@ -2,6 +2,7 @@ package salvage
 
 import (
 	"context"
+	"math"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/order"
@@ -16,7 +17,8 @@ type lost struct {
 	waiting map[int64][]*lostMessage // parts whose commit was not seen, by transaction
 	commits map[int64]uint64         // those that a reader drops
 	graves  map[string]*graves       // of the deletes among them
-	byTick  map[uint64][]*lostMessage
+	byTick  map[uint64]*copies       // of the TimeTick
+	known   map[*message.Message]*lostMessage
 	keys    map[string]*lostKeys // of the rows among them, by vchannel
 	ids     map[message.ID]bool
 }
@@ -27,27 +29,26 @@ type lostMessage struct {
 	why  order.Reason
 	tick uint64 // with which it would be delivered; 0 = never committed
 
-	batch    *rows.Batch
-	mark     Mark
-	twice    bool
-	again    []bool // rows whose key was inserted again later
-	replaces []bool // rows of whose key an older row lives
+	batch *rows.Batch
+	mark  Mark
+	twice bool
 }
 
-// lostRow is one row of a lostMessage.
-type lostRow struct {
-	of  *lostMessage
-	row int
+// lostKey is what is known of the rows of one key: whether one of them was
+// inserted again later, or replaces one that lives.
+type lostKey struct {
+	newest uint64 // TimeTick of the newest row, lost or delivered
+	oldest uint64 // of the oldest delivered row that lives; MaxUint64 = none
 }
 
 type lostKeys struct {
-	ints  map[int64][]lostRow
-	texts map[string][]lostRow
+	ints  map[int64]*lostKey
+	texts map[string]*lostKey
 }
 
 func newLost(r *run) *lost {
 	return &lost{r: r, waiting: map[int64][]*lostMessage{}, commits: map[int64]uint64{}, graves: map[string]*graves{},
-		byTick: map[uint64][]*lostMessage{}, keys: map[string]*lostKeys{}, ids: map[message.ID]bool{}}
+		byTick: map[uint64]*copies{}, known: map[*message.Message]*lostMessage{}, keys: map[string]*lostKeys{}, ids: map[message.ID]bool{}}
 }
 
 // A dropped message is held with its rows decoded and listed by key. This is
@@ -134,7 +135,11 @@ func (l *lost) prepare() {
 		if x.tick == 0 || l.isTwice(x) {
 			continue
 		}
-		l.byTick[x.m.TimeTick] = append(l.byTick[x.m.TimeTick], x)
+		if l.byTick[x.m.TimeTick] == nil {
+			l.byTick[x.m.TimeTick] = &copies{}
+		}
+		l.byTick[x.m.TimeTick].add(x.m)
+		l.known[x.m] = x
 		if x.m.Type == message.TypeDelete {
 			g := l.graves[x.m.VChannel]
 			if g == nil {
@@ -148,39 +153,36 @@ func (l *lost) prepare() {
 		if x.batch == nil {
 			continue
 		}
-		x.again, x.replaces = make([]bool, x.batch.N), make([]bool, x.batch.N)
 		l.index(x)
 	}
 }
 
 // isTwice marks the second and later copies of one append.
 func (l *lost) isTwice(x *lostMessage) bool {
-	for _, o := range l.byTick[x.m.TimeTick] {
-		if same(o.m, x.m) {
-			x.twice = true
-		}
-	}
+	x.twice = l.byTick[x.m.TimeTick] != nil && l.byTick[x.m.TimeTick].has(x.m)
 	return x.twice
 }
 
-// index lists the rows by key. Of two lost rows of a key the newer one counts.
+// index lists the keys. Of two lost rows of a key the newer one counts.
 func (l *lost) index(x *lostMessage) {
 	k := l.keys[x.m.VChannel]
 	if k == nil {
-		k = &lostKeys{ints: map[int64][]lostRow{}, texts: map[string][]lostRow{}}
+		k = &lostKeys{ints: map[int64]*lostKey{}, texts: map[string]*lostKey{}}
 		l.keys[x.m.VChannel] = k
 	}
 	pk := x.batch.Primary()
 	for i := range x.batch.N {
-		for _, o := range k.of(pk, i) {
-			o.of.again[o.row] = o.of.again[o.row] || o.of.tick < x.tick
-			x.again[i] = x.again[i] || x.tick < o.of.tick
+		key := k.of(pk, i)
+		if key == nil {
+			key = &lostKey{oldest: math.MaxUint64}
+			k.add(pk, i, key)
 		}
-		k.add(pk, i, lostRow{x, i})
+		key.newest = max(key.newest, x.tick)
 	}
 }
 
-func (k *lostKeys) of(pk *rows.Column, row int) []lostRow {
+// of returns what is known of a row's key, nil where no lost row has it.
+func (k *lostKeys) of(pk *rows.Column, row int) *lostKey {
 	switch {
 	case pk.Null(row):
 		return nil
@@ -190,21 +192,23 @@ func (k *lostKeys) of(pk *rows.Column, row int) []lostRow {
 	return k.ints[pk.Long(row)]
 }
 
-func (k *lostKeys) add(pk *rows.Column, row int, x lostRow) {
+func (k *lostKeys) add(pk *rows.Column, row int, x *lostKey) {
 	switch {
 	case pk.Null(row):
 	case pk.Shape == rows.ShapeText:
-		k.texts[pk.Text(row)] = append(k.texts[pk.Text(row)], x)
+		k.texts[pk.Text(row)] = x
 	default:
-		k.ints[pk.Long(row)] = append(k.ints[pk.Long(row)], x)
+		k.ints[pk.Long(row)] = x
 	}
 }
 
 // delivered holds what readers get against what they do not: the same append
 // under another id, and other rows of the same keys.
 func (l *lost) delivered(m *message.Message, tick uint64) {
-	for _, x := range l.byTick[m.TimeTick] {
-		x.twice = x.twice || same(x.m, m)
+	if c := l.byTick[m.TimeTick]; c != nil {
+		for _, o := range c.find(m) {
+			l.known[o].twice = true
+		}
 	}
 	k := l.keys[m.VChannel]
 	if k == nil {
@@ -218,13 +222,13 @@ func (l *lost) delivered(m *message.Message, tick uint64) {
 	lives := g.end(m.Partition, tick) == ""
 	deleted := g.deletedIn(m.Partition, tick)
 	for i := range b.N {
-		for _, o := range k.of(pk, i) {
-			switch {
-			case o.of.tick < tick:
-				o.of.again[o.row] = true
-			case lives && !deleted.deleted(pk, i):
-				o.of.replaces[o.row] = true
-			}
+		key := k.of(pk, i)
+		if key == nil {
+			continue
+		}
+		key.newest = max(key.newest, tick)
+		if lives && !deleted.deleted(pk, i) {
+			key.oldest = min(key.oldest, tick)
 		}
 	}
 }
@@ -260,10 +264,11 @@ func (l *lost) bring(ctx context.Context, e *emitter, x *lostMessage) error {
 	keep := map[Mark][]int32{}
 	for i := range x.batch.N {
 		mark := x.mark
-		mark.Lost, mark.Replaces = x.why, x.replaces[i]
+		key := l.keys[m.VChannel].of(pk, i)
+		mark.Lost, mark.Replaces = x.why, key != nil && key.oldest <= x.tick
 		mark.Deleted = live.deleted(pk, i) || own.deleted(pk, i)
 		switch {
-		case x.again[i]:
+		case key != nil && x.tick < key.newest:
 			t.not(m.Collection, InsertedAgain, 1)
 		case mark.Deleted && !l.r.opts.IncludeDeleted:
 			t.not(m.Collection, Deleted, 1)

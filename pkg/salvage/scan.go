@@ -139,7 +139,7 @@ func same(a, b *message.Message) bool {
 // Where TimeTicks went back, what was delivered there before is kept too.
 type appends struct {
 	tick   uint64
-	recent []*message.Message // of that TimeTick
+	recent copies // of that TimeTick
 
 	// From floor to ceiling TimeTicks stand in the log more than once.
 	floor, ceiling uint64
@@ -156,16 +156,58 @@ const heldByAppend = 40
 // seen reports whether the message was there before.
 func (a *appends) seen(m *message.Message) bool {
 	if m.TimeTick != a.tick {
-		a.tick, a.recent = m.TimeTick, a.recent[:0]
+		a.tick = m.TimeTick
+		a.recent.clear()
 	}
-	for _, o := range a.recent {
-		if same(o, m) {
-			return true
-		}
+	if a.recent.has(m) {
+		return true
 	}
-	a.recent = append(a.recent, m)
+	a.recent.add(m)
 	return false
 }
+
+// copies finds messages that are the same append. A few are compared one by one;
+// of many, those that sum up alike.
+type copies struct {
+	list  []*message.Message
+	bySum map[uint64][]*message.Message // nil while there are few
+}
+
+// fewCopies is up to how many are compared one by one.
+const fewCopies = 8
+
+func (c *copies) clear() { c.list, c.bySum = c.list[:0], nil }
+
+// find returns those that are the same append.
+func (c *copies) find(m *message.Message) (found []*message.Message) {
+	list := c.list
+	if c.bySum != nil {
+		list = c.bySum[sumOf(m)]
+	}
+	for _, o := range list {
+		if same(o, m) {
+			found = append(found, o)
+		}
+	}
+	return found
+}
+
+func (c *copies) has(m *message.Message) bool { return len(c.find(m)) > 0 }
+
+func (c *copies) add(m *message.Message) {
+	c.list = append(c.list, m)
+	switch {
+	case c.bySum != nil:
+		c.bySum[sumOf(m)] = append(c.bySum[sumOf(m)], m)
+	case len(c.list) > fewCopies:
+		c.bySum = make(map[uint64][]*message.Message, len(c.list))
+		for _, o := range c.list {
+			c.bySum[sumOf(o)] = append(c.bySum[sumOf(o)], o)
+		}
+	}
+}
+
+func sumOf(m *message.Message) uint64 { return message.ComputeChecksum(m.Props, m.Payload) }
 
 // seenBefore is seen where TimeTicks went back.
 func (a *appends) seenBefore(m *message.Message) (bool, error) {
@@ -175,7 +217,7 @@ func (a *appends) seenBefore(m *message.Message) (bool, error) {
 	if a.before == nil {
 		a.before = map[append1]struct{}{}
 	}
-	k := append1{m.TimeTick, message.ComputeChecksum(m.Props, m.Payload)}
+	k := append1{m.TimeTick, sumOf(m)}
 	if _, ok := a.before[k]; ok {
 		return true, nil
 	}
