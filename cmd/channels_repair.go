@@ -168,7 +168,7 @@ func (o *channelsRepairOptions) restart(ctx context.Context, f *cli.Factory, g *
 	}
 	version := versionOf(ctx, settings.MilvusVersion, g.cat)
 	rs := &repair.Restart{Source: g.src, Catalog: g.cat, Metadata: g.wals[g.pchannel], Line: recovery.LineOf(version), Stream: jsonl.ErrConsumed,
-		Options: recovery.ReplayOptions{Tail: true, Collections: g.collections, State: recovery.Options{Milvus: version}}}
+		Options: recovery.ReplayOptions{Tail: true, Collections: g.collections, Flushed: g.cluster.ChannelCheckpoints, State: recovery.Options{Milvus: version}}}
 	rs.Result, err = recovery.Replay(ctx, g.src, rs.Metadata, rs.Options)
 	if errors.Is(err, jsonl.ErrConsumed) {
 		return rs, nil

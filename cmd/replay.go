@@ -90,6 +90,9 @@ func (r *replayFlags) replay(ctx context.Context, f *cli.Factory, command, wal s
 	if o.Collections, _, err = catalog.Collections(ctx, cat); err != nil {
 		return nil, err
 	}
+	if o.Flushed, err = catalog.ChannelCheckpoints(ctx, cat, pchannel); err != nil {
+		return nil, err
+	}
 	show, done := f.Progress(command)
 	defer done()
 	o.Progress, o.State.ClusterPrefix, o.State.Milvus = show, r.cluster, out.version

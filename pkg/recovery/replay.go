@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/milvus-io/milvus-proto/go-api/v3/msgpb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
 
 	"github.com/walctl/walctl/pkg/recovery/catalog"
@@ -29,6 +30,9 @@ type ReplayOptions struct {
 	// has no checkpoint a node begins with them, and one that neither catalog nor
 	// log brings is missing.
 	Collections map[int64]*catalog.Collection
+	// Flushed are DataCoord's flush positions, by vchannel, from which the flusher
+	// reads; nil = not known.
+	Flushed map[string]*msgpb.MsgPosition
 	// Tail reads on behind the stop and says what the next opening makes of it.
 	Tail bool
 	// Progress is called every few thousand records.
@@ -113,6 +117,9 @@ func Replay(ctx context.Context, src source.Source, md catalog.Metadata, o Repla
 		err = p.stand(ctx, src)
 	}
 	p.finish()
+	if err == nil {
+		err = p.flusher(ctx, src)
+	}
 	if err == nil && o.Tail {
 		err = p.tail(ctx)
 	}

@@ -36,6 +36,15 @@ type Cluster struct {
 // be taken for a position.
 func ChannelDropped(p *msgpb.MsgPosition) bool { return p.GetTimestamp() == math.MaxUint64 }
 
+// ChannelCheckpoints reads DataCoord's flush positions of one pchannel's vchannels.
+func ChannelCheckpoints(ctx context.Context, c Catalog, pchannel string) (map[string]*msgpb.MsgPosition, error) {
+	kvs, _, err := c.Range(ctx, channelCPPrefix+pchannel+"_")
+	if err != nil {
+		return nil, err
+	}
+	return DecodeCluster(kvs).ChannelCheckpoints, nil
+}
+
 // LoadCluster reads everything but the WALs and root-coord. It fails only where
 // the catalog cannot be read; single values that cannot are Problems.
 func LoadCluster(ctx context.Context, c Catalog) (*Cluster, error) {

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	"github.com/milvus-io/milvus-proto/go-api/v3/msgpb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
 	"google.golang.org/protobuf/proto"
 
@@ -107,6 +109,7 @@ func (r *Restart) judge(ctx context.Context, in *plan.Input, p *plan.Plan) ([]st
 	}
 	opts := r.Options
 	opts.FromStart, opts.Tail, opts.Progress = false, true, nil
+	opts.Flushed = flushedAfter(opts.Flushed, p)
 	if opts.Until.Kind != source.Unbounded {
 		opts.Until = source.Bound{Kind: source.AtID, ID: r.Result.Until.ID}
 		if opts.Until.ID.IsZero() {
@@ -131,6 +134,23 @@ func leaves(pchannel string, p *plan.Plan, before map[string][]byte) catalog.Met
 	md, problems := catalog.Decode(pchannel, p.Result(before))
 	md.Problems = problems
 	return md
+}
+
+// flushedAfter are the flush positions once the plan is applied.
+func flushedAfter(before map[string]*msgpb.MsgPosition, p *plan.Plan) map[string]*msgpb.MsgPosition {
+	after := maps.Clone(before)
+	for _, c := range p.Changes {
+		k := catalog.ParseKey(c.Key)
+		m := &msgpb.MsgPosition{}
+		if after == nil || k.Kind != catalog.KeyChannelCheckpoint {
+			continue
+		}
+		delete(after, k.VChannel)
+		if c.New != nil && proto.Unmarshal(c.New, m) == nil {
+			after[k.VChannel] = m
+		}
+	}
+	return after
 }
 
 func other(before, after catalog.Metadata) bool {
