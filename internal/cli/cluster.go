@@ -39,6 +39,7 @@ func (k *cluster) pulsarConfig(c *config.Config) (pulsar.Config, error) {
 		SubscriptionPrefix: k.w.Subscription, ListenerName: c.PulsarListener,
 		Parallel: k.w.Parallel, RateBytes: k.w.Rate << 20,
 		Touch: k.w.Touch, TopicExists: k.w.TopicExists,
+		Patience: k.w.Wait, Waiting: k.f.waiting(),
 	}, err
 }
 
@@ -139,13 +140,13 @@ func (k *cluster) fromTopics(ctx context.Context) ([]string, error) {
 	}
 	names := []string{}
 	for _, t := range topics {
-		n := t[strings.LastIndexByte(t, '/')+1:]
-		if pchannelLike.MatchString(n) && !strings.Contains(n, "-partition-") {
+		n := pulsar.Unpartitioned(t[strings.LastIndexByte(t, '/')+1:])
+		if pchannelLike.MatchString(n) {
 			names = append(names, n)
 		}
 	}
 	slices.Sort(names)
-	return names, nil
+	return slices.Compact(names), nil
 }
 
 // OpenPChannel implements walreader.Cluster.

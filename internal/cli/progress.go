@@ -19,6 +19,33 @@ func (f *Factory) Progress(what string) (source.Progress, func()) {
 	return p.show, p.done
 }
 
+// noteWaitAfter is how long a wait is borne in silence where no line can be drawn.
+const noteWaitAfter = 5 * time.Second
+
+// waiting returns what shows that a broker is waited for: a line on a stderr
+// terminal, elsewhere one note of a wait that lasts.
+func (f *Factory) waiting() func(addr string, waited time.Duration) {
+	if f.Quiet {
+		return nil
+	}
+	var mu sync.Mutex
+	noted := map[string]bool{}
+	return func(addr string, waited time.Duration) {
+		mu.Lock()
+		defer mu.Unlock()
+		draw := f.IO.ErrTTY && !f.NoProgress
+		switch {
+		case draw && waited < 0:
+			fmt.Fprint(f.IO.Err, "\r\x1b[K")
+		case draw:
+			fmt.Fprintf(f.IO.Err, "\r\x1b[Kwaiting for %s, %d s", render.Clean(addr), int(waited.Seconds()))
+		case waited >= noteWaitAfter && !noted[addr]:
+			noted[addr] = true
+			f.Notef("waiting for %s", render.Clean(addr))
+		}
+	}
+}
+
 type progress struct {
 	f     *Factory
 	what  string

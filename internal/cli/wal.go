@@ -3,12 +3,14 @@ package cli
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/walreader"
 	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/pulsar"
 )
 
 // WALFlags are what a command that reads a WAL takes beside its argument.
@@ -20,6 +22,7 @@ type WALFlags struct {
 	Touch        bool
 	TopicExists  bool
 	Subscription string
+	Wait         time.Duration
 	Silent       bool // set by the command: it tells itself what keeps a live log
 }
 
@@ -32,6 +35,7 @@ func (w *WALFlags) Add(cmd *cobra.Command) {
 	p.Int64Var(&w.Rate, "rate", 64, "live: read at most this many `MiB/s` (0: no limit)")
 	p.BoolVar(&w.Touch, "touch", false, "live: go on although loading the topic may let the broker delete expired ledgers")
 	p.BoolVar(&w.TopicExists, "topic-exists", false, "live: the topic exists for sure, where the admin port cannot say")
+	p.DurationVar(&w.Wait, "broker-wait", 2*time.Minute, "live: wait this long for a broker that went away or delivers nothing (one that never answered: 30s at most)")
 	p.StringVar(&w.Subscription, "subscription-prefix", "", "live: prefix of the reader's non-durable subscription name")
 }
 
@@ -57,6 +61,11 @@ func (f *Factory) OpenWAL(ctx context.Context, spec string, w WALFlags) (source.
 	}
 	if words := protected(s, f.Now()); words != "" && !w.Silent {
 		f.Notef("%s", words)
+	}
+	if live, ok := s.(*pulsar.Source); ok && !w.Silent {
+		if words := live.Partitioned(); words != "" {
+			f.Notef("note: %s", words)
+		}
 	}
 	if !w.Silent {
 		f.noteHeld(s)

@@ -49,6 +49,8 @@ type admin struct {
 	base string
 	cfg  Config
 	http *http.Client
+	// waits is told while an answer is waited for; nil = nobody.
+	waits *waits
 }
 
 func newAdmin(cfg Config) (*admin, error) {
@@ -56,7 +58,7 @@ func newAdmin(cfg Config) (*admin, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &admin{base: cfg.AdminURL, cfg: cfg, http: &http.Client{Timeout: adminTimeout, CheckRedirect: redirect,
+	return &admin{base: cfg.AdminURL, cfg: cfg, http: &http.Client{Timeout: cfg.contactStep(), CheckRedirect: redirect,
 		Transport: &http.Transport{TLSClientConfig: tlsConfig, MaxIdleConnsPerHost: 2}}}, nil
 }
 
@@ -87,28 +89,68 @@ func (a *admin) get(ctx context.Context, path string, out any) error {
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	resp, err := a.http.Do(req)
+	text, code, err := a.do(req)
 	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return fmt.Errorf("%w: %w", errAdminClosed, err)
+		if r := a.secureInstead(ctx, err); r != nil {
+			return fmt.Errorf("%w: %w", errAdminClosed, r)
+		}
+		return fmt.Errorf("%w: %w", errAdminClosed, a.cfg.reach(a.cfg.adminHost(), err))
 	}
-	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAdminAnswer))
-	if err != nil {
-		return fmt.Errorf("%w: %w", errAdminClosed, err)
-	}
-	if resp.StatusCode/100 != 2 {
-		return &statusError{Call: "GET " + a.base + "/admin/v2/" + path, Code: resp.StatusCode, Reason: reason(text)}
+	if code/100 != 2 {
+		e := &statusError{Call: "GET " + a.base + "/admin/v2/" + path, Code: code, Reason: reason(text)}
+		// A broker says why, except where its own code fails or a proxy guards it.
+		if code/100 == 4 && e.Reason == "" && code != http.StatusUnauthorized && code != http.StatusForbidden {
+			if r := a.secureInstead(ctx, nil); r != nil {
+				return fmt.Errorf("%w: %w", errAdminClosed, r)
+			}
+			return fmt.Errorf("%w: %w", errAdminClosed, &ReachError{Addr: a.cfg.adminHost(), Trouble: TroubleWrongService,
+				Words: a.cfg.adminHost() + " speaks HTTP and is no broker's admin port", Help: "give the admin port's URL: --pulsar-admin http://HOST:8080"})
+		}
+		return e
 	}
 	if len(text) == 0 {
 		return nil
 	}
 	if err := json.Unmarshal(text, out); err != nil {
-		return fmt.Errorf("GET %s/admin/v2/%s: not the JSON a broker answers: %w", a.base, path, err)
+		return &ReachError{Addr: a.cfg.adminHost(), Trouble: TroubleWrongService, foreign: err,
+			Words: fmt.Sprintf("GET %s/admin/v2/%s: not the JSON a broker answers", a.base, path),
+			Help:  "give the admin port's URL: --pulsar-admin http://HOST:8080"}
 	}
 	return nil
+}
+
+// secureInstead finds out whether a port that took plain HTTP badly speaks TLS;
+// nil where it does not.
+func (a *admin) secureInstead(ctx context.Context, err error) error {
+	host := a.cfg.adminHost()
+	if err != nil {
+		switch trouble, _ := describe(host, err); trouble {
+		case TroubleClosed, TroubleReset, TroubleWrongService:
+		default:
+			return nil
+		}
+	}
+	if !strings.HasPrefix(a.base, "http://") || !a.cfg.speaksTLS(ctx, host) {
+		return nil
+	}
+	return &ReachError{Addr: host, Trouble: TroubleTLS, Words: host + " speaks TLS", Help: "write https:// before it", foreign: err}
+}
+
+// do sends a request and reads the answer. Its errors are the library's.
+func (a *admin) do(req *http.Request) (text []byte, code int, err error) {
+	if a.waits != nil {
+		defer a.waits.begin(a.cfg.adminHost())()
+	}
+	resp, err := a.http.Do(req)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err = io.ReadAll(io.LimitReader(resp.Body, maxAdminAnswer))
+	return text, resp.StatusCode, err
 }
 
 // reason picks the broker's own words out of an error answer.
@@ -129,6 +171,11 @@ func (a *admin) topicPath() string {
 	return "persistent/" + a.namespacePath() + "/" + url.PathEscape(a.cfg.Topic)
 }
 
+// policyPath is where policies are asked for: a part of a partitioned topic has none.
+func (a *admin) policyPath() string {
+	return "persistent/" + a.namespacePath() + "/" + url.PathEscape(Unpartitioned(a.cfg.Topic))
+}
+
 // ledger is one ledger of a topic as its metadata has it. Entries and Size of
 // the last, open one are 0 there.
 type ledger struct {
@@ -144,6 +191,8 @@ type ledger struct {
 type internalInfo struct {
 	Ledgers []ledger          `json:"ledgers"`
 	Cursors map[string]cursor `json:"cursors"`
+
+	Partitions partitions `json:"partitions"` // of a partitioned topic, which has nothing else
 }
 
 type cursor struct {
@@ -169,7 +218,7 @@ type retention struct {
 // answer is empty where the broker's default applies.
 func (a *admin) appliedRetention(ctx context.Context) (*retention, error) {
 	var out *retention
-	err := a.get(ctx, a.topicPath()+"/retention?applied=true", &out)
+	err := a.get(ctx, a.policyPath()+"/retention?applied=true", &out)
 	return out, err
 }
 
@@ -184,7 +233,7 @@ func (a *admin) settlePolicies(ctx context.Context) error {
 // topicRetention is the policy of the topic itself, nil where it has none.
 func (a *admin) topicRetention(ctx context.Context) (*retention, error) {
 	var out *retention
-	err := a.get(ctx, a.topicPath()+"/retention", &out)
+	err := a.get(ctx, a.policyPath()+"/retention", &out)
 	return out, err
 }
 
@@ -199,7 +248,7 @@ func (a *admin) namespaceRetention(ctx context.Context) (*retention, error) {
 // appliedTTL is the message TTL in seconds, 0 = none.
 func (a *admin) appliedTTL(ctx context.Context) (int64, error) {
 	var out int64
-	err := a.get(ctx, a.topicPath()+"/messageTTL?applied=true", &out)
+	err := a.get(ctx, a.policyPath()+"/messageTTL?applied=true", &out)
 	return out, err
 }
 

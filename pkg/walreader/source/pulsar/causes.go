@@ -68,8 +68,8 @@ func (c *causes) given() error {
 	if c.shake != "" {
 		return fmt.Errorf("%w by the broker: %s (%s)", source.ErrDenied, c.cfg.refusedToken(time.Now()), c.shake)
 	}
-	if hint, ok := c.cfg.untrusted(c.last); ok {
-		return fmt.Errorf("%w: %w; %s", source.ErrUnavailable, c.last, hint)
+	if _, ok := c.cfg.untrusted(c.last); ok {
+		return c.cfg.reach(c.cfg.service(), c.last)
 	}
 	return nil
 }
@@ -80,19 +80,21 @@ func (c *causes) cause() error {
 	return c.last
 }
 
-// explain adds to a client's error what its log knew, and what helps where a
-// broker behind a port-forward answered with a name only its cluster resolves.
-func (c *causes) explain(err error) error {
-	cause := c.cause()
-	if cause != nil && !errors.Is(err, cause) {
-		err = fmt.Errorf("%w: %w", err, cause)
+// explain makes an error of ours of a client's and of what its log knew, with
+// what helps where a broker behind a port-forward answered with a name only its
+// cluster resolves.
+func (c *causes) explain(err error) *ReachError {
+	if cause := c.cause(); cause != nil && !errors.Is(err, cause) {
+		err = errors.Join(cause, err)
 	}
+	var e *ReachError
+	_ = errors.As(c.cfg.reach(c.cfg.service(), err), &e) // reach returns nothing else
 	var dns *net.DNSError
 	if errors.As(err, &dns) {
-		return fmt.Errorf("%w: the broker names itself %q, which does not resolve here, as behind a port-forward: "+
-			"forward the Pulsar proxy instead of the broker, run walctl as a pod in the cluster, or name an advertised listener that resolves here", err, dns.Name)
+		e.Words = fmt.Sprintf("the broker names itself %q, which does not resolve here, as behind a port-forward", dns.Name)
+		e.Help = "forward the Pulsar proxy instead of the broker, run walctl as a pod in the cluster, or name an advertised listener that resolves here"
 	}
-	return err
+	return e
 }
 
 func (c *causes) SubLogger(log.Fields) log.Logger { return c }

@@ -50,7 +50,18 @@ type Config struct {
 	// or that delivers nothing (*StalledError), before it gives up; 0 = two
 	// minutes. A following read waits for ever.
 	Patience time.Duration
+	// FirstContact is how long it may take until a broker has answered at all, the
+	// admin port and the broker's own together; 0 = half a minute, or Patience
+	// where that is less.
+	FirstContact time.Duration
+	// Waiting is told about once a second that HOST:PORT is waited for, and how long
+	// by now; −1 when it is over. It is called from a goroutine of the source.
+	Waiting func(addr string, waited time.Duration)
 }
+
+// contactStep is how long one port may take for one answer at first contact: the
+// listing of topics, the look at one and the greeting fit into FirstContact.
+func (c Config) contactStep() time.Duration { return min(c.FirstContact/3, adminTimeout) }
 
 // withDefaults checks a configuration and fills in what it leaves open.
 func (c Config) withDefaults() (Config, error) {
@@ -97,6 +108,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Patience <= 0 {
 		c.Patience = 2 * time.Minute
+	}
+	if c.FirstContact <= 0 {
+		c.FirstContact = min(30*time.Second, c.Patience)
 	}
 	return c, nil
 }

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net"
-	"net/url"
 	"strings"
 	"time"
 
@@ -67,13 +65,14 @@ func (s *Source) newClient(why *causes, registry prometheus.Registerer) (client.
 // can't be cancelled in the client: it is left to a goroutine the source waits
 // for where the context ends first.
 func (s *Source) connect(ctx context.Context, from message.ID, queueSize int) (*connection, error) {
-	if err := s.dial(ctx); err != nil {
-		return nil, unavailable(s.cfg.name(), err)
+	if err := s.hello(ctx); err != nil {
+		return nil, &unheard{err}
 	}
+	defer s.waits.begin(s.cfg.service())()
 	why, gauges := newCauses(s.cfg), &registry{Registry: prometheus.NewRegistry()}
 	c, err := s.newClient(why, gauges)
 	if err != nil {
-		return nil, unavailable(s.cfg.name(), err)
+		return nil, s.cfg.reach(s.cfg.service(), err)
 	}
 	conn := &connection{client: c, losses: &losses{}, bytes: gauges.bytes, subscription: s.subscription(), done: make(chan struct{})}
 	start := client.EarliestMessageID()
@@ -98,9 +97,9 @@ func (s *Source) connect(ctx context.Context, from message.ID, queueSize int) (*
 		if got.err != nil {
 			s.spawn(c.Close)
 			if err := why.given(); err != nil && !s.connected.Load() {
-				return nil, fmt.Errorf("read %s: %w", s.cfg.name(), err)
+				return nil, err
 			}
-			return nil, s.openError(why.explain(got.err))
+			return nil, openError(why.explain(got.err))
 		}
 		conn.reader, conn.opened = got.r, conn.losses.n.Load()
 		return conn, nil
@@ -109,7 +108,7 @@ func (s *Source) connect(ctx context.Context, from message.ID, queueSize int) (*
 			<-opened
 			c.Close()
 		})
-		return nil, fmt.Errorf("read %s: %w", s.cfg.name(), why.given())
+		return nil, why.given()
 	case <-ctx.Done():
 		s.spawn(func() {
 			<-opened
@@ -129,47 +128,34 @@ func (s *Source) hopeless(why *causes) <-chan struct{} {
 }
 
 // openError tells what passes by itself from what does not.
-func (s *Source) openError(err error) error {
-	text := err.Error()
+func openError(err *ReachError) error {
+	text := err.foreign.Error()
 	var known *client.Error
 	switch {
-	case strings.Contains(text, "TopicNotFound"), errors.As(err, &known) && known.Result() == client.TopicNotFound:
-		return fmt.Errorf("read %s: %w: %w", s.cfg.name(), source.ErrNotFound, err)
+	case strings.Contains(text, "TopicNotFound"), errors.As(err.foreign, &known) && known.Result() == client.TopicNotFound:
+		return fmt.Errorf("%w: the broker has no such topic", source.ErrNotFound)
 	case strings.Contains(text, "AuthorizationError"), strings.Contains(text, "AuthenticationError"):
 		help := "give a token that may consume from it"
 		if strings.Contains(text, "subscription name") {
 			help = "give the role as --subscription-prefix"
 		}
-		return fmt.Errorf("read %s: %w: %w; %s", s.cfg.name(), source.ErrDenied, err, help)
+		return fmt.Errorf("%w by the broker: %s; %s", source.ErrDenied, plain(text), help)
 	}
-	return unavailable(s.cfg.name(), err)
+	return err
 }
+
+// unheard is a broker that did not even greet: one that never did is told at once.
+type unheard struct{ error }
+
+// Unwrap returns why.
+func (e *unheard) Unwrap() error { return e.error }
 
 // slow reports whether a broker that is there had not answered in time: it may
 // still be loading the topic, so asking again helps.
 func slow(err error) bool {
-	var known *client.Error
-	return errors.As(err, &known) && known.Result() == client.TimeoutError || errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "request timed out")
-}
-
-// dial tries one connection, so that a broker that is not there is told at once
-// and with its reason; the client would retry in silence.
-func (s *Source) dial(ctx context.Context) error {
-	u, err := url.Parse(s.cfg.ServiceURL)
-	if err != nil {
-		return err
-	}
-	d := net.Dialer{Timeout: dialTimeout}
-	for _, host := range strings.Split(u.Host, ",") {
-		if _, _, split := net.SplitHostPort(host); split != nil {
-			host = net.JoinHostPort(host, map[string]string{"pulsar": "6650", "pulsar+ssl": "6651"}[u.Scheme])
-		}
-		var c net.Conn
-		if c, err = d.DialContext(ctx, "tcp", host); err == nil {
-			return c.Close()
-		}
-	}
-	return err
+	var silent *unheard
+	var r *ReachError
+	return !errors.As(err, &silent) && errors.As(err, &r) && r.Trouble == TroubleSilent
 }
 
 func (s *Source) subscription() string {

@@ -21,6 +21,7 @@ func (c Config) untrusted(err error) (hint string, ok bool) {
 	var host x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	var record tls.RecordHeaderError
+	err = foreignOf(err)
 	switch {
 	case errors.As(err, &record), err != nil && strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return "the port does not speak TLS: check the port, or write the address without TLS", true
@@ -75,8 +76,8 @@ func (c Config) denied(err error) error {
 	if errors.As(err, &status) && status.Code == http.StatusUnauthorized {
 		return fmt.Errorf("%w by the admin port: %s (%w)", source.ErrDenied, c.refusedToken(time.Now()), status)
 	}
-	if hint, ok := c.untrusted(err); ok {
-		return fmt.Errorf("%w: %w; %s", source.ErrUnavailable, err, hint)
+	if _, ok := c.untrusted(err); ok {
+		return c.reach(c.adminHost(), foreignOf(err))
 	}
 	return nil
 }

@@ -25,10 +25,10 @@ func (s *Source) MetadataEvidence(ctx context.Context) (e Evidence, p Protection
 	}
 	e = s.ask(ctx, map[string]string{
 		"internal-info":       s.admin.topicPath() + "/internal-info",
-		"retention applied":   s.admin.topicPath() + "/retention?applied=true",
-		"retention topic":     s.admin.topicPath() + "/retention",
+		"retention applied":   s.admin.policyPath() + "/retention?applied=true",
+		"retention topic":     s.admin.policyPath() + "/retention",
 		"retention namespace": "namespaces/" + s.admin.namespacePath() + "/retention",
-		"message TTL applied": s.admin.topicPath() + "/messageTTL?applied=true",
+		"message TTL applied": s.admin.policyPath() + "/messageTTL?applied=true",
 	})
 	if err != nil {
 		e.Errors["protection"] = err.Error()

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
+	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
@@ -46,6 +48,8 @@ type Protection struct {
 	// BacklogClear is the stored position of Milvus's backlog-clear subscription,
 	// "" where there is none. Retention does not hold back for what lies behind it.
 	BacklogClear string
+
+	metadata internalInfo // what the above was made of
 }
 
 // RefusedError is first contact's refusal: going on would load the topic, and
@@ -53,8 +57,9 @@ type Protection struct {
 type RefusedError struct {
 	Topic    string
 	Why      string
+	WAL      string // the topic as a WAL argument of walctl
 	Raise    string // the command that makes the topic safe to look at
-	TakeBack string // the command that undoes Raise
+	TakeBack string // the command that undoes Raise, and has the broker delete what Raise kept
 	Accept   string // what says that the loss is accepted: "--touch"
 }
 
@@ -62,9 +67,10 @@ type RefusedError struct {
 func (e *RefusedError) Error() string {
 	s := fmt.Sprintf("read %s: %s: %s", e.Topic, source.ErrRefused, e.Why)
 	if e.Raise != "" {
-		s += "\n  first:      " + e.Raise + "\n  afterwards: " + e.TakeBack
+		s += "\n  first:  " + e.Raise + "\n  then:   walctl capture " + e.WAL + " --dir ./evidence" + "\n          walctl verify ./evidence" +
+			"\n  only after the capture is verified, because the broker then deletes this log:\n          " + e.TakeBack
 	}
-	return s + "\n  or accept it with " + e.Accept
+	return s + "\n  or accept the loss with " + e.Accept
 }
 
 // Unwrap returns source.ErrRefused.
@@ -80,7 +86,7 @@ func (s *Source) firstContact(ctx context.Context) (adminOpen bool, err error) {
 	case exists == No:
 		return false, fmt.Errorf("topic %s: %w", s.cfg.name(), source.ErrNotFound)
 	case exists == Unknown && !(s.cfg.TopicExists && s.cfg.Touch):
-		return false, s.unchecked(err)
+		return false, s.unchecked(ctx, err)
 	case exists == Unknown:
 		return false, nil
 	case !p.RetentionKnown && !s.cfg.Touch:
@@ -88,28 +94,72 @@ func (s *Source) firstContact(ctx context.Context) (adminOpen bool, err error) {
 			Why: "its applied retention can't be read, so loading it may delete ledgers"}
 	}
 	s.seen = p
-	if p.Expired == 0 || s.cfg.Touch {
+	switch {
+	case p.Expired == 0:
 		return true, nil
-	}
-	if s.admin.loaded(ctx) { // it trims by itself: looking changes nothing
-		s.seen.Loaded = Yes
+	case s.admin.loaded(ctx): // it trims by itself: looking changes nothing
+		s.seen.load(p.metadata, time.Now())
+		return true, nil
+	case s.cfg.Touch:
+		s.touched(ctx)
 		return true, nil
 	}
 	return true, s.refusal(ctx, p)
 }
 
+// touched loads the topic and counts again: loading has closed the last ledger, if
+// it held anything, and what is open now is not deleted by the next trim.
+func (s *Source) touched(ctx context.Context) {
+	if _, err := s.admin.internalStats(ctx); err != nil {
+		return
+	}
+	if info, err := s.admin.internalInfo(ctx); err == nil {
+		s.seen.load(info, time.Now())
+	}
+}
+
 // unchecked is the answer where the admin port tells nothing of the topic.
-func (s *Source) unchecked(err error) error {
+func (s *Source) unchecked(ctx context.Context, err error) error {
 	if denied := s.cfg.denied(err); denied != nil {
 		return fmt.Errorf("read %s: %w", s.cfg.name(), denied)
 	}
+	// Where no broker lives there is nothing to touch. An admin port that says no is one.
+	var silent *ReachError
+	if errors.As(err, &silent) {
+		dead := s.hello(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if dead == nil {
+			return s.unknown(err)
+		}
+		return fmt.Errorf("read %s: %w: %w; admin port: %w", s.cfg.name(), source.ErrUnavailable, dead, whyClosed(err))
+	}
+	return s.unknown(err)
+}
+
+// unknown refuses where a broker lives and its admin port tells nothing.
+func (s *Source) unknown(err error) error {
 	help := "give --pulsar-admin"
 	if forbidden(err) {
 		help = "give the token of an administrator of tenant " + s.cfg.Tenant
 	}
 	return &RefusedError{Topic: s.cfg.name(), Accept: "--topic-exists --touch",
-		Why: fmt.Sprintf("neither the topic's existence nor its retention can be checked (%v): "+
-			"a reader would create a topic that is not there, and a loaded one may lose its expired ledgers; %s", err, help)}
+		Why: fmt.Sprintf("neither the topic's existence nor its retention can be checked (admin port: %v): "+
+			"a reader would create a topic that is not there, and a loaded one may lose its expired ledgers; %s", whyClosed(err), help)}
+}
+
+// whyClosed is why the admin port gave no answer, without saying that it did not.
+func whyClosed(err error) error {
+	var r *ReachError
+	var status *statusError
+	switch {
+	case errors.As(err, &r):
+		return r
+	case errors.As(err, &status):
+		return status
+	}
+	return err
 }
 
 // refusal names the two commands. Retention is raised where it comes from: a
@@ -118,18 +168,35 @@ func (s *Source) unchecked(err error) error {
 func (s *Source) refusal(ctx context.Context, p Protection) error {
 	tool := "pulsar-admin --admin-url " + s.cfg.AdminURL + " "
 	namespace := s.cfg.Tenant + "/" + s.cfg.Namespace
+	policyName := "persistent://" + namespace + "/" + Unpartitioned(s.cfg.Topic)
 	e := &RefusedError{Topic: s.cfg.name(), Accept: "--touch",
+		WAL:      s.cfg.spelled(),
 		Raise:    tool + "namespaces set-retention --time -1 --size -1 " + namespace,
 		TakeBack: tool + "namespaces remove-retention " + namespace,
 		Why: fmt.Sprintf("%d of %d ledgers are past their retention (%s), or will be soon after the topic is loaded; reading loads it, and the broker deletes them",
 			p.Expired, p.Ledgers, p.retention())}
 	if own, err := s.admin.topicRetention(ctx); err == nil && own != nil {
-		e.Raise = tool + "topicPolicies set-retention --time -1 --size -1 " + s.cfg.name() + "   # then wait a minute: it takes effect late"
-		e.TakeBack = tool + "topicPolicies set-retention " + own.flags() + " " + s.cfg.name()
+		e.Raise = tool + "topicPolicies set-retention --time -1 --size -1 " + policyName + "   # then wait a minute: it takes effect late"
+		e.TakeBack = tool + "topicPolicies set-retention " + own.flags() + " " + policyName
 	} else if of, err := s.admin.namespaceRetention(ctx); err == nil && of != nil {
 		e.TakeBack = tool + "namespaces set-retention " + of.flags() + " " + namespace
 	}
 	return e
+}
+
+// spelled is the topic as a walctl command takes it, with the files it is reached
+// with; a token that came another way comes that way again.
+func (c Config) spelled() string {
+	words := []string{strings.TrimRight(c.ServiceURL, "/") + "/" + c.Tenant + "/" + c.Namespace + "/" + c.Topic, "--pulsar-admin", c.AdminURL}
+	for _, f := range [...]struct{ flag, value string }{
+		{"--pulsar-token-file", c.TokenFile}, {"--pulsar-tls-ca", c.TLSTrustCerts},
+		{"--pulsar-tls-cert", c.TLSCert}, {"--pulsar-tls-key", c.TLSKey},
+	} {
+		if f.value != "" {
+			words = append(words, f.flag, "'"+strings.ReplaceAll(f.value, "'", `'\''`)+"'")
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // flags spells a policy as pulsar-admin takes it.
@@ -169,10 +236,24 @@ func (s *Source) look(ctx context.Context) (p Protection, exists Known, err erro
 	}
 	policy, policyErr := s.admin.appliedRetention(ctx)
 	var status *statusError
-	if errors.As(policyErr, &status) && status.Code == http.StatusNotFound {
+	part := IsPartition(s.cfg.Topic)
+	if errors.As(policyErr, &status) && status.Code == http.StatusNotFound && !part {
 		return p, No, nil
 	}
 	info, err := s.admin.internalInfo(ctx)
+	switch {
+	case err == nil && len(info.Partitions) > 0:
+		s.parts = len(info.Partitions)
+		name, first, ok := info.Partitions.part(s.cfg.Topic)
+		if !ok {
+			return p, No, nil
+		}
+		s.cfg.Topic, s.admin.cfg.Topic, info = name, name, first
+	case err == nil && part && s.parts == 0:
+		if n, err := s.admin.partitionCount(ctx); err == nil {
+			s.parts = n
+		}
+	}
 	switch {
 	case err != nil: // brokers answer 500 for a topic that is not there
 		return p, Unknown, fmt.Errorf("%w: %w", errAdminClosed, err)
@@ -186,7 +267,7 @@ func (s *Source) look(ctx context.Context) (p Protection, exists Known, err erro
 			p.RetentionBytes = -1
 		}
 	}
-	p.ledgers(info, time.Now())
+	p.ledgers(info, time.Now(), false)
 	if c, ok := info.Cursors["backlog-clear"]; ok {
 		p.BacklogClear = "unknown"
 		if c.MarkDelete != nil {
@@ -198,9 +279,11 @@ func (s *Source) look(ctx context.Context) (p Protection, exists Known, err erro
 
 // ledgers fills in what a topic's metadata says at a moment. A ledger may go
 // once its age or the size of what follows it exceeds retention. The last one
-// is closed by loading: its time starts then.
-func (p *Protection) ledgers(info internalInfo, now time.Time) {
-	p.Ledgers = len(info.Ledgers)
+// is closed by loading: its time starts then. Where the topic is loaded the last
+// is the open one, which no trim touches.
+func (p *Protection) ledgers(info internalInfo, now time.Time, loaded bool) {
+	p.metadata, p.Ledgers = info, len(info.Ledgers)
+	p.Bytes, p.Expired, p.LostAt, p.OldestLedger, p.OldestTime = 0, 0, time.Time{}, -1, time.Time{}
 	for _, l := range info.Ledgers {
 		p.Bytes += l.Size
 	}
@@ -214,7 +297,7 @@ func (p *Protection) ledgers(info internalInfo, now time.Time) {
 			if l.Timestamp > 0 {
 				p.OldestTime = closed
 			}
-			if p.RetentionKnown && p.Retention >= 0 && l.Timestamp > 0 {
+			if p.RetentionKnown && p.Retention >= 0 && l.Timestamp > 0 && !(last && loaded) {
 				p.LostAt = closed.Add(p.Retention)
 			}
 		}
@@ -223,7 +306,7 @@ func (p *Protection) ledgers(info internalInfo, now time.Time) {
 		}
 		old := p.Retention >= 0 && now.Sub(closed) > p.Retention
 		if last { // its time is the present, whatever it holds
-			old = p.Retention >= 0 && p.Retention < loadGrace
+			old = p.Retention >= 0 && p.Retention < loadGrace && !loaded
 		}
 		big := p.RetentionBytes >= 0 && behind >= p.RetentionBytes && !last
 		if old || big {
@@ -247,7 +330,40 @@ func (s *Source) Protection(ctx context.Context) (Protection, error) {
 		p.TTLKnown, p.TTL = true, time.Duration(ttl)*time.Second
 	}
 	if s.admin.loaded(ctx) {
-		p.Loaded = Yes
+		p.load(p.metadata, time.Now())
 	}
 	return p, nil
+}
+
+// load counts as of a topic that is loaded.
+func (p *Protection) load(info internalInfo, now time.Time) {
+	p.Loaded = Yes
+	p.ledgers(info, now, true)
+}
+
+// LostAtOf is when the ledger that holds a position may be deleted at the earliest:
+// zero = never, or not known. It is in the past where the next trim deletes it.
+func (p Protection) LostAtOf(id message.ID, now time.Time) time.Time {
+	if !p.RetentionKnown {
+		return time.Time{}
+	}
+	behind := p.Bytes
+	for i, l := range p.metadata.Ledgers {
+		behind -= l.Size
+		if l.ID != id.A {
+			continue
+		}
+		last := i == len(p.metadata.Ledgers)-1
+		switch {
+		case last && (p.Loaded == Yes || p.Expired == 0):
+			return time.Time{} // it is open
+		case last: // loading closes it: its time starts now
+			return now.Add(max(p.Retention, 0))
+		case p.RetentionBytes >= 0 && behind >= p.RetentionBytes:
+			return now
+		case p.Retention >= 0 && l.Timestamp > 0:
+			return time.UnixMilli(l.Timestamp).Add(p.Retention)
+		}
+	}
+	return time.Time{}
 }

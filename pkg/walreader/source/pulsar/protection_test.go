@@ -38,13 +38,13 @@ func TestLedgersPastRetention(t *testing.T) {
 		"size zero, last untouched": {-1, 0, 2, now},
 	} {
 		p := Protection{RetentionKnown: true, Retention: c.time, RetentionBytes: c.bytes}
-		p.ledgers(info, now)
+		p.ledgers(info, now, false)
 		if p.Expired != c.expired || !p.LostAt.Equal(c.lostAt) || p.OldestLedger != 1 || p.Ledgers != 3 {
 			t.Errorf("%s: %d expired, lost at %s; want %d, %s", name, p.Expired, p.LostAt, c.expired, c.lostAt)
 		}
 	}
 	p := Protection{}
-	p.ledgers(info, now)
+	p.ledgers(info, now, false)
 	if p.Expired != 0 || !p.LostAt.IsZero() {
 		t.Errorf("unknown retention gives %d expired, lost at %s", p.Expired, p.LostAt)
 	}

@@ -42,11 +42,13 @@ type pump struct {
 
 	idled      time.Duration // how long nothing came while it was waited for
 	endSuspect bool          // the span's end was passed over once: asked for again
+	waited     func()        // ends the telling that the broker is waited for; nil = it is not
 }
 
 // run fills the queue and ends it. It is the goroutine the reader waits for.
 func (p *pump) run(ctx context.Context) {
 	defer p.q.finish()
+	defer func() { p.arrived() }()
 	var away time.Time // since when the broker is not there
 	for {
 		before := p.last
@@ -66,6 +68,7 @@ func (p *pump) run(ctx context.Context) {
 		if away.IsZero() {
 			away = time.Now()
 		}
+		p.waiting()
 		if !p.retry(err) || (!p.follow && time.Since(away) > p.s.cfg.Patience) {
 			p.q.push(item{err: err}, 0)
 			return
@@ -93,6 +96,7 @@ func (p *pump) readOnce(ctx context.Context) error {
 	}
 	defer conn.close(p.s)
 	p.s.connected.Store(true)
+	p.arrived()
 	for {
 		if err := p.q.waitRoom(ctx, func() error { return p.hoarding(conn) }); err != nil {
 			return err
@@ -109,7 +113,7 @@ func (p *pump) readOnce(ctx context.Context) error {
 			return err
 		}
 		if done {
-			p.q.finish() // the reader need not wait for the connection to close
+			p.q.complete() // the reader need not wait for the connection to close
 			return nil
 		}
 	}
@@ -186,6 +190,7 @@ func (p *pump) next(ctx context.Context, conn *connection) (client.Message, erro
 func (p *pump) idle(ctx context.Context, conn *connection) (done bool, err error) {
 	before := p.idled
 	p.idled += idleAfter
+	p.waiting()
 	if p.passed(ctx, conn) {
 		if !p.endSuspect {
 			p.endSuspect = true
@@ -236,6 +241,7 @@ func (p *pump) accept(conn *connection, cm client.Message) (done bool, err error
 	size := m.PayloadSize + int64(m.Props.Size()) + 256
 	p.last, p.lastBatch = id, mid.BatchSize()
 	p.idled, p.endSuspect = 0, false
+	p.arrived()
 	p.q.push(item{m: m}, size)
 	if entryOf(id) == entryOf(p.span.to) && id.Batch+1 >= mid.BatchSize() || id == p.span.to {
 		return true, nil
@@ -327,7 +333,16 @@ func (e *StalledError) Error() string {
 // Unwrap returns source.ErrUnavailable.
 func (e *StalledError) Unwrap() error { return source.ErrUnavailable }
 
-// unavailable wraps a client's error so that callers can test for it.
-func unavailable(topic string, err error) error {
-	return fmt.Errorf("read %s: %w: %w", topic, source.ErrUnavailable, err)
+// waiting says that the broker is waited for, until arrived.
+func (p *pump) waiting() {
+	if p.waited == nil {
+		p.waited = p.s.waits.begin(p.s.cfg.service())
+	}
+}
+
+func (p *pump) arrived() {
+	if p.waited != nil {
+		p.waited()
+		p.waited = nil
+	}
 }

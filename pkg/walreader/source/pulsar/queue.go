@@ -24,6 +24,7 @@ type queue struct {
 	items  []item
 	bytes  int64
 	closed bool
+	whole  bool // everything that was to come has come
 
 	filled  chan struct{} // holds a token while there may be something to take
 	drained chan struct{} // holds a token after something was taken
@@ -71,6 +72,21 @@ func (q *queue) waitRoom(ctx context.Context, poll func() error) error {
 		}
 	}
 	return nil
+}
+
+// complete says that everything has come.
+func (q *queue) complete() {
+	q.mu.Lock()
+	q.whole = true
+	q.mu.Unlock()
+	q.finish()
+}
+
+// isWhole reports whether complete was called.
+func (q *queue) isWhole() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.whole
 }
 
 // finish says that nothing more comes.

@@ -3,6 +3,7 @@ package pulsar
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -26,7 +27,9 @@ type reader struct {
 	items []item
 	at    int
 	n     int64 // records returned
-	err   error // final
+	whole span
+	last  message.ID // of the record returned last; zero = none yet
+	err   error      // final
 	begin func(span) *pump
 	pumps sync.WaitGroup
 }
@@ -42,7 +45,7 @@ func (s *Source) start(ctx context.Context, whole span, r source.Range, follow b
 			ledgers = stats.Ledgers
 		}
 	}
-	rd := &reader{s: s, bound: r}
+	rd := &reader{s: s, bound: r, whole: whole}
 	rd.ctx, rd.cancel = context.WithCancel(context.Background())
 	switch {
 	case follow || !whole.to.IsZero() && s.cfg.Parallel == 1:
@@ -100,7 +103,7 @@ func (r *reader) Next(ctx context.Context) (*message.Message, error) {
 			if errors.As(it.err, &corrupt) {
 				return nil, it.err
 			}
-			return nil, r.finish(it.err)
+			return nil, r.finish(r.broken(it.err))
 		}
 		if endsBefore(r.bound.To, it.m) {
 			return nil, r.finish(io.EOF)
@@ -110,7 +113,7 @@ func (r *reader) Next(ctx context.Context) (*message.Message, error) {
 			r.items[r.at] = it
 			return nil, err
 		}
-		it.m.Ordinal = r.n
+		it.m.Ordinal, r.last = r.n, it.m.ID
 		r.n++
 		return it.m, nil
 	}
@@ -131,12 +134,48 @@ func (r *reader) refill(ctx context.Context) error {
 		return ctx.Err()
 	case err != nil:
 		return errClosed
+	case !more && !r.ahead[0].q.isWhole():
+		return r.finish(r.broken(&ReachError{Addr: r.s.cfg.service(), Trouble: TroubleClosed,
+			Words: "connection closed by " + r.s.cfg.service()}))
 	case !more:
 		r.ahead = r.ahead[1:]
 		r.fill()
 	}
 	return nil
 }
+
+// broken says how far a read came that could not be ended.
+func (r *reader) broken(cause error) error {
+	return &BrokenReadError{Topic: r.s.cfg.name(), Reached: r.last, End: r.whole.to, Cause: cause}
+}
+
+// BrokenReadError is a read that did not reach the end it was to reach. It
+// unwraps to why.
+type BrokenReadError struct {
+	Topic   string
+	Reached message.ID // the last record returned; zero = none
+	End     message.ID // where the read was to end; zero = it follows
+	Cause   error
+}
+
+// Error implements error.
+func (e *BrokenReadError) Error() string {
+	var stalled *StalledError
+	if errors.As(e.Cause, &stalled) { // it names the places itself
+		return stalled.Error()
+	}
+	end := ""
+	if !e.End.IsZero() {
+		end = " of " + entryOf(e.End).String()
+	}
+	if e.Reached.IsZero() {
+		return fmt.Sprintf("read %s: read nothing%s: %s", e.Topic, end, e.Cause)
+	}
+	return fmt.Sprintf("read %s: read to %s%s: %s", e.Topic, e.Reached, end, e.Cause)
+}
+
+// Unwrap returns the cause.
+func (e *BrokenReadError) Unwrap() error { return e.Cause }
 
 // pace keeps to the source's rate.
 func (r *reader) pace(ctx context.Context, m *message.Message) error {

@@ -20,7 +20,9 @@ type Source struct {
 	admin *admin
 	open  bool // the admin port answers
 	seen  Protection
+	parts int // of a partitioned topic, whose first part is read; 0 = it has none
 	limit *rate.Limiter
+	waits *waits
 	// connected: a reader was open once, so a broker that is away may come back.
 	connected atomic.Bool
 
@@ -51,7 +53,8 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{cfg: cfg, admin: a, readers: make(map[*reader]struct{})}
+	s := &Source{cfg: cfg, admin: a, readers: make(map[*reader]struct{}), waits: &waits{show: cfg.Waiting}}
+	a.waits = s.waits
 	if cfg.RateBytes > 0 {
 		s.limit = rate.NewLimiter(rate.Limit(cfg.RateBytes), int(max(cfg.RateBytes/4, 8<<20)))
 	}
@@ -64,7 +67,7 @@ func Open(ctx context.Context, cfg Config) (*Source, error) {
 
 // Describe implements source.Source.
 func (s *Source) Describe() source.Description {
-	return source.Description{Kind: "pulsar", Location: s.cfg.name(), PChannel: s.cfg.Topic, Backend: message.BackendPulsar}
+	return source.Description{Kind: "pulsar", Location: s.cfg.name(), PChannel: Unpartitioned(s.cfg.Topic), Backend: message.BackendPulsar}
 }
 
 // FirstContact is what was seen of the topic before it was touched.
@@ -97,7 +100,7 @@ func (s *Source) Bounds(ctx context.Context) (source.Bounds, error) {
 			continue
 		}
 		if err != nil {
-			return source.Bounds{}, fmt.Errorf("first message of %s: %w", s.cfg.name(), err)
+			return source.Bounds{}, err // it names the topic and the place
 		}
 		b.First = m.ID
 		return b, nil
@@ -126,7 +129,7 @@ func (s *Source) lastID(ctx context.Context) (message.ID, error) {
 func (s *Source) askLast(ctx context.Context) (message.ID, error) {
 	conn, err := s.connect(ctx, message.LatestID(), 1)
 	if err != nil {
-		return message.ID{}, err
+		return message.ID{}, fmt.Errorf("last message of %s: %w", s.cfg.name(), err)
 	}
 	defer conn.close(s)
 	type result struct {
@@ -145,7 +148,7 @@ func (s *Source) askLast(ctx context.Context) (message.ID, error) {
 	select {
 	case r := <-got:
 		if r.err != nil {
-			return message.ID{}, unavailable(s.cfg.name(), r.err)
+			return message.ID{}, fmt.Errorf("last message of %s: %w", s.cfg.name(), s.cfg.reach(s.cfg.service(), r.err))
 		}
 		return r.id, nil
 	case <-ctx.Done():
