@@ -26,6 +26,7 @@ type inspectOptions struct {
 	id      string
 	data    bool
 	follow  bool
+	failOn  cli.FailOn
 	exists  func(string) bool
 }
 
@@ -39,7 +40,8 @@ func newInspectCmd(f *cli.Factory, runF func(context.Context, *inspectOptions) e
 		Short: "Show what is in a log",
 		Long: `Show what is in a log: its range, time span and terms, counts and bytes by type,
 transactions, and what lies behind the last TimeTick. Without a WAL, or for a place
-that holds several logs: one line for each.
+that holds several logs: one line for each. A live log that the broker is about to
+delete is a finding.
 
 ` + cli.RangeHelp + `
 
@@ -74,7 +76,8 @@ walctl inspect dml_3 -f --records`,
 	opts.filter.Add(cmd)
 	opts.source.Add(cmd)
 	opts.catalog.Add(cmd)
-	return cli.Finish(f, cmd, cli.CodeCorrupt, cli.CodeRefused, cli.CodePartial)
+	opts.failOn.Add(cmd)
+	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused, cli.CodePartial)
 }
 
 func (o *inspectOptions) check() error {

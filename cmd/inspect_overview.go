@@ -10,8 +10,10 @@ import (
 
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/diagnose"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/pulsar"
 )
 
 // inspectReport is the JSON answer of an overview.
@@ -39,6 +41,7 @@ type inspectReport struct {
 
 	Protection     *cli.Protection `json:"protection,omitempty"`      // of a live log
 	CatalogMissing string          `json:"catalog_missing,omitempty"` // of an archive: why no catalog lies beside it
+	Partitioned    string          `json:"partitioned,omitempty"`     // what is wrong with a live topic that has partitions
 }
 
 type groupReport struct {
@@ -72,10 +75,16 @@ func inspectOverview(ctx context.Context, f *cli.Factory, o *inspectOptions, s s
 	}
 	r := t.report(cli.DescribeWAL(s), bad)
 	r.Protection, r.CatalogMissing = cli.ProtectionOf(s), cli.CatalogMissing(s)
+	if live, ok := s.(*pulsar.Source); ok {
+		r.Partitioned = live.Partitioned()
+	}
+	if soon := f.Soon(ctx, s, o.wal, o.catalog, t.last); len(soon) > 0 {
+		r.Findings = soon
+	}
 	if err := writeOverview(f, o, &r); err != nil {
 		return err
 	}
-	return bad.err()
+	return errors.Join(bad.err(), o.failOn.Check(r.Findings))
 }
 
 // wants is what the answer shows.
@@ -229,13 +238,16 @@ func writeOverview(f *cli.Factory, o *inspectOptions, r *inspectReport) error {
 	if o.stats != "" {
 		return nil
 	}
+	if err := render.Findings(f.Out(), f.Style(o.output), r.Findings); err != nil {
+		return err
+	}
 	return render.Next(f.Out(), r.next(o), o.exists)
 }
 
 // next is what to run after an overview that shows something odd.
 func (r *inspectReport) next(o *inspectOptions) []string {
 	var out []string
-	if p := r.Protection; p != nil && (p.Expired > 0 || p.LostAt != "") {
+	if p := r.Protection; p != nil && p.CapturedAt == "" && (p.Expired > 0 || p.LostAt != "") || len(r.Findings) > 0 {
 		out = append(out, "walctl capture "+o.wal+" --dir ./evidence")
 	}
 	if r.Behind > 0 || r.Defects != nil && *r.Defects > 0 || len(r.Damage) > 0 {
@@ -385,15 +397,18 @@ type pchannelReport struct {
 	LastTime string `json:"last_time"`
 	Error    string `json:"error,omitempty"`
 
-	Protection *cli.Protection `json:"protection,omitempty"`
-	Held       *render.Held    `json:"held,omitempty"`
+	Protection  *cli.Protection `json:"protection,omitempty"`
+	Held        *render.Held    `json:"held,omitempty"`
+	Partitioned string          `json:"partitioned,omitempty"` // what is wrong with a live topic that has partitions
 }
 
 func inspectAll(ctx context.Context, f *cli.Factory, o *inspectOptions, names []string, open func(string) (source.Source, error)) error {
 	reports := []pchannelReport{}
 	var failed error
+	findings := []diagnose.Finding{}
 	for _, name := range names {
-		r, err := glance(ctx, name, open)
+		r, soon, err := glance(ctx, f, o, name, open)
+		findings = append(findings, soon...)
 		if err != nil {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -402,7 +417,7 @@ func inspectAll(ctx context.Context, f *cli.Factory, o *inspectOptions, names []
 		}
 		reports = append(reports, r)
 	}
-	return errors.Join(writeAll(f, o, reports), failed)
+	return errors.Join(writeAll(f, o, reports, findings), failed, o.failOn.Check(findings))
 }
 
 // note is what a person should know of a pchannel: why it could not be read, or
@@ -413,11 +428,16 @@ func (r *pchannelReport) note(now time.Time) string {
 		return r.Error
 	case r.Held != nil && r.Held.Words() != "":
 		return r.Held.Words()
+	case r.Partitioned != "":
+		return r.Partitioned
 	case p == nil:
 		return ""
 	case !p.AdminOpen:
 		return "retention unknown (admin port closed)"
 	case p.Expired > 0:
+		if p.Expired == 1 {
+			return "1 ledger outlived its retention"
+		}
 		return fmt.Sprintf("%d ledgers outlived their retention", p.Expired)
 	case p.LostAt != "":
 		at, err := time.Parse(time.RFC3339, p.LostAt)
@@ -430,40 +450,47 @@ func (r *pchannelReport) note(now time.Time) string {
 }
 
 // glance reads the two ends of a pchannel.
-func glance(ctx context.Context, name string, open func(string) (source.Source, error)) (pchannelReport, error) {
+func glance(ctx context.Context, f *cli.Factory, o *inspectOptions, name string, open func(string) (source.Source, error)) (pchannelReport, []diagnose.Finding, error) {
 	r := pchannelReport{PChannel: name, Records: -1}
 	s, err := open(name)
 	if err != nil {
-		return r, err
+		return r, nil, err
 	}
 	defer s.Close()
 	r.Protection, r.Held = cli.ProtectionOf(s), cli.HeldOf(s)
+	if live, ok := s.(*pulsar.Source); ok {
+		r.Partitioned = live.Partitioned()
+	}
 	b, err := s.Bounds(ctx)
-	if err != nil || b.Empty {
-		return r, err
+	if err != nil {
+		return r, nil, err
+	}
+	soon := f.Soon(ctx, s, name, o.catalog, b.Last)
+	if b.Empty {
+		return r, soon, nil
 	}
 	r.First, r.Last, r.Records = b.First.String(), b.Last.String(), b.Records
 	end := source.Bound{Kind: source.AtID, ID: b.Last}
 	rd, err := s.Open(ctx, source.Range{From: end, To: end})
 	if err != nil {
-		return r, err
+		return r, soon, err
 	}
 	defer rd.Close()
 	m, err := rd.Next(ctx)
 	if err != nil {
-		return r, err
+		return r, soon, err
 	}
 	r.LastTick, r.LastTime = m.TimeTick, render.RFC3339(render.TickTime(m.TimeTick))
-	return r, nil
+	return r, soon, nil
 }
 
-func writeAll(f *cli.Factory, o *inspectOptions, reports []pchannelReport) error {
+func writeAll(f *cli.Factory, o *inspectOptions, reports []pchannelReport, findings []diagnose.Finding) error {
 	switch o.output {
 	case cli.JSON:
 		return render.JSON(f.Out(), struct {
 			render.Header
 			PChannels []pchannelReport `json:"pchannels"`
-		}{render.NewHeader("inspect", render.WAL{}, nil), reports})
+		}{render.NewHeader("inspect", render.WAL{}, findings), reports})
 	case cli.NDJSON:
 		return render.Lines(f.Out(), reports)
 	}
@@ -480,5 +507,17 @@ func writeAll(f *cli.Factory, o *inspectOptions, reports []pchannelReport) error
 	if o.output == cli.CSV {
 		return t.CSV(f.Out())
 	}
-	return t.Write(f.Out(), f.Style(o.output))
+	if err := t.Write(f.Out(), f.Style(o.output)); err != nil {
+		return err
+	}
+	if err := render.Findings(f.Out(), f.Style(o.output), findings); err != nil {
+		return err
+	}
+	next := []string{}
+	for _, x := range findings {
+		if len(next) < 3 {
+			next = append(next, x.Next)
+		}
+	}
+	return render.Next(f.Out(), next, o.exists)
 }

@@ -112,6 +112,9 @@ func runVerify(ctx context.Context, f *cli.Factory, o *verifyOptions) error {
 			return err
 		}
 	}
+	if last, err := message.ParseText(message.BackendPulsar, report.Last); err == nil {
+		report.Findings = append(report.Findings, f.Soon(ctx, s, o.wal, o.catalog, last)...)
+	}
 	out := verifyReport{render.NewHeader("verify", cli.DescribeWAL(s), report.Findings), report, bad.torn, bad.places}
 	return errors.Join(writeVerify(f, o, &out), bad.err(), o.failOn.Check(report.Findings), cli.NotWhole(s, rng))
 }

@@ -1,13 +1,16 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/diagnose"
 	"github.com/walctl/walctl/pkg/walreader/archive"
+	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 	"github.com/walctl/walctl/pkg/walreader/source/pulsar"
 )
@@ -39,13 +42,40 @@ func (p *Protection) Line(now time.Time) string {
 	words += p.retention()
 	switch at, err := time.Parse(time.RFC3339, p.LostAt); {
 	case p.Expired > 0:
-		words += fmt.Sprintf(" · %d ledgers outlived it and go when the broker next trims", p.Expired)
+		words += " · " + outlived(p.Expired)
 	case err == nil && at.Before(now):
 		words += " · oldest may be gone since " + render.HumanTime(at)
 	case err == nil:
 		words += " · oldest expires in " + render.HumanDuration(at.Sub(now))
 	}
 	return words
+}
+
+func outlived(ledgers int) string {
+	if ledgers == 1 {
+		return "1 ledger outlived it and goes when the broker next trims"
+	}
+	return fmt.Sprintf("%d ledgers outlived it and go when the broker next trims", ledgers)
+}
+
+// Soon judges whether what is still needed of a live log is about to be deleted:
+// what lies behind the catalog's checkpoint or, where none is known, its last record.
+// wal is the log as it was named.
+func (f *Factory) Soon(ctx context.Context, s source.Source, wal string, c CatalogFlags, last message.ID) []diagnose.Finding {
+	live, ok := s.(*pulsar.Source)
+	if !ok || !live.AdminOpen() || !live.FirstContact().Ends() {
+		return nil
+	}
+	p, now := live.FirstContact(), f.Now()
+	l := diagnose.Lifetime{PChannel: s.Describe().PChannel, WAL: wal, Position: last, Ledgers: p.Ledgers}
+	if p.Loaded != pulsar.Yes { // a broker that has it in memory trims by itself, all the time
+		l.Expired = p.Expired
+	}
+	if at, err := f.EnvWithCatalog(s, c).Checkpoint(ctx, ""); err == nil && at.ID.Backend == message.BackendPulsar {
+		l.Position, l.Checkpoint = at.ID, true
+	}
+	l.At = p.LostAtOf(l.Position, now)
+	return diagnose.PositionSoon(l, now)
 }
 
 // ProtectionOf is what first contact saw of a live log, or what was captured
@@ -133,7 +163,7 @@ func (p *Protection) words(now time.Time) string {
 	at, err := time.Parse(time.RFC3339, p.LostAt)
 	switch {
 	case p.Expired > 0:
-		parts = append(parts, fmt.Sprintf("%d ledgers outlived it and go when the broker next trims", p.Expired))
+		parts = append(parts, outlived(p.Expired))
 	case err != nil:
 	case at.Before(now):
 		parts = append(parts, "it may be gone since "+render.HumanTime(at))

@@ -3,6 +3,10 @@ package diagnose
 // recoveryExplanations are the codes of pkg/recovery: what a replay meets. A test
 // in cmd holds the list to that package's. Read only.
 var recoveryExplanations = [...]Explanation{
+	{"position-soon", "the log, or the position recovery needs, is about to be deleted",
+		"Retention is all that keeps a log on Pulsar: when the broker next trims, the ledger that holds the position goes, and what lies behind it can't be recovered any more.",
+		"A short retention, while the node that would move the checkpoint does not run, or a log nobody writes to.",
+		"Capture the log and verify the capture; raise retention. Lower it again only when the capture is verified: the broker then deletes the log.", nil},
 	{"recovery-catalog-key", "a catalog key stops every node that loads it",
 		"The node panics or gives up while it opens the WAL, again at each restart; nothing of the log is served.",
 		"A write of many keys that was cut off between two batches, an edit by hand, or damage.",

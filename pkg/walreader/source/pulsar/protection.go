@@ -341,6 +341,11 @@ func (p *Protection) load(info internalInfo, now time.Time) {
 	p.ledgers(info, now, true)
 }
 
+// Ends reports whether retention deletes anything of the log at all, as far as known.
+func (p Protection) Ends() bool {
+	return p.RetentionKnown && (p.Retention >= 0 || p.RetentionBytes >= 0)
+}
+
 // LostAtOf is when the ledger that holds a position may be deleted at the earliest:
 // zero = never, or not known. It is in the past where the next trim deletes it.
 func (p Protection) LostAtOf(id message.ID, now time.Time) time.Time {
