@@ -213,6 +213,11 @@ func (j *channelJudge) names() []string {
 			add(name, "")
 		}
 	}
+	for _, l := range j.in.Logs {
+		for _, m := range l.Missing {
+			add(m.VChannel, "")
+		}
+	}
 	for _, c := range j.in.Copies {
 		if message.PChannelOf(c.VChannel) != c.VChannel && !message.IsControlChannel(c.VChannel) {
 			add(c.VChannel, "")

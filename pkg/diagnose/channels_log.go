@@ -14,7 +14,7 @@ import (
 
 // ChannelColumns are the fields ScanChannels needs.
 const ChannelColumns = message.ColumnID | message.ColumnType | message.ColumnFlags | message.ColumnTimeTick | message.ColumnVChannel | message.ColumnCollection | message.ColumnRows |
-	message.ColumnTerm | message.ColumnBroadcastID
+	message.ColumnTerm | message.ColumnBroadcastID | message.ColumnFull
 
 // ChannelLog is what one pchannel's log says of its vchannels.
 type ChannelLog struct {
@@ -32,6 +32,8 @@ type ChannelLog struct {
 	// where nobody can tell them: then no position is judged by them.
 	Bounds source.Bounds
 	Known  bool
+	// Missing are copies of broadcasts that never came, where the whole log was read.
+	Missing []MissingCopy
 	// Local is true where the foreign position asked for is, with its TimeTick, a
 	// record of this log.
 	Local bool
@@ -127,6 +129,9 @@ func ScanChannels(ctx context.Context, r source.ColumnReader, o ChannelScan) (*C
 	if o.Bounds != nil {
 		s.out.Bounds, s.out.Known = *o.Bounds, true
 	}
+	if o.WholeRead {
+		s.watch = NewCopyWatch(o.PChannel)
+	}
 	s.cps = slices.Sorted(maps.Values(o.Checkpoints))
 	for {
 		c, err := r.NextColumns(ctx)
@@ -155,7 +160,8 @@ type channelScanner struct {
 	skip  []bool
 	cps   []uint64 // the checkpoints, sorted
 	next  int      // the first of cps no TimeTick has passed
-	wait  int      // the first of cps no CommitImport has passed
+	watch *CopyWatch
+	wait  int // the first of cps no CommitImport has passed
 }
 
 func (s *channelScanner) batch(c *message.Columns) {
@@ -184,6 +190,11 @@ func (s *channelScanner) row(c *message.Columns, i int) {
 	}
 	if s.o.Broadcasts != nil && c.Flags[i]&message.HasBroadcast != 0 && tick >= s.out.LastTick && s.o.Broadcasts[c.BroadcastID[i]] {
 		s.out.Copies[BroadcastCopy{c.BroadcastID[i], c.VChannels[c.VChannel[i]]}] = CopyAt{c.ID(i), tick}
+	}
+	if c.Flags[i]&message.HasBroadcast != 0 && s.watch != nil {
+		if m := c.Full[i]; m != nil {
+			s.watch.See(m, c.VChannels[c.VChannel[i]], s.out.LastTick != 0)
+		}
 	}
 	if f := s.o.Foreign; f != nil && tick == f.TimeTick && c.ID(i) == f.ID {
 		s.out.Local = true
@@ -299,6 +310,9 @@ func (l *ChannelLog) waited(v *LoggedChannel, cp uint64) time.Duration {
 }
 
 func (s *channelScanner) finish() {
+	if s.watch != nil && s.out.Damaged == 0 {
+		s.out.Missing = s.watch.Missing(s.out.LastTick)
+	}
 	if !s.out.Known && s.o.Bounds == nil && s.o.WholeRead {
 		s.out.Bounds, s.out.Known = source.Bounds{First: s.out.First, Last: s.out.Last, Empty: s.out.Records == 0, Records: s.out.Records}, s.out.Damaged == 0 || s.out.Records > 0
 	}

@@ -162,18 +162,45 @@ func (j *channelJudge) copies() {
 		if _, came := l.Copies[c.BroadcastCopy]; came {
 			continue
 		}
-		f := ChannelFault{Finding: Finding{Code: "broadcast-copy-missing", Severity: SeverityWarning, Where: Where{VChannel: c.VChannel, Key: c.Key},
-			Evidence: []Evidence{{"broadcast", strconv.FormatUint(c.Broadcast, 10) + " (" + c.Type + ")"}},
-			Meaning:  "the coordinator waits for a copy that is not in the log; it may still be on its way"}, Cure: CureRestart}
+		f := copyFault(c.BroadcastCopy, c.Type)
+		f.Where.Key = c.Key
 		if other, ok := l.otherCopy(c.Broadcast); ok {
-			f.Severity, f.Meaning = SeverityError, "a definition change that is not finished: its other copies came, this one never did, and every later change of the same object waits for it"
 			f.Where.ID = other.String()
+		} else {
+			f.Severity, f.Meaning = SeverityWarning, "the coordinator waits for a copy that is not in the log; it may still be on its way"
 		}
-		j.out.Faults = append(j.out.Faults, j.told(f))
-		for i := range j.out.Channels {
-			if j.out.Channels[i].VChannel == c.VChannel {
-				j.out.Channels[i].Faults = append(j.out.Channels[i].Faults, f.Code)
-			}
+		j.copyFault(f)
+	}
+	for _, p := range j.in.PChannels {
+		if l := j.in.Logs[p]; l != nil {
+			j.missingCopies(l)
+		}
+	}
+}
+
+// missingCopies tells what the log alone shows, but for what the catalog told.
+func (j *channelJudge) missingCopies(l *ChannelLog) {
+	for _, m := range l.Missing {
+		if slices.ContainsFunc(j.in.Copies, func(c WaitedCopy) bool { return c.BroadcastCopy == m.BroadcastCopy }) {
+			continue
+		}
+		f := copyFault(m.BroadcastCopy, m.Type.String())
+		f.Where.ID, f.Where.TimeTick = m.At.String(), m.TimeTick
+		j.copyFault(f)
+	}
+}
+
+func copyFault(c BroadcastCopy, typ string) ChannelFault {
+	return ChannelFault{Finding: Finding{Code: "broadcast-copy-missing", Severity: SeverityError, Where: Where{VChannel: c.VChannel},
+		Evidence: []Evidence{{"broadcast", strconv.FormatUint(c.Broadcast, 10) + " (" + typ + ")"}},
+		Meaning:  "a definition change that is not finished: its other copies came, this one never did, and every later change of the same object waits for it"}, Cure: CureRestart}
+}
+
+func (j *channelJudge) copyFault(f ChannelFault) {
+	j.out.Faults = append(j.out.Faults, j.told(f))
+	for i := range j.out.Channels {
+		if j.out.Channels[i].VChannel == f.Where.VChannel {
+			j.out.Channels[i].Faults = append(j.out.Channels[i].Faults, f.Code)
 		}
 	}
 }
@@ -182,7 +209,7 @@ func (j *channelJudge) copies() {
 // the log has gone on since.
 func (l *ChannelLog) otherCopy(broadcast uint64) (message.ID, bool) {
 	for c, at := range l.Copies {
-		if c.Broadcast == broadcast && at.tick < l.LastTick {
+		if c.Broadcast == broadcast && settled(at.tick, l.LastTick) {
 			return at.id, true
 		}
 	}

@@ -179,8 +179,8 @@ func TestJudgeChannels(t *testing.T) {
 			in.Copies = []WaitedCopy{{BroadcastCopy: BroadcastCopy{77, chV}, Type: "DropPartition"}}
 			other := chPut(3, message.TypeDropPartition)
 			other.VChannel, other.BroadcastID, other.Flags = chP+"_vcchan", 77, other.Flags|message.HasBroadcast
-			in.Logs[chP] = chLog(t, atSecond(4), chPut(1, message.TypeCreateCollection), other, chTick(4))
-			in.Flushed[chV] = FlushedChannel{TimeTick: atSecond(4), ID: pulsarID(2), HasID: true}
+			in.Logs[chP] = chLog(t, atSecond(14), chPut(1, message.TypeCreateCollection), other, chTick(14))
+			in.Flushed[chV] = FlushedChannel{TimeTick: atSecond(14), ID: pulsarID(2), HasID: true}
 		}, "broadcast-copy-missing error restart "},
 		{"a broadcast that may be on its way", func(_ *testing.T, in *ChannelInput) {
 			in.Copies = []WaitedCopy{{BroadcastCopy: BroadcastCopy{77, chV}, Type: "DropPartition"}}
