@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -121,6 +122,7 @@ type recoverReport struct {
 	render.Header
 	Milvus      string `json:"milvus_version,omitempty"` // asked about, or a session's
 	asked       recovery.Line
+	lacking     int64                 // definitions without payload
 	Succeeds    bool                  `json:"succeeds"` // by the version asked about; unknown: by what all lines share
 	Verdicts    []verdictReport       `json:"verdicts"`
 	Until       stopReport            `json:"until"`
@@ -156,6 +158,9 @@ func runRecover(ctx context.Context, f *cli.Factory, o *recoverOptions) error {
 	after, err := r.State.Persist()
 	if err != nil {
 		return err
+	}
+	if n := r.lacksPayloads(); o.writeTo != "" && n > 0 {
+		return fmt.Errorf("write %s: the log has %s: %w", o.writeTo, lackingText(n), cli.ErrPartial)
 	}
 	if o.writeTo != "" {
 		if err := o.files.writeCatalog(ctx, o.writeSpec, after, catalog.Options{Write: true}); err != nil {
@@ -193,7 +198,7 @@ func runRecover(ctx context.Context, f *cli.Factory, o *recoverOptions) error {
 func (r *replayed) recoverReport(d []recovery.Difference, tailDifferences int) *recoverReport {
 	t := r.Tail
 	out := &recoverReport{
-		Header: render.NewHeader("recover", r.wal, r.findings()), Succeeds: r.obstacle() == nil, Milvus: r.version, asked: r.line,
+		Header: render.NewHeader("recover", r.wal, r.findings()), Succeeds: r.obstacle() == nil, Milvus: r.version, asked: r.line, lacking: r.lacksPayloads(),
 		Until: r.stopReport(), Coverage: r.coverageReport(), Delivered: r.Delivered,
 		Issues: r.Issues().List(), Quarantine: r.Issues().Counts(),
 		Uncommitted: recovery.TxnsJSON(r.Uncommitted), AlterWAL: r.State.AlterWAL(),

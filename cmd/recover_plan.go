@@ -66,8 +66,8 @@ type planned struct {
 func (o *recoverOptions) planning(f *cli.Factory) *planned {
 	p := &planned{out: o.plan.out}
 	o.replay.during = func(ctx context.Context, src source.Source, cat catalog.Catalog, r *replayed) error {
-		if !r.Until.Reached {
-			return nil // there is nothing to bring the catalog to
+		if !r.Until.Reached || r.lacksPayloads() > 0 {
+			return nil // there is nothing to bring the catalog to, or what it would lack is not known
 		}
 		in, err := o.planInput(ctx, f, src, cat, r)
 		if err != nil {

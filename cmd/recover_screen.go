@@ -110,7 +110,11 @@ func (o *recoverOptions) write(f *cli.Factory, r *recoverReport, d []recovery.Di
 	}
 	wide := o.output == cli.Wide
 	lines := append(verdictLines(r), coverageLine(r))
-	lines = append(lines, r.Plan.applicableLines(wide)...)
+	if r.lacking > 0 {
+		lines = append(lines, "Applicable NO: "+lackingText(r.lacking))
+	} else {
+		lines = append(lines, r.Plan.applicableLines(wide)...)
+	}
 	end := costLines(r, wide)
 	if !wide {
 		end = append(end, alsoLine(r))
@@ -197,7 +201,7 @@ func printLines(f *cli.Factory, lines []string) error {
 // none is known, each line, alike ones in one.
 func verdictLines(r *recoverReport) []string {
 	far := ""
-	if !r.Coverage.Contiguous {
+	if !r.Coverage.Contiguous || r.lacking > 0 {
 		far = ", as far as the log could be read"
 	}
 	var fine []string
@@ -409,6 +413,8 @@ func keyLines(pchannel string, d []recovery.Difference, room int) []string {
 func (o *recoverOptions) next(f *cli.Factory, r *recoverReport) string {
 	p := r.Plan
 	switch {
+	case r.lacking > 0:
+		return "walctl explain " + string(recovery.CodePayloadAbsent)
 	case p == nil:
 		return o.spell(o.replay.catalog.Spec)
 	case p.Keys == 0 && r.Succeeds:

@@ -193,7 +193,7 @@ func (r *replayed) severity(i *recovery.Issue) diagnose.Severity {
 		}
 	case recovery.CodePositionGone, recovery.CodeVChannelMissing:
 		return diagnose.SeverityCritical
-	case recovery.CodeUnreadable, recovery.CodeNoCheckpoint, recovery.CodeGap, recovery.CodeStale,
+	case recovery.CodeUnreadable, recovery.CodeNoCheckpoint, recovery.CodeTimeWentBack, recovery.CodeGap, recovery.CodeStale,
 		recovery.CodeVChannelUnknown, recovery.CodeInsertNoVChannel:
 		return diagnose.SeverityError
 	}
@@ -203,15 +203,41 @@ func (r *replayed) severity(i *recovery.Issue) diagnose.Severity {
 	return diagnose.SeverityWarning
 }
 
-// readError is the exit code's share of what could not be read.
+// readError is the exit code's share of what could not be read, or was not there
+// to be read.
 func (r *replayed) readError() error {
+	var held *recovery.NotHeldError
 	for _, g := range r.Coverage.Gaps {
 		var corrupt *source.CorruptError
 		if errors.As(g.Cause, &corrupt) {
 			return fmt.Errorf("the log is not whole, first at %s: %w", g, corrupt)
 		}
+		if held == nil {
+			errors.As(g.Cause, &held)
+		}
+	}
+	if held != nil {
+		return fmt.Errorf("%w: %w", held, cli.ErrPartial)
+	}
+	if n := r.lacksPayloads(); n > 0 {
+		return fmt.Errorf("%s: %w", lackingText(n), cli.ErrPartial)
 	}
 	return nil
+}
+
+// lacksPayloads counts the definitions that this copy of the log has without
+// their payloads.
+func (r *replayed) lacksPayloads() int64 {
+	for _, n := range r.Issues().Counts() {
+		if n.Code == recovery.CodePayloadAbsent {
+			return n.Messages
+		}
+	}
+	return 0
+}
+
+func lackingText(n int64) string {
+	return plural(int(n), "definition") + " without payload, not checked; export the log with --data, or capture it with its payloads"
 }
 
 // stopReport says where a replay ended and what it read.

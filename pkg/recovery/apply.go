@@ -118,9 +118,14 @@ func header[T proto.Message](s *State, m *message.Message) (T, bool) {
 	return h, err == nil
 }
 
-// schema is header for the schema a message brings in its body.
+// schema is header for the schema a message brings in its body. It is nil where the
+// log was copied without payloads: nothing is said of a body that was not read.
 func (s *State) schema(m *message.Message) (*schemapb.CollectionSchema, bool) {
 	schema, err := m.Schema()
+	if errors.Is(err, message.ErrNotRead) {
+		s.issues.add(about(CodePayloadAbsent, m))
+		return nil, true
+	}
 	if err != nil {
 		s.stops(CodeBody, m, err)
 		s.lose(m)

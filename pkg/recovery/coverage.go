@@ -1,9 +1,11 @@
 package recovery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/order"
@@ -57,6 +59,7 @@ type coverage struct {
 	backwards             *message.Message
 	toldGaps, toldCorrupt int
 	entrySize             int32 // messages in the last record's entry; 0 = unknown
+	ledgers               []ledgerSeen
 }
 
 // Next implements source.Reader for the scanner: it passes records on and goes
@@ -99,7 +102,9 @@ func (p *replay) saw(m *message.Message) {
 	} else if !follows(c.Last, c.entrySize, m.ID) || c.broken != nil {
 		c.gap(c.Last, m)
 	}
+	c.names(m)
 	c.Last, c.entrySize = m.ID, m.Form().BatchSize
+	c.reached(m.ID)
 	if p.behind {
 		p.tailed(m)
 	}
@@ -126,6 +131,88 @@ func (c *coverage) gap(after message.ID, m *message.Message) {
 		c.Gaps = append(c.Gaps, Gap{After: after, Before: m.ID, Cause: c.broken})
 	}
 	c.broken = nil
+}
+
+// ledgerSeen is what was read of one ledger or segment.
+type ledgerSeen struct{ first, last message.ID }
+
+// reached notes a record read. Offsets have no ledgers.
+func (c *coverage) reached(id message.ID) {
+	if id.Backend.Offsets() {
+		return
+	}
+	if n := len(c.ledgers); n > 0 && c.ledgers[n-1].last.A == id.A {
+		c.ledgers[n-1].last = id
+		return
+	}
+	c.ledgers = append(c.ledgers, ledgerSeen{id, id})
+}
+
+// names holds a message's last confirmed id against what was read: a writer took
+// it from a record that was there, so one that is not is lost. Where a ledger or
+// segment is missing whole, or its end, this is all that tells.
+func (c *coverage) names(m *message.Message) {
+	lc := m.LastConfirmed
+	if !m.Has(message.HasLastConfirmed) || lc.Backend.Offsets() || !lc.SameWAL(m.ID) || !c.First.Less(lc) || !lc.Less(m.ID) {
+		return
+	}
+	n, _ := slices.BinarySearchFunc(c.ledgers, lc.A, func(l ledgerSeen, a int64) int { return cmp.Compare(l.last.A, a) })
+	switch {
+	case n == 0 || n < len(c.ledgers) && c.ledgers[n].last.A == lc.A && lc.B <= c.ledgers[n].last.B:
+		return // there, or in a gap that the ids of its ledger show
+	case n < len(c.ledgers) && c.ledgers[n].last.A == lc.A:
+		n++ // behind what is left of its ledger
+	}
+	g := Gap{After: c.ledgers[n-1].last, Before: m.ID}
+	if n < len(c.ledgers) {
+		g.Before = c.ledgers[n].first
+	}
+	known := slices.ContainsFunc(c.Gaps, func(o Gap) bool { return o.After == g.After && o.Before == g.Before })
+	if !known && len(c.Gaps) < maxIssues {
+		c.Gaps = append(c.Gaps, g)
+	}
+}
+
+// end closes what was read: a corrupt place met last is a gap up to the log's end.
+func (c *coverage) end(start message.ID) {
+	if c.broken == nil {
+		return
+	}
+	after := c.Last
+	if c.Records == 0 {
+		after, c.From = start, start
+	}
+	c.Gaps = append(c.Gaps, Gap{After: after, Cause: c.broken})
+	c.broken = nil
+}
+
+// NotHeldError is the cause of a gap that only this copy of the log has: its
+// origin held more than was captured.
+type NotHeldError struct{ Extent source.Extent }
+
+// Error implements error.
+func (e *NotHeldError) Error() string {
+	return cmp.Or(e.Extent.Detail, "this copy of the log does not hold it")
+}
+
+// extent holds what was read against the end that the origin named: only that
+// proves that nothing is missing there.
+func (p *replay) extent(ctx context.Context, src source.Source) error {
+	of, copied := src.(source.ExtentSource)
+	if !copied || p.opts.Until.Kind == source.AtID {
+		return nil
+	}
+	x, err := of.Extent(ctx)
+	if err != nil {
+		return fmt.Errorf("ask how much of the log this copy holds: %w", err)
+	}
+	c := &p.cover
+	reached := x.End.IsZero() || !c.Last.Less(x.End)
+	if n := len(c.Gaps); n > 0 && c.Gaps[n-1].Before.IsZero() || x.Whole && (reached || c.Records == 0) {
+		return nil
+	}
+	c.Gaps = append(c.Gaps, Gap{After: c.Last, Cause: &NotHeldError{x}})
+	return nil
 }
 
 // follows reports whether id may stand right behind prev: the next message of

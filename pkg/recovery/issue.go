@@ -51,6 +51,8 @@ const (
 	CodeUnreadable        Code = "recovery-log-unreadable"        // a place in the log is corrupt
 	CodeGap               Code = "recovery-log-gap"               // ids are missing
 	CodeIDBackwards       Code = "recovery-id-backwards"          // an id lies before its predecessor
+	CodePayloadAbsent     Code = "recovery-payload-absent"        // a definition that was copied without its payload
+	CodeImportWaits       Code = "recovery-import-waits"          // a flusher waits at a CommitImport
 )
 
 // What loses rows, or only puzzles (docs/rules.md#recovery-quarantine).
@@ -69,6 +71,7 @@ const (
 	CodeStale             Code = "recovery-message-stale"
 	CodeDuplicateID       Code = "recovery-duplicate-id"
 	CodeEqualTimeTick     Code = "recovery-equal-timetick"
+	CodeTimeWentBack      Code = "recovery-time-went-back"
 	CodeTxnBroken         Code = "recovery-transaction-broken"
 	CodeTxnExpired        Code = "recovery-transaction-expired"
 	CodeTxnDiscarded      Code = "recovery-transaction-discarded"
@@ -234,6 +237,8 @@ var consequences = map[Code]string{
 	CodeAlterWALStageLost: "the switch to the other WAL was cut off; no node finishes it by itself",
 	CodeUnreadable:        "what lay there is not replayed; whether a node could read it is not known here",
 	CodeGap:               "the missing messages are not replayed",
+	CodePayloadAbsent:     "not checked: this copy of the log lacks the definition's payload; export it with --data, or capture it with its payloads",
+	CodeImportWaits:       "the flusher tries this import again until its job is Uncommitted, and so it does after each restart: no restart cures it",
 	CodeIDBackwards:       "the log is not in the order of its ids",
 
 	CodeVChannelMissing:   "nothing on this vchannel is recovered or flushed, and no restart registers it",
@@ -249,6 +254,7 @@ var consequences = map[Code]string{
 	CodeReplicateState:    "the replicate checkpoint does not advance: replication may resend or stall",
 	CodeStale:             "the message lies behind a TimeTick: every later reader drops it",
 	CodeDuplicateID:       "the message is delivered once",
+	CodeTimeWentBack:      "its TimeTick lies before one delivered earlier: readers deliver it, recovery ignores it, so it is missing from the recovered state",
 	CodeEqualTimeTick:     "recovery takes it for a second copy and passes over it; a flusher delivers it",
 	CodeTxnBroken:         "a part without its Begin: the part is dropped",
 	CodeTxnExpired:        "the transaction was abandoned; its parts are dropped",

@@ -126,6 +126,10 @@ func Replay(ctx context.Context, src source.Source, md catalog.Metadata, o Repla
 	if err == nil {
 		p.missing(md)
 	}
+	if err == nil && p.ended {
+		err = p.extent(ctx, src)
+		p.res.Coverage = p.cover.Coverage
+	}
 	if ctx.Err() != nil {
 		err = ctx.Err()
 	}
@@ -156,12 +160,14 @@ type replay struct {
 
 	start     message.ID // the checkpoint's; zero = the log's first record
 	startTick uint64     // the checkpoint's
+	stored    bool       // start is a checkpoint's, not an opening's last confirmed id
 	elsewhere bool       // the checkpoint is of another WAL
 	standing  source.Standing
 	bounds    source.Bounds // where standing had to ask for them
 	cover     coverage
 	types     *[1 << 10]int64
 	behind    bool // the stop was passed
+	ended     bool // the log's end was reached
 	tailRows  uint64
 	tailCount int64
 	tailFirst message.ID
@@ -184,23 +190,8 @@ func (p *replay) initialize(ctx context.Context, src source.Source, md catalog.M
 		return nil
 	}
 	p.noCheckpoint(md)
-	var opening *message.Message
-	rd, err := guarded(ctx, src, source.Range{})
+	opening, err := p.findOpening(ctx, src)
 	if err != nil {
-		return fmt.Errorf("find the opening TimeTick: %w", err)
-	}
-	defer func() { _ = rd.Close() }()
-	err = source.Each(ctx, rd, func(m *message.Message) error {
-		wanted := p.opts.Until.Kind != source.AtTimeTick || m.TimeTick == p.opts.Until.TimeTick
-		if m.Type == message.TypeTimeTick && wanted {
-			opening = m
-		}
-		if v := p.state.vchannels[m.VChannel]; v != nil && (m.Type == message.TypeInsert || m.Type == message.TypeDelete) {
-			p.state.lose(m) // it lies before the node's own opening
-		}
-		return nil
-	}, func(*source.CorruptError) error { return nil })
-	if err != nil && !errors.Is(err, source.ErrTornTail) {
 		return fmt.Errorf("find the opening TimeTick: %w", err)
 	}
 	if opening == nil {
@@ -210,6 +201,54 @@ func (p *replay) initialize(ctx context.Context, src source.Source, md catalog.M
 	s.base = &streamingpb.WALCheckpoint{RecoveryMagic: 1}
 	s.tick, s.last, s.changed = opening.TimeTick, opening, true
 	return nil
+}
+
+// findOpening finds the TimeTick that an opening without a checkpoint starts at:
+// the one asked for, or the log's last. What was delivered up to it is left out of
+// the state, messages from before streaming aside, which flushers read.
+func (p *replay) findOpening(ctx context.Context, src source.Source) (*message.Message, error) {
+	rd, err := guarded(ctx, src, source.Range{})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rd.Close() }()
+	scan := order.NewScanner(skipCorrupt{rd}, order.Options{Account: p.opts.Account, Legacy: legacy(p.state)})
+	var opening *message.Message
+	for {
+		d, err := scan.Next(ctx)
+		switch {
+		case errors.Is(err, io.EOF) || errors.Is(err, source.ErrTornTail):
+			return opening, nil
+		case err != nil:
+			return nil, err
+		}
+		if d.Message.Type == message.TypeTimeTick {
+			asked := p.opts.Until.Kind == source.AtTimeTick
+			if opening = d.Message; asked && d.TimeTick == p.opts.Until.TimeTick {
+				return opening, nil
+			} else if asked {
+				opening = nil
+			}
+			continue
+		}
+		if d.Message.Version > 0 && !isControl(d.Message) {
+			p.state.loseDelivery(d)
+		}
+	}
+}
+
+// skipCorrupt goes on behind places that cannot be read: the replay that follows
+// tells of them.
+type skipCorrupt struct{ source.Reader }
+
+func (r skipCorrupt) Next(ctx context.Context) (*message.Message, error) {
+	for {
+		m, err := r.Reader.Next(ctx)
+		var corrupt *source.CorruptError
+		if err == nil || !errors.As(err, &corrupt) {
+			return m, err
+		}
+	}
 }
 
 // open finds the place the checkpoint names.
@@ -260,6 +299,7 @@ func (p *replay) startID(src source.Source, md catalog.Metadata) message.ID {
 		}
 		return message.ID{}
 	}
+	p.stored = true
 	have := src.Describe().Backend
 	id, err := checkpointID(md, have)
 	switch {
@@ -359,8 +399,12 @@ func (p *replay) observe(s *State, d order.Delivery) {
 func (p *replay) readError(err error) error {
 	switch {
 	case errors.Is(err, io.EOF):
+		p.cover.end(p.start)
+		p.ended = true
 		return nil
 	case errors.Is(err, source.ErrTornTail):
+		p.cover.end(p.start)
+		p.ended = true
 		p.cover.TornTail = true
 		return nil
 	}
@@ -438,7 +482,12 @@ func (p *replay) tail(ctx context.Context) error {
 	return nil
 }
 
+// tailed counts what lies behind the stop. Messages from before streaming were
+// acknowledged without a TimeTick behind them: they are no unconfirmed tail.
 func (p *replay) tailed(m *message.Message) {
+	if m.Version == 0 {
+		return
+	}
 	p.tailCount++
 	if p.tailFirst.IsZero() {
 		p.tailFirst = m.ID

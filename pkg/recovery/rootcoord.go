@@ -11,7 +11,7 @@ import (
 // then is passed over.
 func (p *replay) noCheckpoint(md catalog.Metadata) {
 	i := Issue{Code: CodeNoCheckpoint, Key: catalog.CheckpointKey(md.PChannel), Detail: "the collections the root coordinator would name are not known here"}
-	if p.opts.Collections != nil {
+	if len(p.opts.Collections) > 0 {
 		n := 0
 		for _, c := range p.opts.Collections {
 			for _, name := range catalog.Served(map[int64]*catalog.Collection{c.Info.GetID(): c}, md.PChannel) {

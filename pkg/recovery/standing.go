@@ -14,7 +14,7 @@ import (
 // find them can mean to read the log once more.
 func (p *replay) stand(ctx context.Context, src source.Source) error {
 	c := &p.cover
-	if p.start.IsZero() || c.Records > 0 && c.First == p.start {
+	if p.start.IsZero() || !p.stored || c.Records > 0 && c.First == p.start {
 		return nil
 	}
 	b, err := src.Bounds(ctx)
@@ -32,9 +32,15 @@ func (p *replay) stand(ctx context.Context, src source.Source) error {
 	if p.standing == source.Within && c.Records > 0 && !p.start.Backend.Offsets() && c.firstCause() == nil {
 		p.standing = source.Hole
 	}
-	if c.Records == 0 && p.standing.Gone() {
+	switch lost := p.standing != source.Within; {
+	case c.Records == 0 && lost && len(c.Gaps) == 0:
 		c.From = p.start
 		c.Gaps = append(c.Gaps, Gap{After: p.start})
+		fallthrough
+	case p.standing == source.NotHeld && len(c.Gaps) > 0 && c.Gaps[0].After == p.start && c.Gaps[0].Cause == nil:
+		if p.standing == source.NotHeld {
+			c.Gaps[0].Cause = &NotHeldError{}
+		}
 	}
 	return nil
 }

@@ -46,6 +46,7 @@ type State struct {
 	last     *message.Message
 	latest   *message.Message // observed at tick; nil at the start
 	tick     uint64
+	newest   uint64 // the largest TimeTick delivered
 	changed  bool
 	salvage  map[string]*commonpb.ReplicateCheckpoint // staged by a force promote
 	alterWAL bool
@@ -142,8 +143,14 @@ func (s *State) list(g *segment) {
 
 // Observe takes the next delivery of the WAL. docs/rules.md#recovery
 func (s *State) Observe(d order.Delivery) {
+	back := d.TimeTick < s.newest
+	s.newest = max(s.newest, d.TimeTick)
 	if d.TimeTick <= s.tick {
 		s.skipped++
+		if back && d.Message.Type != message.TypeTimeTick {
+			s.wentBack(d)
+			return
+		}
 		if s.latest != nil && d.TimeTick == s.tick && d.Message.Type != message.TypeTimeTick && !sameMessage(s.latest, d.Message) {
 			s.issues.add(about(CodeEqualTimeTick, d.Message))
 			s.loseDelivery(d)
@@ -163,6 +170,18 @@ func (s *State) Observe(d order.Delivery) {
 		s.apply(d.Message, d.TimeTick)
 	}
 	s.advance(d.Message, d.TimeTick)
+}
+
+// wentBack counts a delivery that recovery ignores because time went back before it.
+func (s *State) wentBack(d order.Delivery) {
+	i := about(CodeTimeWentBack, d.Message)
+	for _, m := range d.Body {
+		if m.Type == message.TypeInsert {
+			i.Rows += m.Rows
+		}
+	}
+	s.issues.add(i)
+	s.loseDelivery(d)
 }
 
 // sameMessage reports whether b is a second copy of a, as an append that was tried

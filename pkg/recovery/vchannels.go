@@ -39,7 +39,9 @@ func (s *State) createCollection(m *message.Message, tick uint64) {
 		CollectionInfo:     info,
 		CheckpointTimeTick: tick,
 	}}
-	v.addSchema(schema, tick)
+	if schema != nil {
+		v.addSchema(schema, tick)
+	}
 	s.vchannels[m.VChannel] = v
 }
 
@@ -115,7 +117,9 @@ func (s *State) schemaChange(m *message.Message, tick uint64) {
 	if !ok {
 		return
 	}
-	v.addSchema(schema, tick)
+	if schema != nil {
+		v.addSchema(schema, tick)
+	}
 	v.seen(tick)
 }
 
@@ -136,7 +140,9 @@ func (s *State) alterCollection(m *message.Message, tick uint64) {
 		if !ok {
 			return
 		}
-		v.addSchema(schema, tick)
+		if schema != nil {
+			v.addSchema(schema, tick)
+		}
 	}
 	v.seen(tick)
 }

@@ -172,7 +172,7 @@ func coverageOf(r *recovery.Result, until string) plan.Coverage {
 	}
 	for _, n := range r.Issues().Counts() {
 		switch n.Code {
-		case recovery.CodeEnvelope, recovery.CodeHeader, recovery.CodeBody:
+		case recovery.CodeEnvelope, recovery.CodeHeader, recovery.CodeBody, recovery.CodePayloadAbsent:
 			out.Undecodable += n.Messages
 		}
 	}
