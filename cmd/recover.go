@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,10 @@ type recoverOptions struct {
 func newRecoverCmd(f *cli.Factory, runF func(context.Context, *recoverOptions) error) *cobra.Command {
 	opts := &recoverOptions{}
 	if runF == nil {
-		runF = func(ctx context.Context, o *recoverOptions) error { return runRecover(ctx, f, o) }
+		runF = func(ctx context.Context, o *recoverOptions) error {
+			ctx, done := cli.BoundMemory(ctx, int64(cmp.Or(o.mem.memory, cli.DefaultMemory)))
+			return done(runRecover(ctx, f, o))
+		}
 	}
 	cmd := &cobra.Command{
 		Use:   "recover WAL…",
@@ -143,7 +147,6 @@ type recoverReport struct {
 }
 
 func runRecover(ctx context.Context, f *cli.Factory, o *recoverOptions) error {
-	defer o.mem.bound()()
 	switch {
 	case o.mem.forecast:
 		return runForecast(ctx, f, o)

@@ -35,7 +35,7 @@ func (m *memoryFlags) add(cmd *cobra.Command) {
 	p.Var(&m.nodeMemory, "node-memory", "with --forecast: a streaming node's memory, such as 16GiB")
 	p.Float64Var(&m.watermark, "watermark", m.watermark, "with --forecast: dataNode.memory.forceSyncWatermark (0.2 in a standalone)")
 	p.Var(&m.syncAt, "insert-buf-size", "with --forecast: dataNode.segment.insertBufSize, at which a segment's rows are synced")
-	p.Var(&m.memory, "memory", "replay into write buffers within this much memory, spilling to temporary files; several WALs may be named")
+	p.Var(&m.memory, "memory", "hold no more than this at once (2GiB unless given), and replay into write buffers within it, spilling to temporary files; several WALs may be named")
 	m.parallel = func() int {
 		if f := p.Lookup("parallel"); f != nil && f.Changed {
 			n, _ := p.GetInt("parallel")

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"runtime/debug"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -17,13 +16,12 @@ import (
 	"github.com/walctl/walctl/pkg/recovery"
 )
 
-// Of --memory, in eighths: what the buffers get, and what the runtime as a whole is
-// held to. Between the two lie pages being read and garbage; above, what a collector
-// short of CPU is late with. The process's own code comes on top of --memory.
+// Of --memory, in eighths: what the buffers get. Beside them lie pages being read and
+// garbage, which the runtime is held to --memory for (cli.BoundMemory). The process's
+// own code comes on top.
 const (
 	minMemory    = 16 << 20
 	buffersShare = 5
-	runtimeShare = 7
 )
 
 // memoryPart is what a replay into write buffers took and left, in JSON answers.
@@ -55,15 +53,6 @@ type logRestart struct {
 	Succeeds bool            `json:"succeeds"`
 	Obstacle *recovery.Issue `json:"obstacle,omitempty"`
 	Meaning  string          `json:"meaning,omitempty"`
-}
-
-// bound holds the runtime to --memory; the caller calls what it returns.
-func (m *memoryFlags) bound() (undo func()) {
-	if m.memory == 0 {
-		return func() {}
-	}
-	before := debug.SetMemoryLimit(int64(m.memory) / 8 * runtimeShare)
-	return func() { debug.SetMemoryLimit(before) }
 }
 
 // severalLogs reports whether the arguments mean more than one log.

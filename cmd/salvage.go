@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,14 @@ type salvageOptions struct {
 func newSalvageCmd(f *cli.Factory, runF func(context.Context, *salvageOptions) error) *cobra.Command {
 	opts := &salvageOptions{}
 	if runF == nil {
-		runF = func(ctx context.Context, o *salvageOptions) error { return runSalvage(ctx, f, o) }
+		runF = func(ctx context.Context, o *salvageOptions) error {
+			limit, err := parseBytes(cmp.Or(o.memory, "1GiB"))
+			if err != nil {
+				return err
+			}
+			ctx, done := cli.BoundMemory(ctx, limit)
+			return done(runSalvage(ctx, f, o))
+		}
 	}
 	cmd := &cobra.Command{
 		Use:   "salvage WAL",
@@ -85,7 +93,7 @@ walctl salvage wal.jsonl.zst --include-dropped --include-deleted --dir ./everyth
 	p.StringVar(&opts.until, "until", "", "as of this `PLACE`: an id, @TIME, or tt:TSO; later rows and deletes do not count")
 	p.StringVar(&opts.dir, "dir", "", "write Parquet files into this new or empty `DIR`")
 	p.BoolVar(&opts.data, "data", false, "with -o ndjson: print the rows")
-	p.StringVar(&opts.memory, "memory", "1GiB", "bound what is kept of deletes and dropped messages, as `SIZE` (512MiB)")
+	p.StringVar(&opts.memory, "memory", "1GiB", "hold no more than this `SIZE` at once (512MiB), and stop where a log needs more")
 	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON, cli.NDJSON)
 	opts.place.Add(cmd)
 	opts.catalog.Add(cmd)

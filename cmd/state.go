@@ -25,13 +25,17 @@ type stateOptions struct {
 	output cli.Output
 	view   string
 	failOn cli.FailOn
+	memory cli.MemoryFlag
 	exists func(string) bool
 }
 
 func newStateCmd(f *cli.Factory, runF func(context.Context, *stateOptions) error) *cobra.Command {
 	opts := &stateOptions{}
 	if runF == nil {
-		runF = func(ctx context.Context, o *stateOptions) error { return runState(ctx, f, o) }
+		runF = func(ctx context.Context, o *stateOptions) error {
+			ctx, done := o.memory.Bound(ctx)
+			return done(runState(ctx, f, o))
+		}
 	}
 	cmd := &cobra.Command{
 		Use:   "state WAL",
@@ -59,6 +63,7 @@ walctl state wal.jsonl --catalog kvjson:before.json --view all -o json --until t
 	cmd.Flags().StringVar(&opts.view, "view", "snapshot", "`snapshot|all|buffers`")
 	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON, cli.CSV)
 	opts.failOn.Add(cmd)
+	opts.memory.Add(cmd)
 	opts.replay.add(cmd)
 	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused)
 }

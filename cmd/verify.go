@@ -27,6 +27,7 @@ type verifyOptions struct {
 	place   cli.RangeFlags
 	output  cli.Output
 	failOn  cli.FailOn
+	memory  cli.MemoryFlag
 	dropped bool
 	exists  func(string) bool
 }
@@ -42,7 +43,10 @@ type verifyReport struct {
 func newVerifyCmd(f *cli.Factory, runF func(context.Context, *verifyOptions) error) *cobra.Command {
 	opts := &verifyOptions{}
 	if runF == nil {
-		runF = func(ctx context.Context, o *verifyOptions) error { return runVerify(ctx, f, o) }
+		runF = func(ctx context.Context, o *verifyOptions) error {
+			ctx, done := o.memory.Bound(ctx)
+			return done(runVerify(ctx, f, o))
+		}
 	}
 	cmd := &cobra.Command{
 		Use:   "verify WAL",
@@ -67,6 +71,7 @@ walctl verify wal.jsonl.zst --catalog kvjson:catalog.json --fail-on warning`,
 	cmd.Flags().BoolVar(&opts.dropped, "dropped", false, "list every message a later reader would drop")
 	cli.AddOutput(cmd, &opts.output)
 	opts.failOn.Add(cmd)
+	opts.memory.Add(cmd)
 	opts.place.Add(cmd)
 	opts.catalog.Add(cmd)
 	opts.source.Add(cmd)

@@ -15,14 +15,22 @@ type spillFile struct {
 	f    *os.File
 	w    *bufio.Writer
 	size int64
+
+	unnamed bool // its name is gone already
 }
 
+// spillPattern names the temporary files, so that a later run knows them.
+const spillPattern = "walctl-spill-*"
+
+// openSpill makes the temporary file. Where the system allows, its name is taken
+// away at once: whatever ends the process then takes the rows with it.
 func openSpill(dir string) (*spillFile, error) {
-	f, err := os.CreateTemp(dir, "walctl-spill-*")
+	removeLeftSpills(dir)
+	f, err := os.CreateTemp(dir, spillPattern)
 	if err != nil {
 		return nil, fmt.Errorf("spill a channel buffer: %w", err)
 	}
-	return &spillFile{f: f, w: bufio.NewWriterSize(f, spillBlock)}, nil
+	return &spillFile{f: f, w: bufio.NewWriterSize(f, spillBlock), unnamed: unname(f)}, nil
 }
 
 // put moves a chunk's data towards the file; flush must follow before a get.
@@ -61,7 +69,9 @@ func (s *spillFile) get(c *chunk, p []byte) ([]byte, error) {
 // and its data is needed no more.
 func (s *spillFile) close() {
 	_ = s.f.Close()
-	_ = os.Remove(s.f.Name())
+	if !s.unnamed {
+		_ = os.Remove(s.f.Name())
+	}
 }
 
 func checksum(p []byte) uint32 { return crc32.Checksum(p, crc32.MakeTable(crc32.Castagnoli)) }

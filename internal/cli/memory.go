@@ -1,0 +1,90 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// DefaultMemory is how much a command holds at once where --memory says nothing.
+const DefaultMemory Size = 2 << 30
+
+// MemoryFlag bounds what a command holds of a log.
+type MemoryFlag struct{ Size Size }
+
+// Add adds --memory.
+func (m *MemoryFlag) Add(cmd *cobra.Command) {
+	cmd.Flags().Var(&m.Size, "memory", "hold no more than this at once, such as 512MiB, and stop where a log needs more (2GiB unless given)")
+}
+
+// Bound holds the process to --memory: the collector works harder near it, and
+// what still outgrows it ends ctx. The caller calls what it returns with the
+// command's error, once, and gets the error to return.
+func (m *MemoryFlag) Bound(ctx context.Context) (context.Context, func(error) error) {
+	return BoundMemory(ctx, int64(cmp.Or(m.Size, DefaultMemory)))
+}
+
+// Of a bound, in eighths: where the collector begins to work without rest.
+const collectorShare = 7
+
+// ownMemory is what the process takes before it has read a record.
+const ownMemory = 24 << 20
+
+// ErrMemoryBound means that a log needs more than --memory.
+var ErrMemoryBound = errors.New("what must be held at once outgrows --memory")
+
+// BoundMemory is MemoryFlag.Bound for a number of bytes.
+func BoundMemory(ctx context.Context, limit int64) (context.Context, func(error) error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	before := debug.SetMemoryLimit(limit / 8 * collectorShare)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		every := time.NewTicker(10 * time.Millisecond)
+		defer every.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-every.C:
+				if outgrown(limit) {
+					cancel(fmt.Errorf("%w, %d MiB: raise it, or read a part of the log with --from and --to, --until or --vchannel, where the command takes them", ErrMemoryBound, limit>>20))
+					return
+				}
+			}
+		}
+	}()
+	return ctx, func(err error) error {
+		close(stop)
+		<-stopped
+		cause := context.Cause(ctx)
+		cancel(nil)
+		debug.SetMemoryLimit(before)
+		if err != nil && errors.Is(cause, ErrMemoryBound) {
+			return cause
+		}
+		return err
+	}
+}
+
+// outgrown reports whether what is alive does not fit, garbage aside.
+func outgrown(limit int64) bool {
+	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(s)
+	live, mapped := bytesOf(s[0]), bytesOf(s[1])-bytesOf(s[2])
+	return live > limit+ownMemory/2 || mapped > limit+limit/8+ownMemory && live > limit/2
+}
+
+func bytesOf(s metrics.Sample) int64 {
+	if s.Value.Kind() != metrics.KindUint64 {
+		return 0
+	}
+	return int64(min(s.Value.Uint64(), math.MaxInt64))
+}
