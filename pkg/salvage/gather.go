@@ -37,7 +37,7 @@ func (r *run) gather(ctx context.Context, report *Report) (*tap, error) {
 	if t != nil {
 		asked := r.opts.Range
 		report.Coverage = Coverage{First: t.first, Last: t.last, Records: t.records, TimeTick: g.tick, Damage: damage,
-			Partial: damage > 0 || asked.From.Kind != 0 || asked.From.Offset != 0 || asked.To.Kind != 0 || asked.Limit > 0}
+			Partial: damage > 0 || report.Missing != "" || asked.From.Kind != 0 || asked.From.Offset != 0 || asked.To.Kind != 0 || asked.Limit > 0}
 	}
 	if err == nil {
 		err = g.err

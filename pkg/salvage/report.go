@@ -45,7 +45,9 @@ type Report struct {
 	Failures    []Failure           `json:"not_decodable"` // messages; the first thousand
 	FailedRows  int64               `json:"not_decodable_rows"`
 	Coverage    Coverage            `json:"coverage"`
-	Notes       []string            `json:"notes"`
+	// Missing says why an archive does not hold its whole log; "" = it does.
+	Missing string   `json:"archive_not_whole,omitempty"`
+	Notes   []string `json:"notes"`
 }
 
 // CollectionReport is a Report's share of one collection.

@@ -1,6 +1,7 @@
 package salvage
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
@@ -48,6 +49,9 @@ func Run(ctx context.Context, src source.Source, sink Sink, o Options) (*Report,
 	}
 	r.scope()
 	report := &Report{Notes: []string{}}
+	if err := report.copied(ctx, src, o.Range); err != nil {
+		return report, fmt.Errorf("salvage %s: %w", src.Describe().Location, err)
+	}
 	first, err := r.gather(ctx, report)
 	if err == nil && first.records > 0 {
 		err = r.emit(ctx, first.records)
@@ -57,6 +61,21 @@ func Run(ctx context.Context, src source.Source, sink Sink, o Options) (*Report,
 		err = fmt.Errorf("salvage %s: %w", src.Describe().Location, err)
 	}
 	return report, err
+}
+
+// copied tells where the log is a copy that does not hold all of its origin, unless
+// an end before that was asked for.
+func (r *Report) copied(ctx context.Context, src source.Source, asked source.Range) error {
+	if _, copied := src.(source.ExtentSource); !copied || asked.To.Kind != source.Unbounded || asked.Limit > 0 {
+		return nil
+	}
+	x, err := source.ExtentOf(ctx, src)
+	if err != nil || x.Whole {
+		return err
+	}
+	r.Missing = cmp.Or(x.Detail, "how the copying ended is not kept in it")
+	r.notef("the archive does not hold the whole log: %s; rows of the rest are not here, and what the rest deletes is", r.Missing)
+	return nil
 }
 
 // scope reads the partitions and segments asked for.
