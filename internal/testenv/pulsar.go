@@ -76,3 +76,13 @@ func existing() *Broker {
 	}
 	return &Broker{URL: url, AdminURL: os.Getenv("WALCTL_TEST_PULSAR_ADMIN_URL")}
 }
+
+// Home is where the Pulsar distribution lies, with its own tools in bin.
+func Home(t testing.TB) string {
+	t.Helper()
+	home, err := distribution()
+	if err != nil {
+		Missing(t, "Pulsar distribution", err)
+	}
+	return home
+}
