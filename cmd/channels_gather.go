@@ -15,6 +15,7 @@ import (
 	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
 
 	"github.com/walctl/walctl/internal/cli"
+	"github.com/walctl/walctl/internal/safefile"
 	"github.com/walctl/walctl/pkg/diagnose"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/archive"
@@ -354,7 +355,7 @@ func (g *gathered) archivedMetrics() {
 			if !strings.HasPrefix(e.Name, "metrics") {
 				continue
 			}
-			file, err := os.Open(filepath.Join(g.src.Describe().Location, filepath.FromSlash(e.Path)))
+			file, err := safefile.Open(filepath.Join(g.src.Describe().Location, filepath.FromSlash(e.Path)))
 			if err != nil {
 				g.unknown = append(g.unknown, "metrics ("+err.Error()+")")
 				continue

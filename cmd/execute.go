@@ -18,13 +18,10 @@ import (
 	"github.com/walctl/walctl/internal/cli"
 )
 
-// closeGrace is how long a command may take to end after Ctrl-C.
-const closeGrace = 900 * time.Millisecond
-
 // Execute runs the command line and returns the exit code.
 func Execute() int {
 	signal.Ignore(syscall.SIGPIPE) // a closed pipe is an error to handle, not a death
-	f := &cli.Factory{IO: cli.SystemStreams(), Now: time.Now, Getenv: os.Getenv, Version: version}
+	f := &cli.Factory{IO: cli.SystemStreams(), Now: time.Now, Getenv: os.Getenv, Version: version, Overdue: make(chan struct{})}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := make(chan os.Signal, 2)
@@ -35,13 +32,16 @@ func Execute() int {
 	select {
 	case code := <-done:
 		return code
+	case <-f.Overdue: // something it waits for cannot be interrupted
+		fmt.Fprintf(os.Stderr, "walctl: partial result: --timeout %s is over\n", f.Timeout)
+		return int(cli.CodePartial)
 	case <-signals:
 		cancel(cli.ErrInterrupted)
 	}
 	select {
 	case <-done:
 	case <-signals:
-	case <-time.After(closeGrace):
+	case <-time.After(cli.CloseGrace):
 	}
 	return int(cli.CodeInterrupted)
 }

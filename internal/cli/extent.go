@@ -32,6 +32,10 @@ func HeldOf(s source.Source) *render.Held {
 			*p.into = p.id.String()
 		}
 	}
+	if a, ok := s.(*archive.Source); ok && h.To != "" {
+		has, err := a.HasPayload()
+		h.NoPayload = err == nil && !has
+	}
 	return h
 }
 
@@ -48,8 +52,15 @@ func NotWhole(s source.Source, asked source.Range) error {
 
 // noteHeld tells the person once what a copy does not hold.
 func (f *Factory) noteHeld(s source.Source) {
-	if h := HeldOf(s); h != nil && h.Words() != "" {
+	h := HeldOf(s)
+	if h == nil {
+		return
+	}
+	if h.Words() != "" {
 		f.Notef("note: %s: %s", render.Clean(nameOf(s)), render.Clean(h.Words()))
+	}
+	if h.NoPayload {
+		f.Notef("note: %s: the archive is without payload/: what messages carry cannot be read or checked", render.Clean(nameOf(s)))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,10 @@ type Factory struct {
 	NoColor    bool
 	NoProgress bool
 	Timeout    time.Duration
+
+	// Overdue is closed where a command has not ended a while after its --timeout;
+	// nil = nobody waits for it.
+	Overdue chan struct{}
 
 	flags  *pflag.FlagSet // the persistent flags, for the configuration
 	loaded *config.Config
@@ -56,12 +61,18 @@ func (f *Factory) Config() (*config.Config, error) {
 	return c, nil
 }
 
+// CloseGrace is how long a command may take to end once it was told to.
+const CloseGrace = 900 * time.Millisecond
+
 // Context bounds a command's context by --timeout.
 func (f *Factory) Context(ctx context.Context) (context.Context, context.CancelFunc) {
 	if f.Timeout <= 0 {
 		return context.WithCancel(ctx)
 	}
 	err := fmt.Errorf("%w: --timeout %s is over", ErrPartial, f.Timeout)
+	if f.Overdue != nil {
+		time.AfterFunc(f.Timeout+CloseGrace, sync.OnceFunc(func() { close(f.Overdue) }))
+	}
 	return context.WithTimeoutCause(ctx, f.Timeout, err)
 }
 

@@ -49,6 +49,9 @@ type Held struct {
 	To     string `json:"to,omitempty"`    // the last id it holds
 	Of     string `json:"of,omitempty"`    // the log's last id when the capture was begun
 	Detail string `json:"detail,omitempty"`
+
+	NoPayload bool `json:"no_payload,omitempty"` // payload/ is not there: what messages carry cannot be read
+
 	Resume string `json:"resume,omitempty"` // the command that goes on with it, without connection flags
 }
 

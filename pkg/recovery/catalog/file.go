@@ -14,6 +14,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/walctl/walctl/internal/safefile"
 )
 
 // A catalog file is bbolt:
@@ -306,6 +308,9 @@ func openBolt(path string, timeout time.Duration, readOnly bool) (*bolt.DB, erro
 }
 
 func boltOpen(path string, timeout time.Duration, readOnly bool) (*bolt.DB, error) {
+	if err := safefile.Check(path); errors.Is(err, safefile.ErrNotRegular) {
+		return nil, fmt.Errorf("open catalog: %w", err)
+	}
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: timeout, ReadOnly: readOnly})
 	switch {
 	case err == nil:

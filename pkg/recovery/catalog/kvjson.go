@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
+
+	"github.com/walctl/walctl/internal/safefile"
 )
 
 // MaxKVJSONSize is the largest kvjson file that is read, in bytes.
@@ -63,17 +65,13 @@ func (c *kvjsonCatalog) read(ctx context.Context) (map[string][]byte, Revision, 
 	if err := ctx.Err(); err != nil {
 		return nil, 0, err
 	}
-	info, err := os.Stat(c.path)
+	b, err := safefile.Read(c.path, MaxKVJSONSize)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, 0, fmt.Errorf("open catalog %s: %w", c.path, ErrNotFound)
+	case errors.Is(err, safefile.ErrTooLarge):
+		return nil, 0, fmt.Errorf("catalog %s has more than %d bytes: %w", c.path, int64(MaxKVJSONSize), ErrTooLarge)
 	case err != nil:
-		return nil, 0, fmt.Errorf("open catalog: %w", err)
-	case info.Size() > MaxKVJSONSize:
-		return nil, 0, fmt.Errorf("catalog %s has %d bytes: %w", c.path, info.Size(), ErrTooLarge)
-	}
-	b, err := os.ReadFile(c.path)
-	if err != nil {
 		return nil, 0, fmt.Errorf("read catalog: %w", err)
 	}
 	kv := map[string][]byte{}

@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
-	"os"
+
+	"github.com/walctl/walctl/internal/safefile"
 )
 
 // The parts of bbolt's file format that say which page hangs below which (wire
@@ -37,7 +38,7 @@ type pageWalker struct {
 // checkPages reads which page hangs below which and refuses a file where a page
 // lies outside it or hangs in two places.
 func checkPages(path string) error {
-	f, err := os.Open(path)
+	f, err := safefile.Open(path)
 	if err != nil {
 		return err
 	}

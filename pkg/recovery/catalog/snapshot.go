@@ -15,6 +15,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"github.com/walctl/walctl/internal/safefile"
 )
 
 // An etcd snapshot is etcd's bbolt file, and behind it, where etcdctl wrote it,
@@ -75,7 +77,7 @@ func openSnapshot(ctx context.Context, path string, opts Options) (Catalog, erro
 // checkSnapshotSum holds the file against the sum at its end, where it has one: a
 // bbolt file is whole pages, so 32 bytes more are the sum.
 func checkSnapshotSum(ctx context.Context, path string) error {
-	f, err := os.Open(path)
+	f, err := safefile.Open(path)
 	if err != nil {
 		return fmt.Errorf("open snapshot: %w", denied(err))
 	}

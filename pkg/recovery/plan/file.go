@@ -3,10 +3,11 @@ package plan
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
+
+	"github.com/walctl/walctl/internal/safefile"
 )
 
 // MaxFileSize is the largest plan file that is read, in bytes.
@@ -29,12 +30,10 @@ func Looks(head []byte) bool {
 // Read reads a plan file and holds it to its schema and digest: ErrCorrupt where
 // it is no plan, a *RefusedError where it was changed or made by another walctl.
 func Read(path string) (*Plan, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("read plan: %w", err)
+	b, err := safefile.Read(path, MaxFileSize)
+	if errors.Is(err, safefile.ErrTooLarge) {
+		return nil, fmt.Errorf("plan %s: %w: more than %d bytes", path, ErrCorrupt, MaxFileSize)
 	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, MaxFileSize+1))
 	if err != nil {
 		return nil, fmt.Errorf("read plan: %w", err)
 	}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"strconv"
+	"syscall"
 
 	"github.com/walctl/walctl/pkg/walreader/archive/internal/columnfile"
 	"github.com/walctl/walctl/pkg/walreader/message"
@@ -104,6 +107,15 @@ func (c *cursor) openSegment() error {
 			continue
 		}
 		f, in, err := openColumns(c.s.fsys, seg.Index, seg.Rows, indexColumns[:])
+		if err == nil {
+			if err = c.m.sameLog(f); err != nil {
+				f.Close()
+				_ = in.Close() // only read
+			}
+		}
+		if machine(err) {
+			return fmt.Errorf("%s: %s: %w", c.s.dir, seg.Index.Path, err)
+		}
 		if err != nil {
 			lost := min(c.end, c.segStart+seg.Rows) - c.start
 			c.start = c.segStart + seg.Rows
@@ -145,6 +157,9 @@ func (c *cursor) skipGroup(p part) int64 {
 func (c *cursor) fault(p part, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
+	}
+	if machine(err) {
+		return fmt.Errorf("%s: %s: %w", c.s.dir, p.seg.Index.Path, err)
 	}
 	lost := int64(p.hi - p.lo)
 	var page *columnfile.PageError
@@ -202,4 +217,25 @@ func (c *cursor) close() {
 		c.closeSegment()
 	}
 	c.start = c.end
+}
+
+// sameLog holds what a file says of its log against the manifest that names it.
+func (m *Manifest) sameLog(f *columnfile.File) error {
+	backend, ok := f.Meta(metaBackend)
+	if ok && backend != strconv.Itoa(int(m.Backend)) {
+		n, _ := strconv.ParseUint(backend, 10, 16)
+		return fmt.Errorf("%w: it holds ids of a %s log, the manifest says %s", ErrDamaged, message.Backend(n), m.Backend)
+	}
+	return nil
+}
+
+// machine reports whether an error says nothing about a file's bytes: the machine
+// does not give them. Whatever is read next would fail alike.
+func machine(err error) bool {
+	for _, e := range []error{fs.ErrPermission, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.ENOSPC, syscall.EDQUOT} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }

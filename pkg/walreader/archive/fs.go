@@ -2,12 +2,14 @@ package archive
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
+
+	"github.com/walctl/walctl/internal/safefile"
 )
 
 // FS is what an archive is written through, so that a test can stop it at every
@@ -60,7 +62,7 @@ func Dir(dir string) FS { return dirFS{dir} }
 func (d dirFS) path(name string) string { return filepath.Join(d.dir, filepath.FromSlash(name)) }
 
 func (d dirFS) Create(name string) (File, error) {
-	return os.OpenFile(d.path(name), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	return os.OpenFile(d.path(name), os.O_CREATE|os.O_TRUNC|os.O_WRONLY|syscall.O_NONBLOCK, 0o600)
 }
 
 type osFile struct{ *os.File }
@@ -74,35 +76,45 @@ func (f osFile) Size() (int64, error) {
 }
 
 func (d dirFS) Open(name string) (ReadFile, error) {
-	f, err := os.Open(d.path(name))
+	f, err := safefile.Open(d.path(name))
 	if err != nil {
 		return nil, err
 	}
 	return osFile{f}, nil
 }
 
-func (d dirFS) ReadFile(name string) ([]byte, error) {
-	f, err := os.Open(d.path(name))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	b, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
-	if err == nil && len(b) > maxManifest {
-		err = fmt.Errorf("%s is larger than %d bytes", name, maxManifest)
-	}
-	return b, err
-}
+func (d dirFS) ReadFile(name string) ([]byte, error) { return safefile.Read(d.path(name), maxManifest) }
 
 func (d dirFS) Rename(from, to string) error { return os.Rename(d.path(from), d.path(to)) }
 func (d dirFS) Remove(name string) error     { return os.Remove(d.path(name)) }
-func (d dirFS) MkdirAll(name string) error   { return os.MkdirAll(d.path(name), 0o700) }
 
-func (d dirFS) SyncDir(name string) error {
+// MkdirAll makes the name of every directory it adds durable in its parent.
+func (d dirFS) MkdirAll(name string) error {
+	var added []string // deepest first
+	for p := d.path(name); ; p = filepath.Dir(p) {
+		if _, err := os.Stat(p); !errors.Is(err, fs.ErrNotExist) || p == filepath.Dir(p) {
+			break
+		}
+		added = append(added, p)
+	}
+	if err := os.MkdirAll(d.path(name), 0o700); err != nil {
+		return err
+	}
+	for _, p := range added {
+		if err := syncDir(filepath.Dir(p)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d dirFS) SyncDir(name string) error { return syncDir(d.path(name)) }
+
+func syncDir(path string) error {
 	if runtime.GOOS == "windows" { // directories cannot be synced there
 		return nil
 	}
-	f, err := os.Open(d.path(name))
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
@@ -127,7 +139,7 @@ func (d dirFS) entries(name string, dirs bool) ([]string, error) {
 }
 
 func (d dirFS) Lock(name string) (io.Closer, error) {
-	f, err := os.OpenFile(d.path(name), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(d.path(name), os.O_CREATE|os.O_RDWR|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, err
 	}

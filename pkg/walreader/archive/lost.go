@@ -216,6 +216,8 @@ func manifestOf(ctx context.Context, fsys FS, dir, pchannel string) (*Manifest, 
 	switch {
 	case err != nil && isLost(err):
 		return rebuild(ctx, fsys, dir, pchannel, err)
+	case machine(err):
+		return nil, nil, fmt.Errorf("%s: %w", dir, err)
 	case err != nil:
 		return nil, nil, &source.CorruptError{Source: dir, Place: "manifest", Lost: -1, Cause: err}
 	case damage != nil:

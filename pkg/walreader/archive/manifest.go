@@ -63,6 +63,11 @@ func (p Position) ID(b message.Backend) message.ID {
 	return message.ID{Backend: b, A: p.A, B: p.B, Batch: p.Batch}
 }
 
+// fits reports whether an id of a log of the backend can stand there.
+func (p Position) fits(b message.Backend) bool {
+	return !b.Offsets() || p.B == 0 && p.Batch == 0
+}
+
 // comparePlace orders two positions of one log by id.
 func comparePlace(p, q Position) int {
 	return cmp.Or(cmp.Compare(p.A, q.A), cmp.Compare(p.B, q.B), cmp.Compare(p.Batch, q.Batch))
@@ -154,12 +159,21 @@ func (m *Manifest) check() error {
 	if m.Version != ManifestVersion {
 		return fmt.Errorf("manifest version %d; this walctl reads %d: use the version that wrote it", m.Version, ManifestVersion)
 	}
+	named := make(map[string]bool, 2*len(m.Segments))
 	for i := range m.Segments {
 		s := &m.Segments[i]
 		for _, f := range []FileEntry{s.Index, s.Payload} {
 			if err := f.check(); err != nil {
 				return fmt.Errorf("manifest: segment %d: %w", i, err)
 			}
+			if named[f.Path] {
+				return fmt.Errorf("%w: manifest: it names %s twice", ErrDamaged, f.Path)
+			}
+			named[f.Path] = true
+		}
+		if !s.First.fits(m.Backend) || !s.Last.fits(m.Backend) {
+			return fmt.Errorf("%w: manifest: segment %d holds ids %d/%d/%d … %d/%d/%d, which are none of a %s log", ErrDamaged, i,
+				s.First.A, s.First.B, s.First.Batch, s.Last.A, s.Last.B, s.Last.Batch, m.Backend)
 		}
 		if s.Rows <= 0 || s.Rows > 1<<40 {
 			return fmt.Errorf("%w: manifest: segment %d of %d rows", ErrDamaged, i, s.Rows)

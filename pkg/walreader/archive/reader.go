@@ -111,6 +111,9 @@ func (r *reader) message() (*message.Message, error) {
 			if known {
 				return nil, nil
 			}
+			if machine(err) {
+				return nil, fmt.Errorf("%s: %s: %w", r.c.s.dir, r.b.p.seg.Payload.Path, err)
+			}
 			return nil, r.payloadError(i, col, err)
 		}
 		m.Payload = payload

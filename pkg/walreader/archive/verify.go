@@ -50,7 +50,7 @@ func (s *Source) VerifyBytes(ctx context.Context, progress source.Progress) ([]*
 	for _, d := range s.damage[min(1, len(s.damage)):] { // the first is the manifest's
 		v.add(&Damage{Path: d.Place, Place: "without its manifest", Rows: max(0, d.Lost), Cause: d.Cause})
 	}
-	withPayload, err := s.hasPayload()
+	withPayload, err := s.HasPayload()
 	if err != nil {
 		return nil, err
 	}
@@ -82,8 +82,9 @@ func (s *Source) bytes() int64 {
 	return n
 }
 
-// hasPayload reports whether any payload file of the log is there.
-func (s *Source) hasPayload() (bool, error) {
+// HasPayload reports whether any payload file of the log is there. A copy without
+// rows' data has none.
+func (s *Source) HasPayload() (bool, error) {
 	files, err := s.fsys.List(payloadDir(s.m.PChannel))
 	if err != nil {
 		return false, fmt.Errorf("listing %s: %w", payloadDir(s.m.PChannel), err)

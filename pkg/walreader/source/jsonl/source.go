@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"syscall"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
@@ -20,7 +21,7 @@ var ErrConsumed = errors.New("a stream can be read only once: save it to a file 
 type Source struct {
 	name   string
 	called string // the pchannel, as whoever opened it says
-	open   func() (io.ReadCloser, error)
+	open   func(context.Context) (io.ReadCloser, error)
 	stream bool
 
 	mu       sync.Mutex
@@ -32,8 +33,8 @@ type Source struct {
 
 // Open names a file; it is opened when it is read. The file may be compressed.
 func Open(path string) *Source {
-	return &Source{name: path, open: func() (io.ReadCloser, error) {
-		f, err := os.Open(path)
+	return &Source{name: path, open: func(ctx context.Context) (io.ReadCloser, error) {
+		f, err := openFile(ctx, path)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%w: %w", source.ErrNotFound, err)
 		}
@@ -41,10 +42,40 @@ func Open(path string) *Source {
 	}}
 }
 
+// openFile opens a file. A FIFO that nobody writes to holds up whoever opens it:
+// once the context ends it is let go by a writer of our own.
+func openFile(ctx context.Context, path string) (*os.File, error) {
+	st, err := os.Stat(path)
+	if err != nil || st.Mode()&fs.ModeNamedPipe == 0 {
+		return os.Open(path)
+	}
+	type opened struct {
+		f   *os.File
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		f, err := os.Open(path)
+		done <- opened{f, err}
+	}()
+	select {
+	case o := <-done:
+		return o.f, o.err
+	case <-ctx.Done():
+		if w, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil {
+			_ = w.Close() // it was only opened
+		}
+		if o := <-done; o.err == nil {
+			_ = o.f.Close() // nothing was read
+		}
+		return nil, ctx.Err()
+	}
+}
+
 // FromReader reads a stream under the given name. It can be opened once, and
 // its Bounds cannot be told. Where r is an io.Closer, closing the reader closes it.
 func FromReader(name string, r io.Reader) *Source {
-	return &Source{name: name, stream: true, open: func() (io.ReadCloser, error) {
+	return &Source{name: name, stream: true, open: func(context.Context) (io.ReadCloser, error) {
 		if c, ok := r.(io.ReadCloser); ok {
 			return c, nil
 		}
@@ -116,7 +147,7 @@ func (s *Source) Open(ctx context.Context, r source.Range) (source.Reader, error
 	}
 	s.consumed = true
 	s.mu.Unlock()
-	f, err := s.open()
+	f, err := s.open(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("open a log of record lines: %w", err)
 	}

@@ -75,12 +75,13 @@ type Column struct {
 
 // Limits. A file that asks for more is damaged or hostile.
 const (
-	BlockRows    = 16384    // rows a block holds at most
-	maxIntPage   = 1 << 20  // bytes of a page of integers, uncompressed
-	maxBytesPage = 1 << 30  // bytes of a page of byte arrays, uncompressed
-	maxTail      = 64 << 20 // bytes of indexes and footer
-	maxDict      = 1 << 16  // entries of a dictionary
-	zstdMost     = 1 << 15  // bytes one byte of ZSTD can stand for: a run of 128 KiB takes four
+	BlockRows     = 16384    // rows a block holds at most
+	maxIntPage    = 1 << 20  // bytes of a page of integers, uncompressed
+	maxBytesPage  = 1 << 30  // bytes of a page of byte arrays, uncompressed
+	maxTail       = 64 << 20 // bytes of indexes and footer
+	maxPageHeader = 1 << 16  // bytes of a page's header and of what ZSTD adds to a body it cannot pack
+	maxDict       = 1 << 16  // entries of a dictionary
+	zstdMost      = 1 << 15  // bytes one byte of ZSTD can stand for: a run of 128 KiB takes four
 )
 
 // The footer keys of the page checksums and of the tail's own (file format).

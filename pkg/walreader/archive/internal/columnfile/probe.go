@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
 )
 
@@ -35,7 +34,7 @@ func Probe(r io.ReaderAt, size int64) (s Summary, meta map[string]string, err er
 		return s, nil, fmt.Errorf("reading the footer: %w", short(err))
 	}
 	var m format.FileMetaData
-	if err := thrift.Unmarshal(compact(), footer, &m); err != nil {
+	if err := unmarshal(footer, &m); err != nil {
 		return s, nil, fmt.Errorf("%w: footer: %w", ErrDamaged, err)
 	}
 	s = Summary{Rows: m.NumRows, Size: size, Tail: size - tailStart(&m, size-8-n)}

@@ -99,7 +99,7 @@ func (f *File) parse(rows int64) error {
 	if size > int64(n-8) {
 		return fmt.Errorf("%w: footer of %d bytes", ErrDamaged, size)
 	}
-	if err := thrift.Unmarshal(compact(), f.tail[int64(n-8)-size:n-8], &f.meta); err != nil {
+	if err := unmarshal(f.tail[int64(n-8)-size:n-8], &f.meta); err != nil {
 		return fmt.Errorf("%w: footer: %w", ErrDamaged, err)
 	}
 	if err := f.matchColumns(); err != nil {
@@ -226,11 +226,21 @@ func (f *File) index(at int64, n int32, v any) error {
 	if at < f.end || n <= 0 || at-f.end > int64(len(f.tail))-int64(n) {
 		return errors.New("outside the file")
 	}
-	return thrift.Unmarshal(compact(), f.tail[at-f.end:at-f.end+int64(n)], v)
+	return unmarshal(f.tail[at-f.end:at-f.end+int64(n)], v)
 }
 
 // Blocks returns the file's blocks in row order.
 func (f *File) Blocks() []Block { return f.blocks }
+
+// Meta returns the value of a key of the footer; false where it has none.
+func (f *File) Meta(key string) (string, bool) {
+	for _, kv := range f.meta.KeyValueMetadata {
+		if kv.Key == key {
+			return kv.Value, true
+		}
+	}
+	return "", false
+}
 
 // Width returns the number of columns of the file.
 func (f *File) Width() int { return len(f.meta.Schema) - 1 }
@@ -267,12 +277,18 @@ func (f *File) Bounds(col int) (lo, hi []int64, err error) {
 // valid until the next call.
 func (f *File) page(loc format.PageLocation, sum uint32, limit int32, h *format.PageHeader) ([]byte, error) {
 	size := int(loc.CompressedPageSize)
+	if size > int(limit)+maxPageHeader {
+		return nil, fmt.Errorf("%w: a page of %d bytes", ErrDamaged, size)
+	}
 	f.raw = slices.Grow(f.raw[:0], size)[:size]
 	if n, err := f.r.ReadAt(f.raw, loc.Offset); n < size {
 		return nil, short(err)
 	}
 	if Checksum(f.raw) != sum {
 		return nil, fmt.Errorf("%w: checksum differs", ErrDamaged)
+	}
+	if _, err := boundThrift(f.raw); err != nil {
+		return nil, fmt.Errorf("page header: %w", err)
 	}
 	r := compact().NewReaderFromBytes(f.raw)
 	if err := thrift.NewDecoder(r).Decode(h); err != nil {
