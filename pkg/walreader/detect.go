@@ -2,7 +2,6 @@ package walreader
 
 import (
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -11,9 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
 )
 
 // sniffSize is how much of a file is looked at, bytes after decompression.
@@ -21,8 +19,6 @@ const sniffSize = 8 << 10
 
 // Marks of the formats walctl tells apart by content.
 var (
-	magicGzip         = []byte{0x1f, 0x8b}
-	magicZstd         = []byte{0x28, 0xb5, 0x2f, 0xfd}
 	magicParquet      = []byte("PAR1")
 	magicBKEntryLog   = []byte("BKLO")
 	magicBKJournal    = []byte("BKLG")
@@ -93,36 +89,27 @@ func sniff(path string) ([]byte, error) {
 		return nil, fmt.Errorf("look at the log: %w", err)
 	}
 	defer f.Close()
-	head := make([]byte, sniffSize)
-	n, err := io.ReadFull(f, head)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, fmt.Errorf("look at the log: %w", err)
-	}
-	head = head[:n]
-	var r io.Reader
-	switch {
-	case bytes.HasPrefix(head, magicGzip):
-		r, err = gzip.NewReader(bytes.NewReader(head))
-	case bytes.HasPrefix(head, magicZstd):
-		var d *zstd.Decoder
-		d, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(64<<20))
-		if err == nil {
-			defer d.Close()
-			err = d.Reset(io.MultiReader(bytes.NewReader(head), f))
-			r = d
-		}
-	default:
-		return head, nil
-	}
-	if err != nil {
+	r, packed, err := jsonl.Decompress(f)
+	if err != nil && packed {
 		return []byte("{"), nil //nolint:nilerr // said by the reader, with its place
 	}
-	plain := make([]byte, sniffSize)
-	n, err = io.ReadFull(r, plain)
-	if n == 0 && err != nil && !errors.Is(err, io.EOF) {
-		return []byte("{"), nil
+	if err != nil {
+		return nil, fmt.Errorf("look at the log: %w", err)
 	}
-	return plain[:n], nil
+	defer r.Close()
+	head := make([]byte, sniffSize)
+	n, err := io.ReadFull(r, head)
+	switch {
+	case err == nil, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case packed && n == 0:
+		return []byte("{"), nil
+	case !packed:
+		return nil, fmt.Errorf("look at the log: %w", err)
+	}
+	if packed && n == 0 && err != nil {
+		return []byte("{"), nil //nolint:nilerr // nothing came out of it: its reader says why
+	}
+	return head[:n], nil
 }
 
 // detectDir tells what a directory holds.

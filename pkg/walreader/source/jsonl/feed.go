@@ -20,6 +20,12 @@ const maxLine = 64 << 20
 // maxWindow is the largest zstd window accepted: what `zstd --long` writes.
 const maxWindow = 128 << 20
 
+// Decompress returns what a reader gives, unpacked where its first bytes say that
+// it is gzip or zstd; packed says that they do.
+func Decompress(r io.Reader) (out io.ReadCloser, packed bool, err error) {
+	return decompress(bufio.NewReaderSize(r, 1<<16))
+}
+
 // decompress tells gzip, zstd and plain text apart by their first bytes.
 func decompress(in *bufio.Reader) (out io.ReadCloser, packed bool, err error) {
 	head, err := in.Peek(4)
@@ -97,9 +103,10 @@ func (r *reader) feed() {
 	switch {
 	case errors.Is(err, io.EOF):
 		err = io.EOF
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		err = fmt.Errorf("%s: its compressed text stops after byte %d: %w", r.src.name, f.offset, source.ErrTornTail)
 	default:
+		if errors.Is(err, io.ErrUnexpectedEOF) { // a whole file ends with its checksum: part of this one is missing
+			err = errors.New("the compressed text stops before its end")
+		}
 		// Nothing behind broken compression can be read, so the log is also torn there.
 		bad := &source.CorruptError{Source: r.src.name, Place: fmt.Sprintf("compressed text behind byte %d", f.offset), Lost: -1, Cause: err}
 		r.send(&chunk{items: []item{{err: bad}}})

@@ -2,9 +2,11 @@ package jsonl
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
+	"io"
+	"unicode/utf8"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
@@ -40,7 +42,7 @@ func (p *parser) chunk(c *chunk) {
 		case err == nil:
 			c.items = append(c.items, item{m: m})
 		case errors.Is(err, errNoRecord):
-		case torn && isCut(c.buf[at:end], err):
+		case torn && isCut(c.buf[at:end]):
 			c.items = append(c.items, item{err: tornTail(p.name, line, c.offset+int64(at))})
 		default:
 			c.items = append(c.items, item{err: corrupt(p.name, line, c.offset+int64(at), err)})
@@ -100,10 +102,20 @@ func (p *parser) wants(t message.Type) bool {
 	return false
 }
 
-// isCut tells a last line that stops in the middle from one that is whole but bad.
-func isCut(line []byte, err error) bool {
+// isCut tells a last line that stops in the middle of a record from one that is
+// damaged: what stands there is the beginning of an object, and nothing else.
+func isCut(line []byte) bool {
 	line = bytes.TrimSpace(line)
-	return !bytes.HasSuffix(line, []byte("}")) || strings.Contains(err.Error(), "unexpected end of JSON input")
+	for n := 1; n < utf8.UTFMax && n <= len(line) && !utf8.Valid(line); n++ { // a character cut in two
+		if at := len(line) - n; utf8.RuneStart(line[at]) && !utf8.FullRune(line[at:]) {
+			line = line[:at]
+		}
+	}
+	if !bytes.HasPrefix(line, []byte("{")) || !utf8.Valid(line) {
+		return false
+	}
+	var v json.RawMessage
+	return errors.Is(json.NewDecoder(bytes.NewReader(line)).Decode(&v), io.ErrUnexpectedEOF)
 }
 
 func tornTail(name string, line, offset int64) error {
