@@ -79,7 +79,7 @@ walctl recover ./evidence --memory 512MiB --parallel 4`,
 	opts.mem.add(cmd)
 	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON)
 	opts.replay.add(cmd)
-	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused)
+	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused, cli.CodePartial)
 }
 
 // checkFiles looks at where files are to go before the log is read.

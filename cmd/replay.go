@@ -45,6 +45,7 @@ type replayed struct {
 	version  string        // --milvus-version, or what a session tells
 	took     time.Duration // the replay
 	options  recovery.ReplayOptions
+	short    error // the log is a copy that does not hold its end
 	*recovery.Result
 }
 
@@ -101,6 +102,9 @@ func (r *replayFlags) replay(ctx context.Context, f *cli.Factory, command, wal s
 	out.took, out.options = f.Now().Sub(started), o
 	out.wal = cli.DescribeWAL(src)
 	out.wal.PChannel = pchannel
+	if err == nil && (o.Until.Kind == source.Unbounded || !out.Result.Until.Reached) {
+		out.short = cli.NotWhole(src, source.Range{})
+	}
 	if err == nil && r.during != nil {
 		err = r.during(ctx, src, cat, out)
 	}
@@ -222,7 +226,7 @@ func (r *replayed) readError() error {
 	if n := r.lacksPayloads(); n > 0 {
 		return fmt.Errorf("%s: %w", lackingText(n), cli.ErrPartial)
 	}
-	return nil
+	return r.short
 }
 
 // lacksPayloads counts the definitions that this copy of the log has without

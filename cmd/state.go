@@ -65,7 +65,7 @@ walctl state wal.jsonl --catalog kvjson:before.json --view all -o json --until t
 	opts.failOn.Add(cmd)
 	opts.memory.Add(cmd)
 	opts.replay.add(cmd)
-	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused)
+	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused, cli.CodePartial)
 }
 
 type stateReport struct {
