@@ -437,6 +437,10 @@ func (o *recoverOptions) next(f *cli.Factory, r *recoverReport) string {
 		}
 		return cmd
 	}
+	waits := slices.ContainsFunc(r.Quarantine, func(c recovery.IssueCount) bool { return c.Code == recovery.CodeImportWaits })
+	if waits && !o.planned() {
+		return "walctl explain " + string(recovery.CodeImportWaits)
+	}
 	if p.byRestart && r.Succeeds && !o.planned() {
 		return "nothing to repair: a restart brings the catalog there by itself"
 	}

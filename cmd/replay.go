@@ -197,7 +197,7 @@ func (r *replayed) severity(i *recovery.Issue) diagnose.Severity {
 		}
 	case recovery.CodePositionGone, recovery.CodeVChannelMissing:
 		return diagnose.SeverityCritical
-	case recovery.CodeUnreadable, recovery.CodeNoCheckpoint, recovery.CodeTimeWentBack, recovery.CodeGap, recovery.CodeStale,
+	case recovery.CodeUnreadable, recovery.CodeNoCheckpoint, recovery.CodeTimeWentBack, recovery.CodeImportWaits, recovery.CodeGap, recovery.CodeStale,
 		recovery.CodeVChannelUnknown, recovery.CodeInsertNoVChannel:
 		return diagnose.SeverityError
 	}

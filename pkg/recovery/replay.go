@@ -438,6 +438,7 @@ func (p *replay) finish() {
 			r.Types[message.Type(t)] = n
 		}
 	}
+	p.state.importWaits()
 	p.coverageIssues()
 	r.Coverage = p.cover.Coverage
 }

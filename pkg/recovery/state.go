@@ -42,14 +42,16 @@ type State struct {
 	byPartition, byCollection growingBy
 
 	// The checkpoint: base as loaded, moved on by last (its `_lc`) to tick.
-	base     *streamingpb.WALCheckpoint
-	last     *message.Message
-	latest   *message.Message // observed at tick; nil at the start
-	tick     uint64
-	newest   uint64 // the largest TimeTick delivered
-	changed  bool
-	salvage  map[string]*commonpb.ReplicateCheckpoint // staged by a force promote
-	alterWAL bool
+	base   *streamingpb.WALCheckpoint
+	last   *message.Message
+	latest *message.Message // observed at tick; nil at the start
+	// firstMessage is the first but TimeTicks behind the checkpoint.
+	firstMessage *message.Message
+	tick         uint64
+	newest       uint64 // the largest TimeTick delivered
+	changed      bool
+	salvage      map[string]*commonpb.ReplicateCheckpoint // staged by a force promote
+	alterWAL     bool
 
 	issues   Issues
 	losses   map[string]Loss // by vchannel
@@ -159,6 +161,9 @@ func (s *State) Observe(d order.Delivery) {
 	}
 	s.latest = d.Message
 	s.observed++
+	if s.firstMessage == nil && d.Message.Type != message.TypeTimeTick {
+		s.firstMessage = d.Message
+	}
 	if d.Begin != nil {
 		if s.checkVChannel(d.Begin); len(d.Message.Defects) > 0 {
 			s.defects(d.Message)
@@ -170,6 +175,20 @@ func (s *State) Observe(d order.Delivery) {
 		s.apply(d.Message, d.TimeTick)
 	}
 	s.advance(d.Message, d.TimeTick)
+}
+
+// importWaitsFrom is how long the log has gone on behind a CommitImport before it
+// counts as what holds the checkpoint: far above the interval it is saved at.
+const importWaitsFrom = 60_000 // ms
+
+// importWaits notes a CommitImport right behind the checkpoint that the log has long
+// passed: the flusher does not get past it, and the checkpoint with it.
+func (s *State) importWaits() {
+	m := s.firstMessage
+	if m == nil || m.Type != message.TypeCommitImport || message.PhysicalMillis(s.tick)-message.PhysicalMillis(m.TimeTick) < importWaitsFrom {
+		return
+	}
+	s.issues.add(about(CodeImportWaits, m))
 }
 
 // wentBack counts a delivery that recovery ignores because time went back before it.
