@@ -81,7 +81,7 @@ func runApply(ctx context.Context, f *cli.Factory, o *applyOptions) error {
 	defer at.close()
 	res, err := plan.Apply(ctx, p, at.cat, at.gate, opts)
 	report := &writeReport{
-		Header:  render.NewHeader("apply", render.WAL{PChannel: p.PChannel, Location: p.Binding.Log.Location}, nil),
+		Header:  f.Header("apply", render.WAL{PChannel: p.PChannel, Location: p.Binding.Log.Location}, nil),
 		Journal: res.Journal, Transactions: res.Transactions, Resumed: res.Resumed, Export: res.Export, Keys: len(p.Changes),
 		Next: proof(p, o.wal, o.write.catalog.Spec, o.exists),
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -34,7 +33,6 @@ type captureOptions struct {
 	catalog   cli.CatalogFlags
 	place     cli.RangeFlags
 	output    cli.Output
-	exists    func(string) bool
 	again     string // the command that goes on with it
 }
 
@@ -97,7 +95,7 @@ walctl capture dml_3 --dir ./evidence --follow
 walctl capture wal.jsonl.zst --catalog kvjson:catalog.json --dir ./evidence`,
 		Args: cli.Args(cobra.ArbitraryArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opts.wals, opts.exists, opts.again = args, exists(cmd.Root()), goesOn(cmd, args)
+			opts.wals, opts.again = args, goesOn(cmd, args)
 			if slices.Contains(args, "-") {
 				return cli.Usagef("capture reads a log's beginning twice, and standard input can be read once: save it to a file")
 			}
@@ -222,7 +220,7 @@ func besides(m *archive.Manifest) []beside {
 
 func writeCaptured(f *cli.Factory, o *captureOptions, logs []capturedLog) error {
 	if o.output == cli.JSON {
-		out := captureReport{Header: render.NewHeader("capture", render.WAL{}, nil), Dir: o.dir, Logs: logs}
+		out := captureReport{Header: f.Header("capture", render.WAL{}, nil), Dir: o.dir, Logs: logs}
 		if len(logs) == 1 {
 			out.WAL = logs[0].WAL
 		}
@@ -245,7 +243,7 @@ func writeCaptured(f *cli.Factory, o *captureOptions, logs []capturedLog) error 
 	if kept {
 		next = append(next, "walctl verify "+source.ShellWord(o.dir))
 	}
-	return render.Next(w, next, o.exists)
+	return f.Next(next...)
 }
 
 // write tells what was taken of a log and what was not.
@@ -316,35 +314,18 @@ func (s extentOnly) Extent(context.Context) (source.Extent, error) { return s.e,
 // notAgain are the flags of a capture that the one which goes on with it does not take.
 const notAgain = " limit from to timeout output quiet no-progress no-color help "
 
-// userinfo is what a URL may carry before its host.
-var userinfo = regexp.MustCompile(`://[^/@\s]*@`)
-
 // goesOn spells the capture that goes on with this one: its words and flags, but
 // for those that ended it, and without credentials.
 func goesOn(cmd *cobra.Command, args []string) string {
 	words := []string{cmd.CommandPath()}
 	for _, a := range args {
-		words = append(words, source.ShellWord(userinfo.ReplaceAllString(a, "://")))
+		words = append(words, cli.SpellWord(a))
 	}
 	cmd.Flags().Visit(func(p *pflag.Flag) {
 		if strings.Contains(notAgain, " "+p.Name+" ") {
 			return
 		}
-		values := []string{p.Value.String()}
-		if several, ok := p.Value.(pflag.SliceValue); ok {
-			values = several.GetSlice()
-		}
-		for _, v := range values {
-			v = userinfo.ReplaceAllString(v, "://")
-			switch {
-			case p.Value.Type() == "bool" && v == "true":
-				words = append(words, "--"+p.Name)
-			case p.Value.Type() == "bool":
-				words = append(words, "--"+p.Name+"="+v)
-			default:
-				words = append(words, "--"+p.Name, source.ShellWord(v))
-			}
-		}
+		words = append(words, cli.SpellFlag(p))
 	})
 	return strings.Join(words, " ")
 }

@@ -129,7 +129,7 @@ func showCatalog(ctx context.Context, f *cli.Factory, o *catalogOptions, cat cat
 		wals[p] = catalog.FromKVs(p, byWAL[p])
 		report.WALs = append(report.WALs, describeWAL(wals[p], cluster))
 	}
-	if err := report.crossCheck(ctx, cat, cluster, wals); err != nil {
+	if err := report.crossCheck(ctx, f, cat, cluster, wals); err != nil {
 		return err
 	}
 	if o.output == cli.JSON {
@@ -140,13 +140,13 @@ func showCatalog(ctx context.Context, f *cli.Factory, o *catalogOptions, cat cat
 
 // crossCheck adds what the keys say held against each other, as findings and as
 // problems of the WALs they concern. A WAL nobody serves has a line too.
-func (r *catalogReport) crossCheck(ctx context.Context, cat catalog.Catalog, cluster *catalog.Cluster, wals map[string]catalog.Metadata) error {
+func (r *catalogReport) crossCheck(ctx context.Context, f *cli.Factory, cat catalog.Catalog, cluster *catalog.Cluster, wals map[string]catalog.Metadata) error {
 	collections, _, err := catalog.Collections(ctx, cat)
 	if err != nil {
 		return err
 	}
 	found := catalog.CrossCheck(cluster, collections, wals)
-	r.Header = render.NewHeader("catalog show", render.WAL{}, diagnose.CatalogFindings(found))
+	r.Header = f.Header("catalog show", render.WAL{}, diagnose.CatalogFindings(found))
 	for _, p := range found {
 		i := slices.IndexFunc(r.WALs, func(w walReport) bool { return w.PChannel == p.PChannel })
 		if i < 0 {

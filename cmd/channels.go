@@ -148,7 +148,7 @@ func runChannels(ctx context.Context, f *cli.Factory, o *channelsOptions) error 
 	slices.SortStableFunc(out.Faults, func(a, b diagnose.ChannelFault) int { return cmp.Compare(b.Severity, a.Severity) })
 	out.NotChecked = slices.Compact(slices.Sorted(slices.Values(out.NotChecked)))
 	findings := out.ChannelReport.Findings()
-	out.Header, out.Torn, out.Damage = render.NewHeader("channels", wal, findings), bad.torn, bad.places
+	out.Header, out.Torn, out.Damage = f.Header("channels", wal, findings), bad.torn, bad.places
 	return errors.Join(writeChannels(f, o, &out), bad.err(), o.failOn.Check(findings))
 }
 
@@ -188,7 +188,7 @@ func writeChannels(f *cli.Factory, o *channelsOptions, r *channelsReport) error 
 			next = append(next, x.Next)
 		}
 	}
-	return render.Next(f.Out(), next, o.exists)
+	return f.Next(next...)
 }
 
 func writeChannelsHead(f *cli.Factory, r *channelsReport) error {

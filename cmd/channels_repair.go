@@ -107,7 +107,7 @@ func runChannelsRepair(ctx context.Context, f *cli.Factory, o *channelsRepairOpt
 	}
 	wal := cli.DescribeWAL(g.src)
 	wal.PChannel = g.pchannel
-	out := channelsRepairReport{Header: render.NewHeader("channels repair", wal, r.Findings()), Plan: (&planned{plan: p, out: o.out}).report(), Left: left}
+	out := channelsRepairReport{Header: f.Header("channels repair", wal, r.Findings()), Plan: (&planned{plan: p, out: o.out}).report(), Left: left}
 	return errors.Join(writeChannelsRepair(f, o, &out, p), bad.err())
 }
 

@@ -79,7 +79,7 @@ func runDemo(ctx context.Context, f *cli.Factory, o *demoOptions) error {
 	r.Next = existing(r.Next, o.exists)
 	if o.output == cli.JSON {
 		wal := render.WAL{PChannel: r.PChannel, Kind: "archive", Location: r.Dir}
-		return render.JSON(f.Out(), demoReport{render.NewHeader("demo", wal, nil), r})
+		return render.JSON(f.Out(), demoReport{f.Header("demo", wal, nil), r})
 	}
 	w := f.Out()
 	if _, err := fmt.Fprintf(w, "%s: %s messages, %d terms, %d catalog keys in %s\n", r.PChannel, render.Thousands(r.Records), r.Terms, r.Keys, r.Dir); err != nil {
@@ -90,7 +90,7 @@ func runDemo(ctx context.Context, f *cli.Factory, o *demoOptions) error {
 			return err
 		}
 	}
-	return render.Next(w, r.Next, o.exists)
+	return f.Next(r.Next...)
 }
 
 func listDemos(f *cli.Factory, o *demoOptions) error {
@@ -103,7 +103,7 @@ func listDemos(f *cli.Factory, o *demoOptions) error {
 		out := struct {
 			render.Header
 			Demos []entry `json:"demos"`
-		}{Header: render.NewHeader("demo", render.WAL{}, nil)}
+		}{Header: f.Header("demo", render.WAL{}, nil)}
 		for _, d := range list {
 			out.Demos = append(out.Demos, entry{d.Name, d.Title})
 		}
@@ -114,7 +114,7 @@ func listDemos(f *cli.Factory, o *demoOptions) error {
 			return err
 		}
 	}
-	return render.Next(f.Out(), []string{"walctl demo healthy --dir ./demo"}, o.exists)
+	return f.Next("walctl demo healthy --dir ./demo")
 }
 
 // existing keeps the commands this walctl has.

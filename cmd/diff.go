@@ -215,7 +215,7 @@ func (o *diffOptions) write(f *cli.Factory, d []recovery.Difference, gone []diag
 	out := differenceReports(d)
 	switch o.output {
 	case cli.JSON:
-		return render.JSON(f.Out(), diffReport{render.NewHeader("diff", render.WAL{}, gone), out})
+		return render.JSON(f.Out(), diffReport{f.Header("diff", render.WAL{}, gone), out})
 	case cli.NDJSON:
 		return render.Lines(f.Out(), out)
 	}

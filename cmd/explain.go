@@ -59,7 +59,7 @@ func runExplain(f *cli.Factory, o *explainOptions) error {
 		return render.JSON(f.Out(), struct {
 			render.Header
 			diagnose.Explanation
-		}{render.NewHeader("explain", render.WAL{}, nil), e})
+		}{f.Header("explain", render.WAL{}, nil), e})
 	}
 	text := fmt.Sprintf("%s: %s\n\nMeaning  %s\nCause    %s\nDo       %s\n", e.Code, e.Title, e.Meaning, e.Cause, e.Do)
 	for i, t := range e.Threads {
@@ -81,7 +81,7 @@ func explainAll(f *cli.Factory, o *explainOptions) error {
 		return render.JSON(f.Out(), struct {
 			render.Header
 			Codes []diagnose.Explanation `json:"codes"`
-		}{render.NewHeader("explain", render.WAL{}, nil), all})
+		}{f.Header("explain", render.WAL{}, nil), all})
 	}
 	t := render.Table{Columns: []render.Column{{Name: "code"}, {Name: "what"}}}
 	for _, e := range all {

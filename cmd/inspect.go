@@ -27,7 +27,6 @@ type inspectOptions struct {
 	data    bool
 	follow  bool
 	failOn  cli.FailOn
-	exists  func(string) bool
 }
 
 func newInspectCmd(f *cli.Factory, runF func(context.Context, *inspectOptions) error) *cobra.Command {
@@ -57,7 +56,6 @@ walctl inspect dml_3 -f --records`,
 			if len(args) == 1 {
 				opts.wal = args[0]
 			}
-			opts.exists = exists(cmd.Root())
 			if err := opts.check(); err != nil {
 				return err
 			}

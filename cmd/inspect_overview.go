@@ -73,7 +73,7 @@ func inspectOverview(ctx context.Context, f *cli.Factory, o *inspectOptions, s s
 	if err != nil {
 		return err
 	}
-	r := t.report(cli.DescribeWAL(s), bad)
+	r := t.report(f, cli.DescribeWAL(s), bad)
 	r.Protection, r.CatalogMissing = cli.ProtectionOf(s), cli.CatalogMissing(s)
 	if live, ok := s.(*pulsar.Source); ok {
 		r.Partitioned = live.Partitioned()
@@ -123,9 +123,9 @@ func (o *inspectOptions) count(ctx context.Context, f *cli.Factory, s source.Sou
 	}
 }
 
-func (t *tally) report(wal render.WAL, bad *damage) inspectReport {
+func (t *tally) report(f *cli.Factory, wal render.WAL, bad *damage) inspectReport {
 	r := inspectReport{
-		Header: render.NewHeader("inspect", wal, nil),
+		Header: f.Header("inspect", wal, nil),
 		First:  t.first.String(), Last: t.last.String(),
 		Records: t.all.Messages, Bytes: t.all.Bytes, Rows: t.all.Rows,
 		From: render.RFC3339(render.TickTime(t.firstTick)), To: render.RFC3339(render.TickTime(t.all.LastTick)),
@@ -241,17 +241,17 @@ func writeOverview(f *cli.Factory, o *inspectOptions, r *inspectReport) error {
 	if err := render.Findings(f.Out(), f.Style(o.output), r.Findings); err != nil {
 		return err
 	}
-	return render.Next(f.Out(), r.next(o), o.exists)
+	return f.Next(r.next(o)...)
 }
 
 // next is what to run after an overview that shows something odd.
 func (r *inspectReport) next(o *inspectOptions) []string {
 	var out []string
 	if p := r.Protection; p != nil && p.CapturedAt == "" && (p.Expired > 0 || p.LostAt != "") || len(r.Findings) > 0 {
-		out = append(out, "walctl capture "+o.wal+" --dir ./evidence")
+		out = append(out, "walctl capture "+source.ShellWord(o.wal)+" --dir ./evidence")
 	}
 	if r.Behind > 0 || r.Defects != nil && *r.Defects > 0 || len(r.Damage) > 0 {
-		out = append(out, "walctl verify "+o.wal)
+		out = append(out, "walctl verify "+source.ShellWord(o.wal))
 	}
 	if h := r.WAL.Held; h != nil && !h.Whole && h.Resume != "" {
 		out = append(out, h.Resume)
@@ -490,7 +490,7 @@ func writeAll(f *cli.Factory, o *inspectOptions, reports []pchannelReport, findi
 		return render.JSON(f.Out(), struct {
 			render.Header
 			PChannels []pchannelReport `json:"pchannels"`
-		}{render.NewHeader("inspect", render.WAL{}, findings), reports})
+		}{f.Header("inspect", render.WAL{}, findings), reports})
 	case cli.NDJSON:
 		return render.Lines(f.Out(), reports)
 	}
@@ -519,5 +519,5 @@ func writeAll(f *cli.Factory, o *inspectOptions, reports []pchannelReport, findi
 			next = append(next, x.Next)
 		}
 	}
-	return render.Next(f.Out(), next, o.exists)
+	return f.Next(next...)
 }

@@ -296,7 +296,7 @@ func showMessage(f *cli.Factory, o *inspectOptions, s source.Source, m *message.
 			render.Header
 			Record  json.RawMessage  `json:"record"`
 			Defects []message.Defect `json:"defects,omitempty"`
-		}{render.NewHeader("inspect", cli.DescribeWAL(s), nil), record, m.Defects})
+		}{f.Header("inspect", cli.DescribeWAL(s), nil), record, m.Defects})
 	}
 	t := messageTable(m, o.data)
 	if o.output == cli.CSV {

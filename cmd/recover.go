@@ -175,11 +175,11 @@ func runRecover(ctx context.Context, f *cli.Factory, o *recoverOptions) error {
 		return err
 	}
 	d := recovery.Diff(r.metadata.KV, after)
-	report := r.recoverReport(d, len(recovery.Diff(after, next)))
+	report := r.recoverReport(f, d, len(recovery.Diff(after, next)))
 	report.WrittenTo = o.writeTo
 	report.Plan = planned.report()
 	report.Restart = r.restart()
-	report.Next = o.next(f, report)
+	report.Next = f.Carry(o.next(f, report))
 	if p := planned.plan; p != nil && (!p.Empty() || !p.Applicable) {
 		d = differencesOf(p)
 	}
@@ -198,10 +198,10 @@ func runRecover(ctx context.Context, f *cli.Factory, o *recoverOptions) error {
 	return errors.Join(r.readError(), fails)
 }
 
-func (r *replayed) recoverReport(d []recovery.Difference, tailDifferences int) *recoverReport {
+func (r *replayed) recoverReport(f *cli.Factory, d []recovery.Difference, tailDifferences int) *recoverReport {
 	t := r.Tail
 	out := &recoverReport{
-		Header: render.NewHeader("recover", r.wal, r.findings()), Succeeds: r.obstacle() == nil, Milvus: r.version, asked: r.line, lacking: r.lacksPayloads(),
+		Header: f.Header("recover", r.wal, r.findings()), Succeeds: r.obstacle() == nil, Milvus: r.version, asked: r.line, lacking: r.lacksPayloads(),
 		Until: r.stopReport(), Coverage: r.coverageReport(), Delivered: r.Delivered,
 		Issues: r.Issues().List(), Quarantine: r.Issues().Counts(),
 		Uncommitted: recovery.TxnsJSON(r.Uncommitted), AlterWAL: r.State.AlterWAL(),

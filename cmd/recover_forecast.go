@@ -111,7 +111,7 @@ func runForecast(ctx context.Context, f *cli.Factory, o *recoverOptions) error {
 		wal = cli.DescribeWAL(logs[0].Source)
 		wal.PChannel = logs[0].PChannel
 	}
-	report.Header = render.NewHeader("recover", wal, findings)
+	report.Header = f.Header("recover", wal, findings)
 	if err := writeForecast(f, o, &report); err != nil {
 		return err
 	}

@@ -74,7 +74,7 @@ func runRecoverMemory(ctx context.Context, f *cli.Factory, o *recoverOptions) er
 	if err != nil {
 		return err
 	}
-	out := memoryReport{Header: render.NewHeader("recover", render.WAL{}, nil), Succeeds: true}
+	out := memoryReport{Header: f.Header("recover", render.WAL{}, nil), Succeeds: true}
 	settings, err := f.Config()
 	if err != nil {
 		return err

@@ -145,7 +145,7 @@ func runSalvage(ctx context.Context, f *cli.Factory, o *salvageOptions) (err err
 	if err != nil {
 		return err
 	}
-	answer := &salvageReport{render.NewHeader("salvage", cli.DescribeWAL(s), nil), report, o.dir, bad.torn, bad.places}
+	answer := &salvageReport{f.Header("salvage", cli.DescribeWAL(s), nil), report, o.dir, bad.torn, bad.places}
 	return errors.Join(o.write(f, answer), bad.err(), undecoded(report), cli.NotWhole(s, want.Range))
 }
 

@@ -26,7 +26,6 @@ type stateOptions struct {
 	view   string
 	failOn cli.FailOn
 	memory cli.MemoryFlag
-	exists func(string) bool
 }
 
 func newStateCmd(f *cli.Factory, runF func(context.Context, *stateOptions) error) *cobra.Command {
@@ -53,7 +52,6 @@ walctl state wal.jsonl --catalog kvjson:before.json --view all -o json --until t
 		Args: cli.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.wal = args[0]
-			opts.exists = exists(cmd.Root())
 			if opts.view != "snapshot" && opts.view != "all" && opts.view != "buffers" {
 				return cli.Usagef("--view %s: show snapshot, all or buffers", opts.view)
 			}
@@ -95,7 +93,7 @@ func runState(ctx context.Context, f *cli.Factory, o *stateOptions) error {
 	}
 	findings := r.findings()
 	report := stateReport{
-		Header: render.NewHeader("state", r.wal, findings), Until: r.stopReport(), Coverage: r.coverageReport(),
+		Header: f.Header("state", r.wal, findings), Until: r.stopReport(), Coverage: r.coverageReport(),
 		Uncommitted: recovery.TxnsJSON(r.Uncommitted), AlterWAL: r.State.AlterWAL(),
 	}
 	view := r.State.Snapshot()

@@ -25,7 +25,6 @@ type timetickOptions struct {
 	output         cli.Output
 	failOn         cli.FailOn
 	warn, critical time.Duration
-	exists         func(string) bool
 }
 
 // timetickReport is the JSON answer.
@@ -59,7 +58,7 @@ walctl timetick ./evidence --warn 2s --critical 10s
 walctl timetick dml_3 -o prometheus > /var/lib/node_exporter/walctl.prom`,
 		Args: cli.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opts.wal, opts.exists = args[0], exists(cmd.Root())
+			opts.wal = args[0]
 			if opts.warn <= 0 || opts.critical < opts.warn {
 				return cli.Usagef("--warn %s --critical %s: want 0 < warn ≤ critical", opts.warn, opts.critical)
 			}
@@ -101,7 +100,7 @@ func runTimetick(ctx context.Context, f *cli.Factory, o *timetickOptions) error 
 	if err != nil {
 		return err
 	}
-	out := timetickReport{render.NewHeader("timetick", cli.DescribeWAL(s), report.Findings), report, bad.torn, bad.places}
+	out := timetickReport{f.Header("timetick", cli.DescribeWAL(s), report.Findings), report, bad.torn, bad.places}
 	return errors.Join(writeTimetick(f, o, &out), bad.err(), o.failOn.Check(report.Findings), cli.NotWhole(s, rng))
 }
 
@@ -139,7 +138,7 @@ func writeTimetick(f *cli.Factory, o *timetickOptions, r *timetickReport) error 
 			next = append(next, x.Next)
 		}
 	}
-	return render.Next(f.Out(), next, o.exists)
+	return f.Next(next...)
 }
 
 func seconds(s float64) string {

@@ -82,7 +82,7 @@ func runUndo(ctx context.Context, f *cli.Factory, o *undoOptions) error {
 	defer at.close()
 	res, err := plan.Undo(ctx, j.ID, at.cat, at.gate, opts)
 	report := &writeReport{
-		Header:  render.NewHeader("undo", render.WAL{PChannel: j.PChannel, Location: j.Log.Location}, nil),
+		Header:  f.Header("undo", render.WAL{PChannel: j.PChannel, Location: j.Log.Location}, nil),
 		Journal: j.ID, Transactions: res.Transactions, Resumed: res.Resumed, Keys: keys,
 	}
 	if err := report.write(f, o.output, err); err != nil || o.output == cli.JSON {
@@ -124,7 +124,7 @@ func listJournals(ctx context.Context, f *cli.Factory, o *undoOptions) error {
 		return err
 	}
 	if o.output == cli.JSON {
-		return render.JSON(f.Out(), journalsReport{render.NewHeader("undo", render.WAL{}, nil), all})
+		return render.JSON(f.Out(), journalsReport{f.Header("undo", render.WAL{}, nil), all})
 	}
 	t := &render.Table{Columns: []render.Column{{Name: "journal"}, {Name: "pchannel"}, {Name: "state"}, {Name: "written", Right: true}, {Name: "started"}, {Name: "who"}, {Name: "reason"}}}
 	for _, j := range all {

@@ -29,7 +29,6 @@ type verifyOptions struct {
 	failOn  cli.FailOn
 	memory  cli.MemoryFlag
 	dropped bool
-	exists  func(string) bool
 }
 
 // verifyReport is the JSON answer.
@@ -64,7 +63,7 @@ walctl verify dml_3 --dropped
 walctl verify wal.jsonl.zst --catalog kvjson:catalog.json --fail-on warning`,
 		Args: cli.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opts.wal, opts.exists = args[0], exists(cmd.Root())
+			opts.wal = args[0]
 			return runF(cmd.Context(), opts)
 		},
 	}
@@ -120,7 +119,7 @@ func runVerify(ctx context.Context, f *cli.Factory, o *verifyOptions) error {
 	if last, err := message.ParseText(message.BackendPulsar, report.Last); err == nil {
 		report.Findings = append(report.Findings, f.Soon(ctx, s, o.wal, o.catalog, last)...)
 	}
-	out := verifyReport{render.NewHeader("verify", cli.DescribeWAL(s), report.Findings), report, bad.torn, bad.places}
+	out := verifyReport{f.Header("verify", cli.DescribeWAL(s), report.Findings), report, bad.torn, bad.places}
 	return errors.Join(writeVerify(f, o, &out), bad.err(), o.failOn.Check(report.Findings), cli.NotWhole(s, rng))
 }
 
@@ -241,7 +240,7 @@ func writeVerify(f *cli.Factory, o *verifyOptions, r *verifyReport) error {
 			next = append(next, x.Next)
 		}
 	}
-	return render.Next(f.Out(), next, o.exists)
+	return f.Next(next...)
 }
 
 // verdictLine is the first line: how much was read and what came of it.

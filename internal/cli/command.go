@@ -38,6 +38,7 @@ func Finish(f *Factory, cmd *cobra.Command, codes ...Code) *cobra.Command {
 			ctx, cancel := f.Context(cmd.Context())
 			defer cancel()
 			cmd.SetContext(ctx)
+			f.Running(cmd)
 			return withCause(ctx, run(cmd, args))
 		}
 	}

@@ -34,6 +34,8 @@ type Factory struct {
 	flags  *pflag.FlagSet // the persistent flags, for the configuration
 	loaded *config.Config
 	once   once // what was told and tried already
+
+	running *cobra.Command // for what a next command has to carry
 }
 
 // Bind adds the flags every command has to the root command.

@@ -80,19 +80,9 @@ func evidence(e []diagnose.Evidence) string {
 	return strings.Join(parts, " · ")
 }
 
-// Next prints the commands that follow, each once. exists tells which commands
-// this walctl has: another is never named.
-func Next(w io.Writer, commands []string, exists func(string) bool) error {
-	seen := map[string]bool{}
+// Next prints the commands that follow.
+func Next(w io.Writer, commands []string) error {
 	for _, c := range commands {
-		words := strings.Fields(c)
-		if len(words) > 0 && words[0] == "walctl" {
-			words = words[1:]
-		}
-		if len(words) == 0 || seen[c] || !exists(words[0]) {
-			continue
-		}
-		seen[c] = true
 		if _, err := fmt.Fprintf(w, "Next: %s\n", Clean(c)); err != nil {
 			return err
 		}

@@ -428,7 +428,7 @@ func (j *channelJudge) told(f ChannelFault) ChannelFault {
 	word := map[Cure]string{CureCatalog: "the catalog (channels repair)", CureRestart: "a restart of the process", CureImport: "the import job reaching Uncommitted; no restart helps", CureDecision: "a person's decision"}[f.Cure]
 	f.Evidence = append(f.Evidence, Evidence{"cured by", word})
 	if f.Action != "" && j.in.WAL != "" {
-		f.Next = "walctl channels repair " + j.in.WAL + " --out p.json"
+		f.Next = "walctl channels repair " + source.ShellWord(j.in.WAL) + " --out p.json"
 	}
 	return f
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 // occurrence is one place where a check found something. Text is made of it
@@ -147,11 +148,11 @@ func lastName(wal string) string {
 func next(code, wal, id string, rows bool) string {
 	switch {
 	case rows && (code == checkTable[staleWriter].Code || code == checkTable[behindTimeTick].Code):
-		return "walctl salvage " + wal + " --lost-only --dir ./rows-" + lastName(wal)
+		return "walctl salvage " + source.ShellWord(wal) + " --lost-only --dir " + source.ShellWord("./rows-"+lastName(wal))
 	case code == checkTable[positionGone].Code || code == checkTable[checkpointBeyond].Code: // the id is no message's
-		return "walctl recover " + wal
+		return "walctl recover " + source.ShellWord(wal)
 	}
-	return "walctl inspect " + wal + " --id " + id
+	return "walctl inspect " + source.ShellWord(wal) + " --id " + id
 }
 
 func (v *verifier) describe(o *occurrence) string {

@@ -362,7 +362,7 @@ func (t *ticker) finding(code string, severity Severity, id, to string, tt uint6
 	f := Finding{Code: code, Severity: severity, Where: Where{PChannel: t.opts.PChannel, ID: id, To: to, TimeTick: tt},
 		Evidence: evidence, Meaning: Lookup(code).Meaning, Count: n}
 	if t.opts.WAL != "" && severity > SeverityInfo {
-		f.Next = "walctl inspect " + t.opts.WAL + " --records --from " + id
+		f.Next = "walctl inspect " + source.ShellWord(t.opts.WAL) + " --records --from " + id
 		if to != "" {
 			f.Next += " --to " + to
 		}
