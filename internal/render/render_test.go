@@ -56,10 +56,11 @@ func TestHuman(t *testing.T) {
 	}
 }
 
-func TestNextNamesOnlyWhatExists(t *testing.T) {
+func TestNextIsCleaned(t *testing.T) {
 	var b bytes.Buffer
-	require.NoError(t, Next(&b, []string{"walctl inspect dml_3", "walctl salvage dml_3", "walctl inspect dml_3"}, func(c string) bool { return c == "inspect" }))
-	require.Equal(t, "Next: walctl inspect dml_3\n", b.String())
+	require.NoError(t, Next(&b, []string{"walctl inspect dml_3", "walctl inspect dml\x07"}))
+	require.Equal(t, "Next: walctl inspect dml_3\nNext: "+Clean("walctl inspect dml\x07")+"\n", b.String())
+	require.NotContains(t, b.String(), "\x07")
 }
 
 func TestFindingsWorstFirst(t *testing.T) {
