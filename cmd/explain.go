@@ -56,10 +56,7 @@ func runExplain(f *cli.Factory, o *explainOptions) error {
 		return cli.Usagef("%q is no finding code; `walctl explain` lists them", o.code)
 	}
 	if o.output == cli.JSON {
-		return render.JSON(f.Out(), struct {
-			render.Header
-			diagnose.Explanation
-		}{f.Header("explain", render.WAL{}, nil), e})
+		return render.JSON(f.Out(), explainReport{f.Header("explain", render.WAL{}, nil), e})
 	}
 	text := fmt.Sprintf("%s: %s\n\nMeaning  %s\nCause    %s\nDo       %s\n", e.Code, e.Title, e.Meaning, e.Cause, e.Do)
 	for i, t := range e.Threads {
@@ -75,13 +72,22 @@ func runExplain(f *cli.Factory, o *explainOptions) error {
 	return err
 }
 
+// explainReport and codesReport are the JSON answers: of one code, of all.
+type (
+	explainReport struct {
+		render.Header
+		diagnose.Explanation
+	}
+	codesReport struct {
+		render.Header
+		Codes []diagnose.Explanation `json:"codes"`
+	}
+)
+
 func explainAll(f *cli.Factory, o *explainOptions) error {
 	all := diagnose.Explanations()
 	if o.output == cli.JSON {
-		return render.JSON(f.Out(), struct {
-			render.Header
-			Codes []diagnose.Explanation `json:"codes"`
-		}{f.Header("explain", render.WAL{}, nil), all})
+		return render.JSON(f.Out(), codesReport{f.Header("explain", render.WAL{}, nil), all})
 	}
 	t := render.Table{Columns: []render.Column{{Name: "code"}, {Name: "what"}}}
 	for _, e := range all {

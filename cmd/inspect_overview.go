@@ -484,13 +484,16 @@ func glance(ctx context.Context, f *cli.Factory, o *inspectOptions, name string,
 	return r, soon, nil
 }
 
+// pchannelsReport is the JSON answer of inspect without a log.
+type pchannelsReport struct {
+	render.Header
+	PChannels []pchannelReport `json:"pchannels"`
+}
+
 func writeAll(f *cli.Factory, o *inspectOptions, reports []pchannelReport, findings []diagnose.Finding) error {
 	switch o.output {
 	case cli.JSON:
-		return render.JSON(f.Out(), struct {
-			render.Header
-			PChannels []pchannelReport `json:"pchannels"`
-		}{f.Header("inspect", render.WAL{}, findings), reports})
+		return render.JSON(f.Out(), pchannelsReport{f.Header("inspect", render.WAL{}, findings), reports})
 	case cli.NDJSON:
 		return render.Lines(f.Out(), reports)
 	}

@@ -292,17 +292,20 @@ func showMessage(f *cli.Factory, o *inspectOptions, s source.Source, m *message.
 		_, err := fmt.Fprintln(f.Out(), string(record))
 		return err
 	case cli.JSON:
-		return render.JSON(f.Out(), struct {
-			render.Header
-			Record  json.RawMessage  `json:"record"`
-			Defects []message.Defect `json:"defects,omitempty"`
-		}{f.Header("inspect", cli.DescribeWAL(s), nil), record, m.Defects})
+		return render.JSON(f.Out(), recordReport{f.Header("inspect", cli.DescribeWAL(s), nil), record, m.Defects})
 	}
 	t := messageTable(m, o.data)
 	if o.output == cli.CSV {
 		return t.CSV(f.Out())
 	}
 	return t.Write(f.Out(), f.Style(o.output))
+}
+
+// recordReport is the JSON answer of inspect --id: the line of one record.
+type recordReport struct {
+	render.Header
+	Record  json.RawMessage  `json:"record"`
+	Defects []message.Defect `json:"defects,omitempty"`
 }
 
 func messageTable(m *message.Message, data bool) *render.Table {
