@@ -31,13 +31,6 @@ func Apply(ctx context.Context, p *Plan, c catalog.Catalog, gate Gate, o Options
 	if err := o.confirmed(); err != nil {
 		return Result{}, err
 	}
-	if err := p.mayApply(ctx, c, o); err != nil {
-		return Result{}, err
-	}
-	puts, deletes := p.touches()
-	if err := proveWrite(ctx, c, p.ID, puts, deletes); err != nil {
-		return Result{}, err
-	}
 	a := &applier{p: p, c: c, o: o}
 	if err := a.begin(ctx, gate); err != nil {
 		return Result{Journal: p.ID}, err
@@ -46,8 +39,7 @@ func Apply(ctx context.Context, p *Plan, c catalog.Catalog, gate Gate, o Options
 }
 
 // mayApply refuses what the plan itself rules out.
-func (p *Plan) mayApply(ctx context.Context, c catalog.Catalog, o Options) error {
-	var r refusals
+func (p *Plan) mayApply(ctx context.Context, c catalog.Catalog, o Options, r *refusals) error {
 	for _, why := range p.NotApplicable {
 		r.seen(CodeNotApplicable, "", "%s", why)
 	}
@@ -69,7 +61,7 @@ func (p *Plan) mayApply(ctx context.Context, c catalog.Catalog, o Options) error
 		r.seen(CodeOtherCluster, "give the catalog the plan was made from", "the plan was made for %s cluster %q root %s, this is %s cluster %q root %s",
 			b.CatalogKind, b.ClusterID, b.Root, id.Kind, id.ClusterID, id.Root)
 	}
-	return r.err(false)
+	return nil
 }
 
 func (p *Plan) touches() (puts, deletes []string) {
@@ -94,9 +86,17 @@ type applier struct {
 	export  string
 }
 
-// begin looks at everything that can refuse, and saves the keys as they are.
+// begin looks at everything that can refuse, whatever was found before, and saves
+// the keys as they are.
 func (a *applier) begin(ctx context.Context, gate Gate) error {
 	var r refusals
+	if err := a.p.mayApply(ctx, a.c, a.o, &r); err != nil {
+		return err
+	}
+	puts, deletes := a.p.touches()
+	if err := proveWrite(ctx, a.c, a.p.ID, puts, deletes, &r); err != nil {
+		return err
+	}
 	log, listed, err := checkLive(ctx, a.c, gate, &r)
 	if err != nil {
 		return err
@@ -179,14 +179,15 @@ func (a *applier) unchanged(now present, r *refusals) {
 		r.seen(CodeTampered, next, "journal %s was cut for another plan", a.j.ID)
 		return
 	}
-	left := a.p.Changes
+	left, before := a.p.Changes, len(*r)
 	for i, n := range a.j.Cuts {
 		if i >= a.j.Done {
 			stillAsRead(left[:n], now, r)
 		}
 		left = left[n:]
 	}
-	if a.j.Done == 0 && len(*r) == 0 && readDigest(a.p.PChannel, now.revisions()) != a.p.ReadDigest {
+	named := len(*r) > before // a key of the plan is in the digest too
+	if a.j.Done == 0 && !named && readDigest(a.p.PChannel, now.revisions()) != a.p.ReadDigest {
 		r.seen(CodeChanged, next, "keys of %s were added, changed or removed since the plan was made", a.p.PChannel)
 	}
 }
@@ -379,7 +380,9 @@ func explain(ctx context.Context, c catalog.Catalog, err error, j *Journal) erro
 	switch {
 	case ok:
 	case errors.Is(err, catalog.ErrDenied):
-		e := refuse(CodeNoPermission, err.Error(), "use credentials that may write: --etcd-write-user")
+		var r refusals
+		r.denied(err)
+		e := &RefusedError{Reasons: r}
 		e.Journal, e.Written, e.cause = j.ID, j.Done-j.Taken, err
 		return e
 	case errors.Is(err, catalog.ErrTooLarge), errors.Is(err, catalog.ErrReadOnly):

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"math"
 	"slices"
 	"testing"
@@ -112,7 +113,13 @@ func TestCoverageDecides(t *testing.T) {
 	} {
 		in := input(t, kv)
 		in.Coverage, in.AcceptGaps = c.coverage, c.accept
-		p := must(t, in)
+		p, err := Build(in)
+		if unknown := (&UnknownGapError{}); errors.As(err, &unknown) {
+			require.False(t, c.applicable, name)
+			require.Equal(t, c.accept, []string{unknown.Name}, name)
+			continue
+		}
+		require.NoError(t, err, name)
 		require.Equal(t, c.applicable, p.Applicable, "%s: %v", name, p.NotApplicable)
 		require.Equal(t, c.applicable, len(p.NotApplicable) == 0, name)
 	}

@@ -171,23 +171,22 @@ func checkLog(want Log, got *LogState, r *refusals) {
 
 // proveWrite shows that the credentials may write every key, by transactions
 // whose guard cannot hold.
-func proveWrite(ctx context.Context, c catalog.Catalog, id string, puts, deletes []string) error {
+func proveWrite(ctx context.Context, c catalog.Catalog, id string, puts, deletes []string, r *refusals) error {
 	puts = append([]string{activeKey, headerKey(id), recordKey(id, 0)}, puts...)
 	never := catalog.Guard{Revisions: map[string]int64{activeKey: catalog.NeverRevision}}
-	try := func(p map[string][]byte, d []string) error {
-		_, err := c.Txn(ctx, never, p, d)
+	try := func(p map[string][]byte, d []string) (denied bool, err error) {
+		_, err = c.Txn(ctx, never, p, d)
 		if _, ok := catalog.IsConflict(err); ok {
-			return nil
+			return false, nil
 		}
 		if errors.Is(err, catalog.ErrDenied) || errors.Is(err, catalog.ErrReadOnly) {
-			e := refuse(CodeNoPermission, err.Error(), "use credentials that may write: --etcd-write-user")
-			e.cause = err
-			return e
+			r.denied(err)
+			return true, nil
 		}
 		if err == nil {
 			err = fmt.Errorf("the catalog committed a transaction whose guard cannot hold")
 		}
-		return fmt.Errorf("prove write permission: %w", err)
+		return false, fmt.Errorf("prove write permission: %w", err)
 	}
 	size := max(c.Limits().Ops, 2)
 	for part := range slices.Chunk(puts, size) {
@@ -195,12 +194,12 @@ func proveWrite(ctx context.Context, c catalog.Catalog, id string, puts, deletes
 		for _, k := range part {
 			p[k] = nil
 		}
-		if err := try(p, nil); err != nil {
+		if denied, err := try(p, nil); denied || err != nil {
 			return err
 		}
 	}
 	for part := range slices.Chunk(deletes, size) {
-		if err := try(nil, part); err != nil {
+		if denied, err := try(nil, part); denied || err != nil {
 			return err
 		}
 	}

@@ -112,6 +112,11 @@ func (r *refusals) unlisted(next, format string, args ...any) {
 	*r = append(*r, Refusal{Code: CodeUnlisted, Detail: fmt.Sprintf(format, args...), Next: next})
 }
 
+// denied adds that the catalog does not let these credentials write.
+func (r *refusals) denied(err error) {
+	r.seen(CodeNoPermission, "use credentials that may write: --etcd-write-user", "%s", err)
+}
+
 // err returns the reasons left when what cannot be listed is overridden.
 func (r refusals) err(override bool) error {
 	var left []Refusal

@@ -52,8 +52,10 @@ func TestRefusals(t *testing.T) {
 		"another root": {CodeOtherCluster, func(t *testing.T, s *scene) {
 			s.p = build(t, s.c, after, func(in *Input) { in.Binding.Root = "by-prod/meta" })
 		}},
-		"a key changed":   {CodeChanged, func(t *testing.T, s *scene) { seed(t, s.c, map[string][]byte{s.p.Changes[3].Key: []byte("\x10\x01")}) }},
-		"a key was added": {CodeChanged, func(t *testing.T, s *scene) { seed(t, s.c, map[string][]byte{catalog.SegmentKey(pchannel, 5): nil}) }},
+		"a key changed": {CodeChanged, func(t *testing.T, s *scene) { seed(t, s.c, map[string][]byte{s.p.Changes[3].Key: []byte("\x10\x01")}) }},
+		"a key was added": {CodeChanged, func(t *testing.T, s *scene) {
+			seed(t, s.c, map[string][]byte{catalog.SegmentKey(pchannel, 424242): nil})
+		}},
 		"tampered": {CodeTampered, func(_ *testing.T, s *scene) {
 			p := *s.p
 			p.Changes = slices.Clone(p.Changes)
@@ -72,11 +74,12 @@ func TestRefusals(t *testing.T) {
 		"half done":     {CodeHalfDone, func(t *testing.T, s *scene) { seed(t, s.c, map[string][]byte{activeKey: []byte("another")}) }},
 		"may not write": {CodeNoPermission, func(t *testing.T, s *scene) { s.c = readOnly{s.c} }},
 	} {
-		t.Run(name, func(t *testing.T) {
+		check := func(t *testing.T, more func(*scene, catalog.Catalog)) {
 			c := place{"file", "file:" + filepath.Join(t.TempDir(), "c.db")}.open(t)
 			seed(t, c, before)
 			sc := &scene{c: c, p: build(t, c, after, nil), g: quiet, o: yes()}
 			s.arrange(t, sc)
+			more(sc, c)
 			was, err := catalog.Export(t.Context(), c, "")
 			require.NoError(t, err)
 			_, err = Apply(t.Context(), sc.p, sc.c, sc.g, sc.o)
@@ -85,8 +88,55 @@ func TestRefusals(t *testing.T) {
 			is, err := catalog.Export(t.Context(), c, "")
 			require.NoError(t, err)
 			require.Equal(t, was, is, "nothing was written")
+		}
+		t.Run(name, func(t *testing.T) { check(t, func(*scene, catalog.Catalog) {}) })
+		if s.code == CodeUnlisted {
+			continue
+		}
+		// Vouching for what cannot be listed takes nothing from what was seen.
+		t.Run(name+", vouched for", func(t *testing.T) {
+			check(t, func(sc *scene, _ catalog.Catalog) {
+				sc.o.IKnowItIsStopped = true
+				g := sc.g.(gate)
+				g.state.Unlisted = []string{"producers"}
+				sc.g = g
+			})
+		})
+		// A guard says what it sees, whatever the others saw.
+		t.Run(name+", among others", func(t *testing.T) {
+			check(t, func(sc *scene, c catalog.Catalog) {
+				seed(t, c, map[string][]byte{"session/querynode-9": []byte("{}")})
+				g := sc.g.(gate)
+				g.state.Producers = []string{"p-9"}
+				sc.g = g
+			})
 		})
 	}
+}
+
+// Undo, too, hears every guard, and vouching drops none that saw something.
+func TestUndoSaysAllItSees(t *testing.T) {
+	before, after := scenario(t, 8)
+	for name, o := range map[string]Options{"plain": yes(), "vouched for": vouching()} {
+		t.Run(name, func(t *testing.T) {
+			c := place{"kvjson", "kvjson:" + filepath.Join(t.TempDir(), "c.json")}.open(t)
+			seed(t, c, before)
+			p := build(t, c, after, nil)
+			_, err := Apply(t.Context(), p, c, quiet, yes())
+			require.NoError(t, err)
+			seed(t, c, map[string][]byte{catalog.SegmentKey(pchannel, 424242): nil})
+			_, err = Undo(t.Context(), p.ID, c, gate{state: LogState{Log: testLog, Unlisted: []string{"producers"}, Producers: []string{"p-9"}}}, o)
+			requireRefused(t, err, CodeMilvusRan)
+			requireRefused(t, err, CodeLiveProducer)
+			require.Contains(t, content(t, c), catalog.SegmentKey(pchannel, 424242))
+		})
+	}
+}
+
+func vouching() Options {
+	o := yes()
+	o.IKnowItIsStopped = true
+	return o
 }
 
 type readOnly struct{ catalog.Catalog }
