@@ -211,10 +211,15 @@ func writePlan(f *cli.Factory, p *plan.Plan, wide bool) error {
 	for _, n := range p.Notes {
 		lines = append(lines, "Note       "+n)
 	}
-	d := differencesOf(p)
+	return writeChanges(f, p.PChannel, p.Changes, lines, wide)
+}
+
+// writeChanges shows what stands above them and the keys that are to be written.
+func writeChanges(f *cli.Factory, pchannel string, changes []plan.Change, lines []string, wide bool) error {
+	d := differencesOf(changes)
 	lines = append(lines, "Keys       "+sumDifferences(d))
 	if !wide {
-		lines = append(lines, keyLines(p.PChannel, d, screenLines-len(lines))...)
+		lines = append(lines, keyLines(pchannel, d, screenLines-len(lines))...)
 	}
 	if err := printLines(f, lines); err != nil || !wide {
 		return err
@@ -222,9 +227,9 @@ func writePlan(f *cli.Factory, p *plan.Plan, wide bool) error {
 	return writeKeys(f, d, len(d), true)
 }
 
-func differencesOf(p *plan.Plan) []recovery.Difference {
+func differencesOf(changes []plan.Change) []recovery.Difference {
 	before, after := map[string][]byte{}, map[string][]byte{}
-	for _, c := range p.Changes {
+	for _, c := range changes {
 		if c.Old != nil {
 			before[c.Key] = c.Old
 		}

@@ -181,7 +181,7 @@ func runRecover(ctx context.Context, f *cli.Factory, o *recoverOptions) error {
 	report.Restart = r.restart()
 	report.Next = f.Carry(o.next(f, report))
 	if p := planned.plan; p != nil && (!p.Empty() || !p.Applicable) {
-		d = differencesOf(p)
+		d = differencesOf(p.Changes)
 	}
 	if o.mem.memory > 0 {
 		if report.memoryPart, err = bufferOne(ctx, f, o, r.Until.TimeTick); err != nil {

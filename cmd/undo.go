@@ -58,16 +58,14 @@ func runUndo(ctx context.Context, f *cli.Factory, o *undoOptions) error {
 	if o.list {
 		return listJournals(ctx, f, o)
 	}
-	j, spec, err := o.journal(ctx, f)
+	j, changes, spec, err := o.journal(ctx, f)
 	if err != nil {
 		return err
 	}
-	keys := 0
-	for _, n := range j.Cuts[:j.Done-j.Taken] {
-		keys += n
-	}
+	keys := len(changes)
 	if o.output.IsTable() {
-		if _, err := fmt.Fprintf(f.Out(), "Journal    %s · %s · %s by %s: %s\n", j.ID, render.Clean(j.PChannel), j.State, render.Clean(j.Who), render.Clean(j.Reason)); err != nil {
+		head := fmt.Sprintf("Journal    %s · %s · %s by %s: %s", j.ID, j.PChannel, j.State, j.Who, j.Reason)
+		if err := writeChanges(f, j.PChannel, changes, []string{head}, o.output == cli.Wide); err != nil {
 			return err
 		}
 	}
@@ -92,19 +90,23 @@ func runUndo(ctx context.Context, f *cli.Factory, o *undoOptions) error {
 	return err
 }
 
-// journal finds the journal meant, with reading credentials.
-func (o *undoOptions) journal(ctx context.Context, f *cli.Factory) (*plan.Journal, string, error) {
+// journal finds the journal meant and what it takes back, with reading credentials.
+func (o *undoOptions) journal(ctx context.Context, f *cli.Factory) (*plan.Journal, []plan.Change, string, error) {
 	spec, err := f.CatalogSpec(o.write.catalog, nil)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, "", err
 	}
 	cat, err := f.OpenCatalog(ctx, cli.CatalogFlags{Spec: spec, AnyRoot: true}, nil, false)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, "", err
 	}
 	defer cat.Close()
 	j, err := plan.Find(ctx, cat, o.id)
-	return j, spec, err
+	if err != nil {
+		return nil, nil, "", err
+	}
+	changes, err := plan.UndoChanges(ctx, j, cat)
+	return j, changes, spec, err
 }
 
 type journalsReport struct {

@@ -28,6 +28,9 @@ func Apply(ctx context.Context, p *Plan, c catalog.Catalog, gate Gate, o Options
 	if err := p.Verify(); err != nil {
 		return Result{}, err
 	}
+	if err := within(p.PChannel, p.Changes); err != nil {
+		return Result{}, err
+	}
 	if err := o.confirmed(); err != nil {
 		return Result{}, err
 	}

@@ -166,9 +166,6 @@ func (in *Input) changes() ([]Change, error) {
 		if len(in.Only) > 0 && !slices.Contains(in.Only, e.Kind) {
 			continue
 		}
-		if strings.HasPrefix(e.Key, catalog.JournalPrefix) || strings.HasPrefix(e.Key, catalog.SessionPrefix) || strings.HasPrefix(e.Key, "root-coord/") {
-			return nil, fmt.Errorf("plan: %s is never written by a repair", e.Key)
-		}
 		if other, ok := byKey[e.Key]; ok && ((other.New == nil) != (e.New == nil) || !bytes.Equal(other.New, e.New)) {
 			return nil, fmt.Errorf("repairs %s and %s want %s changed differently; choose one with --only: %w", other.Kind, e.Kind, e.Key, ErrConflict)
 		}
@@ -190,7 +187,7 @@ func (in *Input) changes() ([]Change, error) {
 		}
 		out = append(out, c)
 	}
-	return out, nil
+	return out, within(in.PChannel, out)
 }
 
 func (in *Input) after(changes []Change) map[string][]byte { return written(in.Before, changes) }

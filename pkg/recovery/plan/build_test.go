@@ -103,9 +103,6 @@ func TestCoverageDecides(t *testing.T) {
 		"accepted":         {Coverage{Gaps: []Gap{gap}}, []string{"15/1516..16/2"}, true},
 		"accepted in full": {Coverage{Gaps: []Gap{gap}}, []string{"15/1516/0..16/2/0"}, true},
 		"with colons":      {Coverage{Gaps: []Gap{gap}}, []string{"15:1516..16:2"}, true},
-		"another's name":   {Coverage{Gaps: []Gap{gap}}, []string{"15/1515..16/2"}, false},
-		"blanket":          {Coverage{Gaps: []Gap{gap}}, []string{"all"}, false},
-		"accepted nothing": {Coverage{}, []string{"1/1..2/2"}, false},
 		"one of two":       {Coverage{Gaps: []Gap{gap, {From: "17/0/0", To: "17/1/0"}}}, []string{"15/1516..16/2"}, false},
 		"filter":           {Coverage{Filter: "--vchannel v"}, nil, false},
 		"until":            {Coverage{Until: "tt:5"}, nil, false},
@@ -123,6 +120,16 @@ func TestCoverageDecides(t *testing.T) {
 		require.Equal(t, c.applicable, p.Applicable, "%s: %v", name, p.NotApplicable)
 		require.Equal(t, c.applicable, len(p.NotApplicable) == 0, name)
 	}
+	for _, name := range []string{"15/1515..16/2", "all"} { // another's, and a blanket
+		in := input(t, kv)
+		in.Coverage, in.AcceptGaps = Coverage{Gaps: []Gap{gap}}, []string{name}
+		_, err := Build(in)
+		require.ErrorContains(t, err, "no such gap; missing is 15/1516/0..16/2/0")
+	}
+	in := input(t, kv)
+	in.AcceptGaps = []string{"1/1..2/2"}
+	_, err := Build(in)
+	require.ErrorContains(t, err, "no gap to accept")
 }
 
 func TestOnly(t *testing.T) {
@@ -141,7 +148,7 @@ func TestOnly(t *testing.T) {
 	_, err := Build(input(t, kv, b, other))
 	require.ErrorContains(t, err, "--only")
 	for _, key := range []string{"session/mixcoord", "walctl/journal/x", "root-coord/collection/1"} {
-		_, err = Build(input(t, kv, Edit{Key: key}))
+		_, err = Build(input(t, kv, Edit{Key: key, New: []byte("x"), Kind: KindReplayed}))
 		require.Error(t, err, key)
 	}
 }
@@ -161,9 +168,9 @@ func TestBuildRefusesWhatWouldHarm(t *testing.T) {
 	require.False(t, must(t, input(t, kv, write(1, KindRebuild))).Applicable, "an odd value may hold what only its writer knows")
 	require.False(t, must(t, input(t, kv, write(2, KindReplayed))).Applicable)
 	require.True(t, must(t, input(t, kv, write(2, KindRebuild))).Applicable, "rubbish is what a rebuild is for")
-	require.False(t, must(t, input(t, kv, Edit{Key: catalog.SegmentKey(pchannel, 3), New: odd})).Applicable)
-	require.True(t, must(t, input(t, kv, Edit{Key: catalog.SegmentKey(pchannel, 1)})).Applicable, "deleting loses no bytes: they are in the journal")
-	p := must(t, input(t, kv, Edit{Key: catalog.SchemaKey(pchannel, pchannel+"_1v0", 5)}))
+	require.False(t, must(t, input(t, kv, Edit{Key: catalog.SegmentKey(pchannel, 3), New: odd, Kind: KindReplayed})).Applicable)
+	require.True(t, must(t, input(t, kv, Edit{Key: catalog.SegmentKey(pchannel, 1), Kind: KindReplayed})).Applicable, "deleting loses no bytes: they are in the journal")
+	p := must(t, input(t, kv, Edit{Key: catalog.SchemaKey(pchannel, pchannel+"_1v0", 5), Kind: KindReplayed}))
 	require.False(t, p.Applicable)
 	require.Contains(t, p.NotApplicable[0], "would not load")
 }

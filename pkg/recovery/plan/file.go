@@ -28,7 +28,8 @@ func Looks(head []byte) bool {
 }
 
 // Read reads a plan file and holds it to its schema and digest: ErrCorrupt where
-// it is no plan, a *RefusedError where it was changed or made by another walctl.
+// it is no plan or not byte for byte what Encode gives, a *RefusedError where it
+// was changed or made by another walctl. Only a regular file is read.
 func Read(path string) (*Plan, error) {
 	b, err := safefile.Read(path, MaxFileSize)
 	if errors.Is(err, safefile.ErrTooLarge) {
@@ -53,7 +54,7 @@ func Parse(b []byte) (*Plan, error) {
 		Schema string `json:"schema"`
 	}
 	if err := json.Unmarshal(b, &head); err != nil {
-		return nil, fmt.Errorf("%w: no plan of walctl: %w", ErrCorrupt, err)
+		return nil, otherHand(head.Schema, err)
 	}
 	if !strings.HasPrefix(head.Schema, planSchemas) {
 		return nil, fmt.Errorf("%w: no plan of walctl", ErrCorrupt)
@@ -63,11 +64,31 @@ func Parse(b []byte) (*Plan, error) {
 		d := json.NewDecoder(bytes.NewReader(b))
 		d.DisallowUnknownFields() // an unknown field was not digested
 		if err := d.Decode(p); err != nil {
-			return nil, fmt.Errorf("%w: no plan of walctl: %w", ErrCorrupt, err)
+			return nil, otherHand(head.Schema, err)
+		}
+		own, err := Encode(p)
+		if err != nil {
+			return nil, err
+		}
+		if !bytes.Equal(own, b) { // what is read twice, or spelled otherwise, can mean two things
+			return nil, otherHand(head.Schema, nil)
 		}
 	}
 	if err := p.Verify(); err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+// otherHand is why a file is not taken, though parts of it may be a plan's.
+func otherHand(schema string, err error) error {
+	if !strings.HasPrefix(schema, planSchemas) {
+		return fmt.Errorf("%w: no plan of walctl", ErrCorrupt)
+	}
+	where := ""
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		where = fmt.Sprintf(" (byte %d)", syntax.Offset)
+	}
+	return fmt.Errorf("%w: not as walctl wrote it%s: cut off, or edited by hand or by another tool; make the plan again", ErrCorrupt, where)
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -153,11 +154,32 @@ func (p *Plan) digest() (string, error) {
 
 // seal sets Digest and ID.
 func (p *Plan) seal() error {
+	if err := p.toText(); err != nil {
+		return err
+	}
 	d, err := p.digest()
 	if err != nil {
 		return err
 	}
 	p.Digest, p.ID = d, planID(p.Created, d)
+	return nil
+}
+
+// toText makes the plan what its file will say: JSON keeps text only, so bytes of a
+// name or a cause that are none are replaced. Keys are refused before (Build).
+func (p *Plan) toText() error {
+	b, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("encode plan: %w", err)
+	}
+	if !bytes.Contains(b, []byte(`\ufffd`)) {
+		return nil
+	}
+	q := Plan{}
+	if err := json.Unmarshal(b, &q); err != nil {
+		return fmt.Errorf("encode plan: %w", err)
+	}
+	*p = q
 	return nil
 }
 

@@ -36,6 +36,7 @@ const (
 	CodeAppliedBefore   = "applied-before"    // this plan's journal is closed
 	CodeHalfDone        = "half-done"         // another plan's journal is open
 	CodeRaced           = "raced"             // another walctl moves the same journal
+	CodeForeignKey      = "foreign-key"       // a key that the plan's repairs do not write
 	CodeNotRoundTrip    = "not-round-trip"    // a value would lose bytes
 	CodeNoPermission    = "no-permission"     // the credentials may not write
 	CodeNoMilvusVersion = "no-milvus-version" // whose rules to follow is not known

@@ -24,7 +24,7 @@ func Undo(ctx context.Context, id string, c catalog.Catalog, gate Gate, o Option
 		return Result{}, err
 	}
 	u := &undoer{j: j, c: c, o: o}
-	if err := u.records(ctx); err != nil {
+	if err := u.known(ctx); err != nil {
 		return Result{}, err
 	}
 	if err := u.begin(ctx, gate); err != nil {
@@ -49,6 +49,15 @@ func Find(ctx context.Context, c catalog.Catalog, id string) (*Journal, error) {
 		}
 	}
 	return nil, fmt.Errorf("undo %s: %w", id, ErrNoJournal)
+}
+
+// UndoChanges are what Undo of the journal would write now, to be looked at first.
+func UndoChanges(ctx context.Context, j *Journal, c catalog.Catalog) ([]Change, error) {
+	u := &undoer{j: j, c: c}
+	if err := u.known(ctx); err != nil {
+		return nil, err
+	}
+	return u.changes(), nil
 }
 
 type undoer struct {
@@ -84,6 +93,22 @@ func (u *undoer) records(ctx context.Context) error {
 	return nil
 }
 
+// known reads what is to be put back, and refuses keys that no repair wrote.
+func (u *undoer) known(ctx context.Context) error {
+	if err := u.records(ctx); err != nil {
+		return err
+	}
+	if err := u.read(ctx); err != nil {
+		return err
+	}
+	return withinAny(u.j.PChannel, u.changes())
+}
+
+func (u *undoer) read(ctx context.Context) (err error) {
+	u.now, err = readPresent(ctx, u.c, u.j.PChannel, append(slices.Clone(u.puts), u.deletes...))
+	return err
+}
+
 func (u *undoer) begin(ctx context.Context, gate Gate) error {
 	var r refusals
 	if err := proveWrite(ctx, u.c, u.j.ID, u.puts, u.deletes, &r); err != nil {
@@ -104,7 +129,7 @@ func (u *undoer) begin(ctx context.Context, gate Gate) error {
 			r.seen(CodeHalfDone, "finish it with its plan, or take it back first: walctl undo "+other, "plan %s is half done", other)
 		}
 	}
-	if u.now, err = readPresent(ctx, u.c, u.j.PChannel, append(slices.Clone(u.puts), u.deletes...)); err != nil {
+	if err := u.read(ctx); err != nil {
 		return err
 	}
 	u.untouched(&r)
@@ -119,6 +144,17 @@ func (u *undoer) begin(ctx context.Context, gate Gate) error {
 		return e
 	}
 	return nil
+}
+
+// changes are what Undo is going to write, last transaction first as it does.
+func (u *undoer) changes() []Change {
+	var out []Change
+	for _, rec := range slices.Backward(u.recs) {
+		for _, e := range rec.Entries {
+			out = append(out, Change{Key: e.Key, Old: u.now.value(e.Key), New: e.Old, ModRevision: u.now[e.Key].ModRevision})
+		}
+	}
+	return out
 }
 
 // untouched refuses where the plan's result is not what stands there.

@@ -101,7 +101,7 @@ func (p *repaired) positions(ctx context.Context) error {
 		case k.Kind == catalog.KeyCheckpoint && replayedToo: // a transaction that is still open holds its last confirmed back
 			in.Edits = slices.DeleteFunc(in.Edits, func(o plan.Edit) bool { return o.Key == e.Key })
 			if len(in.Only) > 0 {
-				e.Kind = in.Only[0]
+				e.Kind = p.kind
 			}
 			in.Edits = append(in.Edits, e)
 		case k.Kind == catalog.KeyChannelCheckpoint && flushed[k.VChannel] == nil && !gone[k.VChannel] && !gone[in.PChannel]:
