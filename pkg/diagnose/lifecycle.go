@@ -29,6 +29,7 @@ type vchannelState struct {
 	dropped       position
 	collection    int64 // by its name; 0 = the name tells none
 	partitions    map[int64]partitionState
+	broadcasts    message.Broadcasts
 }
 
 type partitionState struct {
@@ -78,11 +79,7 @@ func (v *verifier) lifecycle(e *entry) {
 	if e.collection != 0 && s.collection != 0 && e.collection != s.collection {
 		v.tell(vchannelUnborn, v.at(e, "a message of another collection than its vchannel's"))
 	}
-	if s.droppedTT != 0 && e.flags&message.HasBroadcast == 0 && e.bits&bitReplayDDL == 0 {
-		o := v.at(e, "a message behind its vchannel's DropCollection")
-		o.other, o.otherTT, o.hasOther = s.dropped, s.droppedTT, true
-		v.tell(vchannelAfterDrop, o)
-	}
+	v.afterDrop(s, e)
 	switch e.typ {
 	case message.TypeCreateCollection:
 		v.bear(s, e)
@@ -100,6 +97,25 @@ func (v *verifier) lifecycle(e *entry) {
 			s.partitionDrop = e.tt
 		}
 	}
+}
+
+// afterDrop judges what may stand behind a DropCollection: a transaction's bounds,
+// and what was broadcast before and is sent again.
+func (v *verifier) afterDrop(s *vchannelState, e *entry) {
+	note := "a message behind its vchannel's DropCollection"
+	if e.flags&message.HasBroadcast != 0 && e.full != nil {
+		note = "a broadcast behind its vchannel's DropCollection that repeats none before it"
+		h, err := e.full.BroadcastHeader()
+		if err != nil || s.broadcasts.Repeats(h.GetBroadcastId(), e.typ) {
+			return // undecodable is told as such
+		}
+	}
+	if s.droppedTT == 0 || e.bits&bitReplayDDL != 0 {
+		return
+	}
+	o := v.at(e, note)
+	o.other, o.otherTT, o.hasOther = s.dropped, s.droppedTT, true
+	v.tell(vchannelAfterDrop, o)
 }
 
 // bear notes the partitions a collection starts with.

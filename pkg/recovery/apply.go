@@ -30,6 +30,7 @@ func (s *State) apply(m *message.Message, tick uint64) {
 		return
 	}
 	s.checkVChannel(m)
+	s.broadcast(m)
 	switch m.Type {
 	case message.TypeTimeTick, message.TypeDelete:
 	case message.TypeInsert:

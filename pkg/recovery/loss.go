@@ -56,6 +56,30 @@ func (s *State) lose(m *message.Message) {
 	}
 }
 
+// broadcast counts a definition that comes behind its vchannel's DropCollection and
+// repeats none before it: what it defines goes with the vchannel.
+func (s *State) broadcast(m *message.Message) {
+	if !m.Has(message.HasBroadcast) || m.Has(message.PChannelLevel) || m.VChannel == "" {
+		return
+	}
+	h, err := m.BroadcastHeader()
+	if err != nil {
+		return // told as a broken envelope
+	}
+	b := s.broadcasts[m.VChannel]
+	if b == nil {
+		if s.broadcasts == nil {
+			s.broadcasts = make(map[string]*message.Broadcasts)
+		}
+		b = &message.Broadcasts{}
+		s.broadcasts[m.VChannel] = b
+	}
+	again := b.Repeats(h.GetBroadcastId(), m.Type)
+	if v := s.vchannels[m.VChannel]; v != nil && dropped(v) && !again && m.Type != message.TypeDropCollection {
+		s.lose(m)
+	}
+}
+
 // loseDelivery counts a delivery that is left out, a transaction's parts each.
 func (s *State) loseDelivery(d order.Delivery) {
 	if d.Begin == nil {

@@ -53,10 +53,12 @@ type State struct {
 	salvage      map[string]*commonpb.ReplicateCheckpoint // staged by a force promote
 	alterWAL     bool
 
-	issues   Issues
-	losses   map[string]Loss // by vchannel
-	observed int64           // deliveries applied
-	skipped  int64           // deliveries at or before the checkpoint's TimeTick
+	issues Issues
+	losses map[string]Loss // by vchannel
+	// broadcasts are those met, by vchannel.
+	broadcasts map[string]*message.Broadcasts
+	observed   int64 // deliveries applied
+	skipped    int64 // deliveries at or before the checkpoint's TimeTick
 }
 
 type vchannel struct {
@@ -350,6 +352,10 @@ func (s *State) Clone() *State {
 	c.salvage = maps.Clone(s.salvage)
 	c.issues = s.issues.clone()
 	c.losses = maps.Clone(s.losses)
+	c.broadcasts = make(map[string]*message.Broadcasts, len(s.broadcasts))
+	for name, b := range s.broadcasts {
+		c.broadcasts[name] = b.Clone()
+	}
 	c.vchannels = make(map[string]*vchannel, len(s.vchannels))
 	for name, v := range s.vchannels {
 		c.vchannels[name] = &vchannel{meta: proto.Clone(v.meta).(*streamingpb.VChannelMeta), dirty: v.dirty, schemas: v.schemas}
