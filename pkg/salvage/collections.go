@@ -9,6 +9,7 @@ import (
 	"github.com/milvus-io/milvus-proto/go-api/v3/msgpb"
 	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/messagespb"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/rows"
@@ -22,7 +23,8 @@ type collection struct {
 	id         int64
 	tick       uint64 // of its newest schema
 	newest     *schemapb.CollectionSchema
-	fields     map[int64]*schemapb.FieldSchema // of every schema seen, dropped ones too
+	fields     map[int64]rows.Former // of every schema seen, dropped ones too
+	carried    map[int64]bool        // fields that payloads carry
 	partitions map[int64]string
 	ttl        int64
 	dropped    bool
@@ -36,7 +38,7 @@ type collections map[int64]*collection
 func (cs collections) get(id int64) *collection {
 	c := cs[id]
 	if c == nil {
-		c = &collection{id: id, partitions: map[int64]string{}, fields: map[int64]*schemapb.FieldSchema{}}
+		c = &collection{id: id, partitions: map[int64]string{}, fields: map[int64]rows.Former{}, carried: map[int64]bool{}}
 		cs[id] = c
 	}
 	return c
@@ -48,8 +50,11 @@ func (c *collection) learn(s *schemapb.CollectionSchema, tick uint64) {
 		return
 	}
 	for _, f := range s.GetFields() {
-		if c.fields[f.GetFieldID()] == nil {
-			c.fields[f.GetFieldID()] = f
+		c.fields[f.GetFieldID()] = rows.Former{Field: f}
+	}
+	for _, a := range s.GetStructArrayFields() {
+		for _, f := range a.GetFields() {
+			c.fields[f.GetFieldID()] = rows.Former{Field: f, Struct: a.GetName(), StructID: a.GetFieldID()}
 		}
 	}
 	if c.newest == nil || tick >= c.tick {
@@ -72,7 +77,43 @@ func (cs collections) ready() {
 		if c.newest != nil {
 			c.schema, c.schemaErr = rows.NewSchema(c.newest)
 		}
+		if c.schema != nil {
+			c.schema.AddDropped(c.former())
+		}
 	}
+}
+
+// carries learns which fields the payload of an Insert carries. What no schema
+// tells of a field, the payload does.
+func (c *collection) carries(payload []byte) {
+	rows.EachField(payload, func(id int64, data []byte) {
+		if c.carried[id] || len(c.carried) > 2*rows.MaxDropped {
+			return
+		}
+		c.carried[id] = true
+		d := &schemapb.FieldData{}
+		if _, known := c.fields[id]; known || proto.Unmarshal(data, d) != nil {
+			return
+		}
+		f := &schemapb.FieldSchema{FieldID: id, Name: d.GetFieldName(), DataType: d.GetType(), ElementType: d.GetScalars().GetArrayData().GetElementType()}
+		if v := d.GetVectors(); v != nil {
+			f.TypeParams = []*commonpb.KeyValuePair{{Key: "dim", Value: strconv.FormatInt(v.GetDim(), 10)}}
+			if a := v.GetVectorArray(); a != nil {
+				f.ElementType = a.GetElementType()
+			}
+		}
+		c.fields[id] = rows.Former{Field: f}
+	})
+}
+
+// former lists the fields that rows carry and the newest schema no longer has.
+func (c *collection) former() (out []rows.Former) {
+	for id := range c.carried {
+		if f, known := c.fields[id]; known && c.schema.Field(id) == nil {
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // ddl learns from a message of the log, whether or not a reader gets it.

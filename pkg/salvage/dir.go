@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -46,7 +48,8 @@ type Dir struct {
 	numbers  map[fileKey]int
 	buffered int64
 	clock    int64
-	written  map[int64][]string // by collection
+	written  map[int64][]string        // by collection
+	unknown  map[int64]map[string]bool // names of fields that no schema tells of, by collection; under mu
 }
 
 // fileKey is what rows share that lie in one file.
@@ -78,12 +81,21 @@ func NewDir(path string, o DirOptions) (*Dir, error) {
 		return nil, fmt.Errorf("%w: %s; name a new one", ErrDirNotEmpty, path)
 	}
 	return &Dir{path: path, opts: o, layouts: map[*rows.Schema]*layout{}, files: map[fileKey]*file{},
-		numbers: map[fileKey]int{}, written: map[int64][]string{}}, nil
+		numbers: map[fileKey]int{}, written: map[int64][]string{}, unknown: map[int64]map[string]bool{}}, nil
 }
 
-func (d *Dir) layout(collection int64, s *rows.Schema) (*layout, error) {
+func (d *Dir) layout(collection int64, b *rows.Batch) (*layout, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	for i := range b.Extra {
+		if d.unknown[collection] == nil {
+			d.unknown[collection] = map[string]bool{}
+		}
+		if of := d.unknown[collection]; len(of) < rows.MaxDropped {
+			of[b.Extra[i].Field.Name] = true
+		}
+	}
+	s := b.Schema
 	l := d.layouts[s]
 	if l == nil {
 		var err error
@@ -137,7 +149,7 @@ const valueSize = 8
 
 // Prepare implements Sink.
 func (d *Dir) Prepare(r *Rows) (Chunk, error) {
-	l, err := d.layout(r.Collection, r.Batch.Schema)
+	l, err := d.layout(r.Collection, r.Batch)
 	if err != nil {
 		return nil, err
 	}
@@ -277,6 +289,9 @@ func (d *Dir) describe(r *Report) {
 	}
 	for _, c := range r.Collections {
 		c.Files = d.written[c.Collection]
+		for _, name := range slices.Sorted(maps.Keys(d.unknown[c.Collection])) {
+			c.LeftOut = append(c.LeftOut, name+": no schema tells of it; -o ndjson --data prints it")
+		}
 		if l := of[c.Collection]; l != nil {
 			c.LeftOut, c.NotImported = append(c.LeftOut, l.leftOut...), l.refused
 		}

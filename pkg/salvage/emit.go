@@ -280,4 +280,9 @@ func (r *run) bring(j *job, b *rows.Batch, keep []int32, mark Mark) {
 	}
 	j.chunks = append(j.chunks, chunk)
 	j.tally.of(m.Collection).RowsOut += int64(len(keep))
+	for i := range b.Columns {
+		if c := &b.Columns[i]; c.Field.Dropped && !c.Missing {
+			j.tally.former[c.Field] += int64(len(keep))
+		}
+	}
 }

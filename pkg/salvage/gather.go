@@ -55,7 +55,12 @@ func (r *run) gather(ctx context.Context, report *Report) (*tap, error) {
 	return t, nil
 }
 
-func (g *gatherer) read(*message.Message) {}
+// read learns which fields rows carry, also those that no schema has any more.
+func (g *gatherer) read(m *message.Message) {
+	if m.Type == message.TypeInsert && m.Payload != nil && !m.Has(message.HasCipher) && m.Broken() == nil {
+		g.collections.get(m.Collection).carries(m.Payload)
+	}
+}
 
 // Dropped implements order.Observer. A schema that readers never see still
 // tells how its rows are to be read.

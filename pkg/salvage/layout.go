@@ -41,8 +41,11 @@ func newLayout(s *rows.Schema) (*layout, error) {
 	for i := range s.Fields {
 		f := &s.Fields[i]
 		if why := leftOut(s, f); why != "" {
-			l.leftOut = append(l.leftOut, f.Name+": "+why)
+			l.leftOut = append(l.leftOut, called(f)+": "+why)
 			continue
+		}
+		if f.Dropped {
+			l.leftOut = append(l.leftOut, called(f)+": dropped from the collection; its column stands in the files, and an import passes it over")
 		}
 		if refusedByImport(f) {
 			l.refused = append(l.refused, fmt.Sprintf("%s: %s", f.Name, f.Type))
@@ -83,6 +86,14 @@ func newLayout(s *rows.Schema) (*layout, error) {
 	}
 	slices.Sort(l.leftOut)
 	return l, nil
+}
+
+// called is a field's name, a struct array's before it.
+func called(f *rows.Field) string {
+	if f.Struct != "" {
+		return fmt.Sprintf("%s[%s]", f.Struct, f.Name)
+	}
+	return f.Name
 }
 
 // leftOut says why import would refuse a field's column; "" = it does not.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/order"
+	"github.com/walctl/walctl/pkg/walreader/rows"
 )
 
 // Reason says why a row was read but not brought out. It is part of the JSON
@@ -61,10 +62,21 @@ type CollectionReport struct {
 	Partitions map[int64]string `json:"partitions,omitempty"` // names, where known
 	Dropped    bool             `json:"dropped,omitempty"`
 	// TTLSeconds hides older rows in Milvus; salvage does not apply it. 0 = none.
-	TTLSeconds  int64    `json:"ttl_seconds,omitempty"`
-	LeftOut     []string `json:"fields_left_out,omitempty"` // and why
+	TTLSeconds int64 `json:"ttl_seconds,omitempty"`
+	// FieldsDropped are fields the collection no longer has, of rows brought out.
+	FieldsDropped []DroppedField `json:"fields_dropped,omitempty"`
+	// LeftOut are fields that an import of the files does not bring back, and why.
+	LeftOut     []string `json:"fields_left_out,omitempty"`
 	NotImported []string `json:"fields_import_refuses,omitempty"`
 	Files       []string `json:"files,omitempty"`
+}
+
+// DroppedField is a field that rows carry and their collection no longer has.
+type DroppedField struct {
+	ID   int64  `json:"id"`
+	Name string `json:"name"`
+	As   string `json:"as"` // what it is called among the rows brought out
+	Rows int64  `json:"rows"`
 }
 
 // DeleteReport counts the deletes that were honoured, and those that could not be.
@@ -120,9 +132,12 @@ type tally struct {
 	failures    []Failure
 	failed      int64
 	bytes       int64
+	former      map[*rows.Field]int64 // rows of dropped fields
 }
 
-func newTally() *tally { return &tally{collections: map[int64]*CollectionReport{}} }
+func newTally() *tally {
+	return &tally{collections: map[int64]*CollectionReport{}, former: map[*rows.Field]int64{}}
+}
 
 func (t *tally) of(id int64) *CollectionReport {
 	c := t.collections[id]
@@ -161,6 +176,9 @@ func (t *tally) add(o *tally) {
 		for why, n := range c.NotOut {
 			x.NotOut[why] += n
 		}
+	}
+	for f, n := range o.former {
+		t.former[f] += n
 	}
 	t.failures = append(t.failures, o.failures...)
 	t.failures = t.failures[:min(len(t.failures), maxFailures)]

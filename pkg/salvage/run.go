@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/rows"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
@@ -133,6 +134,7 @@ func (r *run) finish(report *Report) {
 		}
 		c.Name, c.Database, c.Dropped, c.TTLSeconds = known.newest.GetName(), known.newest.GetDbName(), known.dropped, known.ttl
 		c.Partitions = known.partitions
+		r.dropped(c, known.schema, report)
 	}
 	if d := r.deletes; d.Unscoped > 0 {
 		report.notef("%d deletes name partition 0, which no proxy writes; they are read as deletes in all partitions", d.Unscoped)
@@ -146,5 +148,22 @@ func (r *run) finish(report *Report) {
 	ttl := slices.DeleteFunc(slices.Clone(report.Collections), func(c *CollectionReport) bool { return c.TTLSeconds <= 0 })
 	for _, c := range ttl {
 		report.notef("collection %d hides rows older than %d s; they are brought out all the same", c.Collection, c.TTLSeconds)
+	}
+}
+
+// dropped tells which dropped fields the rows of a collection carry.
+func (r *run) dropped(c *CollectionReport, s *rows.Schema, report *Report) {
+	if s == nil {
+		return
+	}
+	for i := range s.Fields {
+		f := &s.Fields[i]
+		n := r.tally.former[f]
+		if n == 0 {
+			continue
+		}
+		d := DroppedField{ID: f.ID, Name: f.Was, As: called(f), Rows: n}
+		c.FieldsDropped = append(c.FieldsDropped, d)
+		report.notef("collection %d no longer has the field %q (id %d); what %d rows hold in it is brought out as %q", c.Collection, d.Name, d.ID, n, d.As)
 	}
 }

@@ -67,7 +67,7 @@ def main(directory, ndjson, types):
     for line in open(ndjson):
         r = json.loads(line)
         of = types[str(r["collection"])]
-        row = {n: canon(*of[n], v, False) for n, v in r["row"].items() if n in of}
+        row = {n: canon(*of[n], r["row"].get(n), False) for n in of}
         count[str(r["collection"]), str(r["partition"]), json.dumps(row, sort_keys=True)] -= 1
     diff = [(n, k) for k, n in count.items() if n]
     for n, k in diff[:3]:

@@ -9,6 +9,8 @@ import (
 type Column struct {
 	Field *Field
 	Shape Shape
+	// Missing: a dropped field, which the payload does not carry.
+	Missing bool
 
 	at []int32 // where a row's value lies, −1 = null; nil = at its own place
 
@@ -80,8 +82,8 @@ type Batch struct {
 	Schema  *Schema
 	N       int      // rows
 	Columns []Column // one for each of the schema's fields, in its order
-	// Extra are the columns of fields the schema no longer has. Their Field has
-	// no more than the payload says.
+	// Extra are the columns of fields the schema does not know. Their Field has
+	// no more than the payload says, and a name no other column has.
 	Extra []Column
 	// CollectionName and PartitionName are as the writer knew them, maybe empty.
 	CollectionName, PartitionName string

@@ -84,16 +84,9 @@ func (b *Batch) fromColumns(req *msgpb.InsertRequest) error {
 	for _, d := range flatten(req.GetFieldsData()) {
 		i, known := b.find(d)
 		if !known {
-			x := &Field{ID: d.GetFieldId(), Name: d.GetFieldName(), Type: d.GetType(), Dynamic: d.GetIsDynamic(), Nullable: true,
-				Dim: int(min(d.GetVectors().GetDim(), maxDim+1)), Element: d.GetScalars().GetArrayData().GetElementType()}
-			if x.ID < firstUserField && (x.Name == "RowID" || x.Name == "Timestamp") {
-				continue
-			}
-			c := Column{Field: x}
-			if err := c.fill(d, b.N); err != nil {
+			if err := b.extra(d); err != nil {
 				return err
 			}
-			b.Extra = append(b.Extra, c)
 			continue
 		}
 		f := &b.Schema.Fields[i]
@@ -116,11 +109,34 @@ func (b *Batch) fromColumns(req *msgpb.InsertRequest) error {
 	return nil
 }
 
+// extra takes a column the schema does not know.
+func (b *Batch) extra(d *schemapb.FieldData) error {
+	x := &Field{ID: d.GetFieldId(), Name: d.GetFieldName(), Type: d.GetType(), Dynamic: d.GetIsDynamic(), Nullable: true,
+		Dim: int(min(d.GetVectors().GetDim(), maxDim+1)), Element: d.GetScalars().GetArrayData().GetElementType()}
+	if x.ID < firstUserField && (x.Name == "RowID" || x.Name == "Timestamp") {
+		return nil
+	}
+	c := Column{Field: x}
+	if err := c.fill(d, b.N); err != nil {
+		return err
+	}
+	used := b.Schema.usedNames()
+	for i := range b.Extra {
+		used[b.Extra[i].Field.Name] = true
+	}
+	x.Name = ownName(x.Name, x.ID, used, false)
+	b.Extra = append(b.Extra, c)
+	return nil
+}
+
 // find returns a column's place in the schema: by its id, which old writers left
 // out, else by name.
 func (b *Batch) find(d *schemapb.FieldData) (int, bool) {
 	if d.GetFieldId() != 0 {
 		i, ok := b.Schema.byID[d.GetFieldId()]
+		if ok && b.Schema.Fields[i].Dropped && d.GetType() != b.Schema.Fields[i].Type {
+			return 0, false // more than one field had the id
+		}
 		return i, ok
 	}
 	for i := range b.Schema.Fields {
@@ -156,6 +172,7 @@ func flatten(in []*schemapb.FieldData) []*schemapb.FieldData {
 // rows were written.
 func (c *Column) absent(f *Field, n int) error {
 	c.Field, c.Shape, c.at = f, ShapeOf(f.Type), make([]int32, n)
+	c.Missing = f.Dropped
 	switch {
 	case c.defaults():
 		return nil

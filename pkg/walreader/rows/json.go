@@ -13,7 +13,8 @@ import (
 )
 
 // AppendJSON appends one row as a JSON object on one line: the schema's fields
-// by name, then what the schema no longer has. Integers are numbers, vectors
+// by name, then what the schema does not know. A dropped field stands in the rows
+// that carry it. Integers are numbers, vectors
 // arrays of numbers (of a binary vector its bytes), a sparse vector an object
 // from index to value, bytes base64. What JSON has no number for is the string
 // "NaN", "Infinity" or "-Infinity". row must be below N.
@@ -28,32 +29,33 @@ func (b *Batch) AppendJSON(dst []byte, row int) []byte {
 		dst = append(AppendText(dst, s), ':')
 	}
 	for i := range b.Columns {
-		if c := &b.Columns[i]; c.Field.Struct == "" && !(c.Field.FunctionOutput && c.Null(row)) {
+		if c := &b.Columns[i]; c.Field.Struct == "" && !c.Missing && !(c.Field.FunctionOutput && c.Null(row)) {
 			name(c.Field.Name)
 			dst = c.AppendJSON(dst, row)
 		}
 	}
 	for _, s := range b.Schema.Structs() {
+		if b.missing(s) {
+			continue
+		}
 		name(s)
 		dst = b.appendStruct(dst, s, row)
 	}
 	for i := range b.Extra {
-		if !b.names(b.Extra[i].Field.Name) {
-			name(b.Extra[i].Field.Name)
-			dst = b.Extra[i].AppendJSON(dst, row)
-		}
+		name(b.Extra[i].Field.Name)
+		dst = b.Extra[i].AppendJSON(dst, row)
 	}
 	return append(dst, '}')
 }
 
-// names reports whether a field of the schema has the name.
-func (b *Batch) names(s string) bool {
-	for i := range b.Schema.Fields {
-		if b.Schema.Fields[i].Name == s {
-			return true
+// missing reports whether a payload carries nothing of a struct array that was dropped.
+func (b *Batch) missing(of string) bool {
+	for i := range b.Columns {
+		if b.Columns[i].Field.Struct == of && !b.Columns[i].Missing {
+			return false
 		}
 	}
-	return false
+	return true
 }
 
 // appendStruct appends a struct array as an array of objects.

@@ -28,6 +28,12 @@ func (b *Batch) fromRows(req *msgpb.InsertRequest) error {
 	size := 0
 	for i := range b.Schema.Fields {
 		f := &b.Schema.Fields[i]
+		if f.Dropped { // rows of fixed width hold the schema's fields alone
+			if err := b.Columns[i].absent(f, b.N); err != nil {
+				return err
+			}
+			continue
+		}
 		n := fixedSize(f)
 		if n == 0 {
 			return fieldErrorf(f, "row-based rows cannot hold a %s", f.Type)
@@ -44,6 +50,9 @@ func (b *Batch) fromRows(req *msgpb.InsertRequest) error {
 			return fieldErrorf(b.Schema.PrimaryKey(), "row %d has %d bytes, the schema's fields have %d", i, len(row), size)
 		}
 		for k := range b.Columns {
+			if b.Columns[k].Missing {
+				continue
+			}
 			n := fixedSize(b.Columns[k].Field)
 			b.Columns[k].append(row[:n])
 			row = row[n:]

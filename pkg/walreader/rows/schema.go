@@ -39,6 +39,10 @@ type Field struct {
 	// Struct is the struct array the field is a part of; "" = none. Its Type is
 	// then Array or ArrayOfVector, one element for each of the struct's elements.
 	Struct string
+	// Dropped: the collection no longer has the field, which it called Was. Its Name
+	// may be another one: AddDropped.
+	Dropped bool
+	Was     string
 }
 
 // Schema is a collection's schema as decoding needs it: the user's fields, those
