@@ -161,17 +161,7 @@ func (g *gathered) readCatalog(ctx context.Context) (err error) {
 	g.listed()
 	g.in.Flushed = map[string]diagnose.FlushedChannel{}
 	for v, m := range g.cluster.ChannelCheckpoints {
-		c := diagnose.FlushedChannel{TimeTick: m.GetTimestamp(), Dropped: catalog.ChannelDropped(m)}
-		if c.Dropped {
-			c.TimeTick = 0
-		} else if backend := backendOfName(m.GetWALName(), g.src); len(m.GetMsgID()) > 0 || backend == message.BackendWoodpecker {
-			id, _, err := message.ParseBytes(backend, m.GetMsgID()) // Woodpecker's 0/0 is stored as no bytes
-			c.ID, c.HasID = id, err == nil
-			if err != nil {
-				c.Unread = err.Error()
-			}
-		}
-		g.in.Flushed[v] = c
+		g.in.Flushed[v] = catalog.FlushPositionOf(m, g.src.Describe().Backend)
 	}
 	g.in.Pending = g.cluster.PendingChannels()
 	for _, c := range g.cluster.PendingCopies() {

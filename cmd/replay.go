@@ -140,7 +140,7 @@ func (r *replayed) findings() []diagnose.Finding {
 	list := slices.Concat(r.Issues().List(), r.State.Orphans())
 	for i := range list {
 		issue := &list[i]
-		code := string(issue.Code)
+		code := groupOf(issue)
 		k, seen := at[code]
 		if !seen {
 			k = len(out)
@@ -161,6 +161,15 @@ func (r *replayed) findings() []diagnose.Finding {
 		}
 	}
 	return out
+}
+
+// groupOf is what a finding gathers: the issues of one code, but each key that
+// stands wrong in the catalog for itself.
+func groupOf(i *recovery.Issue) string {
+	if i.Code == recovery.CodePositionGone || i.Code == recovery.CodeChannelDropped {
+		return string(i.Code) + " " + i.Key
+	}
+	return string(i.Code)
 }
 
 // gone are the findings on positions that cannot be read from.
@@ -195,7 +204,7 @@ func (r *replayed) severity(i *recovery.Issue) diagnose.Severity {
 		if !r.stops(i) {
 			return diagnose.SeverityInfo
 		}
-	case recovery.CodePositionGone, recovery.CodeVChannelMissing:
+	case recovery.CodePositionGone, recovery.CodeVChannelMissing, recovery.CodeChannelDropped:
 		return diagnose.SeverityCritical
 	case recovery.CodeUnreadable, recovery.CodeNoCheckpoint, recovery.CodeTimeWentBack, recovery.CodeImportWaits, recovery.CodeGap, recovery.CodeStale,
 		recovery.CodeVChannelUnknown, recovery.CodeInsertNoVChannel:

@@ -33,13 +33,7 @@ type ListedChannel struct {
 }
 
 // FlushedChannel is DataCoord's channel checkpoint of a vchannel.
-type FlushedChannel struct {
-	TimeTick uint64 // 0 where Dropped: the sentinel is no TimeTick
-	Dropped  bool
-	ID       message.ID
-	HasID    bool   // false: none is stored, or Unread
-	Unread   string // why the stored id cannot be read
-}
+type FlushedChannel = catalog.FlushPosition
 
 // WaitedCopy is a copy of a broadcast that the catalog still waits for.
 type WaitedCopy struct {

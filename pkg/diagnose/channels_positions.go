@@ -34,53 +34,19 @@ func (j *channelJudge) checkpoint(x *one) {
 // gonePosition tells of a flush position that nobody can read on from.
 func (j *channelJudge) gonePosition(x *one) bool {
 	f, l := x.flushed, x.read
-	var at source.Standing
-	switch {
-	case !f.HasID:
-		at = source.NoPosition
-	case !l.Known:
-		return false
-	default:
-		at = l.Bounds.Standing(f.ID)
+	var log *source.Bounds
+	if l.Known {
+		log = &l.Bounds
 	}
+	at := f.Standing(log)
 	if !at.Gone() {
 		return false
 	}
 	if x.own != nil && x.own.Dropped || x.listed != nil && x.listed.State != "created" && x.own == nil {
 		return false // its pipeline is not started again
 	}
-	where := Where{VChannel: x.name, TimeTick: f.TimeTick, Key: "datacoord-meta/channel-cp/" + x.name}
-	seen := []Evidence{{"the flush position", at.String()}}
-	if f.HasID {
-		where.ID = f.ID.String()
-	}
-	if f.Unread != "" {
-		seen = append(seen, Evidence{"the stored id cannot be read", f.Unread})
-	}
-	if l.Known && !l.Bounds.Empty {
-		seen = append(seen, Evidence{"log", l.Bounds.First.String() + " … " + l.Bounds.Last.String()})
-	}
-	j.fault(x, ChannelFault{Finding: Finding{Code: CodePositionGone, Severity: SeverityCritical, Where: where, Evidence: seen, Meaning: goneMeaning(at)}, Cure: CureDecision})
+	j.fault(x, ChannelFault{Finding: goneFinding(StoredPosition{VChannel: x.name, Key: catalog.ChannelCheckpointKey(x.name), FlushPosition: *f}, at, log), Cure: CureDecision})
 	return true
-}
-
-// CodePositionGone is the one code of a stored position that nobody can read on
-// from, whatever command asks and wherever the log lies.
-const CodePositionGone = "position-gone"
-
-// goneMeaning says what a flusher makes of a position that is gone.
-func goneMeaning(at source.Standing) string {
-	switch at {
-	case source.BeforeFirst:
-		return "a flusher that starts there begins, without a word, at the first record that survives: what lay between was not flushed and is lost"
-	case source.BehindEnd:
-		return "a flusher that starts there waits for what is not there, or skips what is written next"
-	case source.EmptyLog:
-		return "what lay behind it was not flushed and is lost: the log was trimmed, or made again"
-	case source.OtherWAL:
-		return "it is a position in another WAL: nobody can start there in this one"
-	}
-	return "nobody can read on from it: a node that seeks there can panic"
 }
 
 // frozen tells of a flush position that does not move though the log does, and of

@@ -57,7 +57,8 @@ const (
 
 // What loses rows, or only puzzles (docs/rules.md#recovery-quarantine).
 const (
-	CodeVChannelMissing   Code = "vchannel-missing" // RootCoord lists it, neither catalog nor log brings it
+	CodeVChannelMissing   Code = "vchannel-missing"   // RootCoord lists it, neither catalog nor log brings it
+	CodeChannelDropped    Code = "channel-cp-dropped" // DataCoord counts a channel as dropped that lives
 	CodeVChannelUnknown   Code = "recovery-vchannel-unknown"
 	CodeInsertNoSegment   Code = "recovery-insert-segment-missing"
 	CodeInsertFlushed     Code = "recovery-insert-segment-flushed"
@@ -116,7 +117,7 @@ func (i *Issue) Obstacle() bool { return i.Stops != 0 }
 // Loses reports whether a node gets past the issue and loses, without a word, what
 // the log holds: a verdict as much as a stop is.
 func (i *Issue) Loses() bool {
-	return i.Code == CodePositionGone || i.Code == CodeVChannelMissing
+	return i.Code == CodePositionGone || i.Code == CodeVChannelMissing || i.Code == CodeChannelDropped
 }
 
 // Codes lists every code an Issue can have, sorted.
@@ -241,6 +242,7 @@ var consequences = map[Code]string{
 	CodeImportWaits:       "the flusher tries this import again until its job is Uncommitted, and so it does after each restart: no restart cures it",
 	CodeIDBackwards:       "the log is not in the order of its ids",
 
+	CodeChannelDropped:    "DataCoord marks the channel as dropped, yet it is registered and its collection lives: its flusher has no place to begin at, and a node that seeks there can panic",
 	CodeVChannelMissing:   "nothing on this vchannel is recovered or flushed, and no restart registers it",
 	CodeVChannelUnknown:   "a node logs it as inconsistent and goes on; metadata for its vchannel is missing",
 	CodeInsertNoSegment:   "recovery passes over the rows: it knows no such segment, and no growing segment serves them",

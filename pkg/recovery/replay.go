@@ -125,6 +125,7 @@ func Replay(ctx context.Context, src source.Source, md catalog.Metadata, o Repla
 	}
 	if err == nil {
 		p.missing(md)
+		err = p.flushPositions(ctx, src, md)
 	}
 	if err == nil && p.ended {
 		err = p.extent(ctx, src)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -127,7 +128,8 @@ func lostPositions(in *plan.Input) map[string]bool {
 	out := map[string]bool{}
 	log := source.Bounds{First: in.LogFirst, Last: in.LogLast}
 	for _, p := range in.Positions {
-		lost := p.Err != nil || p.HasID && log.Standing(p.ID).Gone()
+		noID := p.Place == catalog.PlaceChannelCP && !p.HasID && p.TimeTick != math.MaxUint64
+		lost := p.Err != nil || noID || p.HasID && log.Standing(p.ID).Gone()
 		if lost && !p.Foreign {
 			out[cmp.Or(p.VChannel, in.PChannel)] = true
 		}

@@ -1,0 +1,121 @@
+package recovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
+)
+
+// flushPositions judges where the flushers of the vchannels that a restart brings
+// up would begin: at positions nobody can read on from, at the mark of a dropped
+// channel. docs/rules.md#flusher-start
+func (p *replay) flushPositions(ctx context.Context, src source.Source, md catalog.Metadata) error {
+	if p.opts.FromStart || len(p.opts.Flushed) == 0 {
+		return nil
+	}
+	served := map[string]bool{}
+	for _, name := range catalog.Served(p.opts.Collections, md.PChannel) {
+		served[name] = true
+	}
+	var judged []string
+	at := map[string]catalog.FlushPosition{}
+	for _, name := range sortedKeys(p.opts.Flushed) {
+		v := p.reached().vchannels[name]
+		if v == nil && !served[name] || v != nil && dropped(v) {
+			continue // no flusher starts there
+		}
+		f := catalog.FlushPositionOf(p.opts.Flushed[name], src.Describe().Backend)
+		if !f.Dropped {
+			judged, at[name] = append(judged, name), f
+		} else if v != nil && (served[name] || len(p.opts.Collections) == 0) {
+			p.stays(Issue{Code: CodeChannelDropped, VChannel: name, Key: catalog.ChannelCheckpointKey(name), Detail: "the flush position is the mark of a dropped channel"})
+		}
+	}
+	log, err := p.ends(ctx, src, at)
+	if err != nil {
+		return err
+	}
+	for _, name := range judged {
+		f := at[name]
+		s := f.Standing(log)
+		if !s.Gone() {
+			continue
+		}
+		var b source.Bounds
+		if log != nil {
+			b = *log
+		}
+		i := GoneIssue(s, b, f.ID)
+		i.VChannel, i.Key, i.TimeTick = name, catalog.ChannelCheckpointKey(name), f.TimeTick
+		if f.Unread != "" {
+			i.Detail = "its id cannot be read: " + f.Unread
+		}
+		p.stays(i)
+	}
+	return nil
+}
+
+// reached is the state after everything that was read.
+func (p *replay) reached() *State {
+	if p.res.Tail != nil {
+		return p.res.Tail.Next
+	}
+	return p.state
+}
+
+// stays adds an issue that is the catalog's, so of every state reached.
+func (p *replay) stays(i Issue) {
+	p.state.issues.add(i)
+	if p.res.Tail != nil {
+		p.res.Tail.Next.issues.add(i)
+	}
+}
+
+// ends are the log's ends as far as the positions need them; nil where they are not
+// known. What was read tells them where all lie within; NDJSON, whose end is known
+// once it is read, is asked for its first record only.
+func (p *replay) ends(ctx context.Context, src source.Source, at map[string]catalog.FlushPosition) (*source.Bounds, error) {
+	seen := source.Bounds{First: p.cover.First, Last: p.cover.Last, Empty: p.cover.Records == 0}
+	within := !seen.Empty
+	for _, f := range at {
+		within = within && (!f.HasID || seen.Standing(f.ID) == source.Within)
+	}
+	if within || len(at) == 0 {
+		return &seen, nil
+	}
+	if !p.bounds.First.IsZero() || p.bounds.Empty {
+		return &p.bounds, nil
+	}
+	if _, plain := src.(*jsonl.Source); plain && p.ended && !seen.Empty {
+		if b, err := firstOf(ctx, src); err == nil {
+			seen.First = b.First
+			return &seen, nil
+		}
+	}
+	b, err := src.Bounds(ctx)
+	switch {
+	case errors.Is(err, jsonl.ErrConsumed):
+		return nil, nil //nolint:nilnil // a stream of which only a part was read: not known
+	case err != nil:
+		return nil, fmt.Errorf("find the log's ends: %w", err)
+	}
+	return &b, nil
+}
+
+// firstOf reads up to the first record of a log.
+func firstOf(ctx context.Context, src source.Source) (source.Bounds, error) {
+	rd, err := src.Open(ctx, source.Range{})
+	if err != nil {
+		return source.Bounds{}, err
+	}
+	defer func() { _ = rd.Close() }() // only read
+	m, err := skipCorrupt{rd}.Next(ctx)
+	if err != nil {
+		return source.Bounds{}, err
+	}
+	return source.Bounds{First: m.ID}, nil
+}
