@@ -93,7 +93,7 @@ func (x restartReport) line() string {
 	if x.MilvusSeconds > 1 {
 		took = "about " + render.HumanDuration(time.Duration(x.MilvusSeconds)*time.Second)
 	}
-	s := fmt.Sprintf("Cost       a restart replays %s messages, %s, %s at Milvus's %s/s", render.Thousands(x.Messages), render.HumanBytes(x.Bytes),
+	s := fmt.Sprintf("Cost       a restart replays %s, %s, %s at Milvus's %s/s", plural(int(x.Messages), "message"), render.HumanBytes(x.Bytes),
 		took, render.Thousands(plan.MilvusRate))
 	if x.Messages >= forecastFrom {
 		s += "; its memory: recover --forecast"
@@ -152,11 +152,11 @@ func (o *recoverOptions) write(f *cli.Factory, r *recoverReport, d []recovery.Di
 // writeWide tells what the first screen has no room for: where the replay ended,
 // every finding, and everything quarantined by its id.
 func (o *recoverOptions) writeWide(f *cli.Factory, r *recoverReport) error {
-	lines := []string{fmt.Sprintf("Reached    %s at %s · %s deliveries, %d open transactions", r.Until.ID, render.HumanTime(message.TimeOf(r.Until.TimeTick)),
-		render.Thousands(r.Delivered), len(r.Uncommitted))}
+	lines := []string{fmt.Sprintf("Reached    %s at %s · %s, %s", r.Until.ID, render.HumanTime(message.TimeOf(r.Until.TimeTick)),
+		plural(int(r.Delivered), "message")+" delivered", plural(len(r.Uncommitted), "open transaction"))}
 	if t := r.Tail; t.Messages > 0 {
-		lines = append(lines, fmt.Sprintf("Tail       %s records, %s rows, not confirmed: the next opening changes %d more keys",
-			render.Thousands(t.Messages), render.Thousands(int64(t.Rows)), t.Differences))
+		lines = append(lines, fmt.Sprintf("Tail       %s, %s, not confirmed: the next opening changes %s",
+			plural(int(t.Messages), "record"), plural(int(t.Rows), "row"), plural(t.Differences, "more key")))
 	}
 	if r.Restart.MeasuredPerSecond > 0 {
 		lines = append(lines, fmt.Sprintf("Measured   %s messages/s in this replay, reading included", render.Thousands(r.Restart.MeasuredPerSecond)))
@@ -259,7 +259,7 @@ func coverageLine(r *recoverReport) string {
 	case len(c.Gaps) == 1:
 		state = "INCOMPLETE: " + c.Gaps[0]
 	case len(c.Gaps) > 1:
-		state = fmt.Sprintf("INCOMPLETE: %s and %d more gaps", c.Gaps[0], len(c.Gaps)-1)
+		state = fmt.Sprintf("INCOMPLETE: %s and %s", c.Gaps[0], plural(len(c.Gaps)-1, "more gap"))
 	}
 	if c.TornTail {
 		state += ", the last record torn"
@@ -267,7 +267,7 @@ func coverageLine(r *recoverReport) string {
 	if r.Tail.Messages > 0 {
 		state += fmt.Sprintf(" · the last %s not confirmed", render.Thousands(r.Tail.Messages))
 	}
-	return fmt.Sprintf("Coverage   %s … %s, %s records, %s", c.First, c.Last, render.Thousands(c.Records), state)
+	return fmt.Sprintf("Coverage   %s … %s, %s, %s", c.First, c.Last, plural(int(c.Records), "record"), state)
 }
 
 // applicableLines say whether apply would take the plan, and why not.
@@ -324,7 +324,7 @@ func blastLines(all []plan.Blast, wide bool) []string {
 		lines = append(lines, fmt.Sprintf("Cost       %s: %s left out: in the log, not in the state a restart reaches", b.VChannel, counts(b)))
 	}
 	if hidden.Txns > 0 {
-		lines = append(lines, fmt.Sprintf("           %d more vchannels, %s rows (-o wide)", hidden.Txns, render.Thousands(hidden.Rows)))
+		lines = append(lines, fmt.Sprintf("           %s, %s (-o wide)", plural(int(hidden.Txns), "more vchannel"), plural(int(hidden.Rows), "row")))
 	}
 	if unknown > 0 {
 		lines = append(lines, fmt.Sprintf("Cost       up to %s can lose more than is counted here: what would tell is gone", plural(unknown, "vchannel")))

@@ -290,8 +290,8 @@ func writeDropped(f *cli.Factory, o *verifyOptions, d *diagnose.DroppedSummary) 
 	slices.SortFunc(d.VChannels, func(a, b diagnose.DroppedCount) int {
 		return cmp.Or(cmp.Compare(b.Rows, a.Rows), cmp.Compare(b.Messages, a.Messages), cmp.Compare(a.Name, b.Name))
 	})
-	if _, err := fmt.Fprintf(f.Out(), "%s messages never reach a reader: %s rows, %s deletes\n",
-		render.Thousands(d.Messages), render.Thousands(int64(d.Rows)), render.Thousands(int64(d.Deletes))); err != nil {
+	if _, err := fmt.Fprintf(f.Out(), "%s never reach a reader: %s, %s\n",
+		plural(int(d.Messages), "message"), plural(int(d.Rows), "row"), plural(int(d.Deletes), "delete")); err != nil {
 		return err
 	}
 	t := render.Table{Columns: []render.Column{{Name: "vchannel"}, {Name: "messages", Right: true}, {Name: "rows", Right: true}, {Name: "deletes", Right: true}}}

@@ -15,11 +15,11 @@ import (
 //
 //	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt)
 //
-// 0, 1, 2 and 130 are every command's.
+// 0, 1, 2, 6 (--timeout) and 130 are every command's.
 func Finish(f *Factory, cmd *cobra.Command, codes ...Code) *cobra.Command {
 	all := []Code{}
 	for _, c := range Codes() {
-		own := c == CodeOK || c == CodeFailure || c == CodeUsage || c == CodeInterrupted
+		own := c == CodeOK || c == CodeFailure || c == CodeUsage || c == CodePartial || c == CodeInterrupted
 		for _, w := range codes {
 			own = own || w == c
 		}

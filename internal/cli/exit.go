@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -120,11 +122,26 @@ var exitTable = [...]exitRow{
 		return isAny(ErrPrecondition, source.ErrRefused, source.ErrDenied, catalog.ErrDenied, catalog.ErrReadOnly, plan.ErrRefused)(err) || as[*catalog.ConflictError](err)
 	}},
 	{CodeCorrupt, "corrupt or undecodable data; everything else was read", func(err error) bool {
-		return isAny(ErrCorrupt, catalog.ErrCorrupt, plan.ErrCorrupt, source.ErrTornTail)(err) || as[*source.CorruptError](err)
+		return isAny(ErrCorrupt, catalog.ErrCorrupt, plan.ErrCorrupt, source.ErrTornTail)(err) || damagedBytes(err)
 	}},
 	{CodeFindings, "findings at or above --fail-on", as[*FindingsError]},
 	{CodePartial, "partial result", isAny(ErrPartial)},
 	{CodeFailure, "failed: not found, not reachable, or an I/O error", func(error) bool { return true }},
+}
+
+// damagedBytes reports a place whose bytes are damaged. One that the machine would
+// not let us read (no permission, no space, too many open files) is a failure: the
+// bytes may be sound.
+func damagedBytes(err error) bool {
+	switch e := err.(type) { //nolint:errorlint // the tree is walked here
+	case nil:
+		return false
+	case *source.CorruptError:
+		return !errors.Is(e, fs.ErrPermission) && !isAny(syscall.ENOSPC, syscall.EMFILE, syscall.ENFILE, syscall.EDQUOT)(e)
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(e.Unwrap(), damagedBytes)
+	}
+	return damagedBytes(errors.Unwrap(err))
 }
 
 // CodeOf returns the exit code of a command's error.

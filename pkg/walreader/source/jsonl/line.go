@@ -58,7 +58,7 @@ func parseAny(line []byte, r *record) error {
 		Schema  json.RawMessage    `json:"schema"`
 	}
 	if err := json.Unmarshal(line, &l); err != nil {
-		return fmt.Errorf("not a record: %w", err)
+		return fmt.Errorf("not a record: %s", jsonFault(err))
 	}
 	switch {
 	case l.Props == nil && len(l.Schema) > 0:
@@ -91,6 +91,20 @@ func parseAny(line []byte, r *record) error {
 	}
 	r.props.Sort()
 	return nil
+}
+
+// jsonFault says in our words what is wrong with a line that is no JSON of the
+// format; offsets are bytes from the line's start.
+func jsonFault(err error) string {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return fmt.Sprintf("no JSON from its byte %d on", syntax.Offset)
+	case errors.As(err, &kind):
+		return fmt.Sprintf("%q is a %s", kind.Field, kind.Value)
+	}
+	return "no JSON object"
 }
 
 // fill puts a record into a message. Properties stay where they are, so they
