@@ -142,6 +142,13 @@ func (o *channelsRepairOptions) planInput(ctx context.Context, f *cli.Factory, g
 	in := &plan.Input{PChannel: g.pchannel, Before: map[string][]byte{}, Revisions: map[string]int64{}, Binding: binding, Created: f.Now(),
 		Coverage: plan.Coverage{From: idText(l.First), To: idText(l.Last), Messages: l.Records, Undecodable: l.Damaged},
 		LogFirst: bounds.First, LogLast: bounds.Last, Limits: g.cat.Limits()}
+	if !l.First.IsZero() {
+		c, err := recovery.Cover(ctx, g.src, l.First, l.Last)
+		if err != nil && !errors.Is(err, jsonl.ErrConsumed) {
+			return nil, err
+		}
+		in.Coverage.Digest = c.Digest()
+	}
 	if !l.ToEnd {
 		in.Coverage.Filter = "--to or --limit"
 	}

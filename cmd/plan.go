@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -80,6 +81,7 @@ func who() string {
 // logGate looks at the log a plan names through the one door.
 type logGate struct {
 	src     source.Source // nil: the plan names no log
+	wal     string        // how it is named
 	offline bool          // the catalog is a file: no live Milvus serves it
 	missing error         // why the log it names cannot be opened
 }
@@ -93,6 +95,10 @@ type producerLister interface {
 // State implements plan.Gate.
 func (g logGate) State(ctx context.Context) (plan.LogState, error) {
 	var s plan.LogState
+	if errors.Is(g.missing, source.ErrNotFound) || errors.Is(g.missing, fs.ErrNotExist) {
+		s.Location, s.Gone = g.wal, true
+		return s, nil
+	}
 	if g.missing != nil {
 		return s, g.missing
 	}
@@ -110,7 +116,10 @@ func (g logGate) State(ctx context.Context) (plan.LogState, error) {
 		}
 		s.Unlisted = append(s.Unlisted, "the end of the log: "+err.Error())
 	} else {
-		s.LastID = idText(b.Last)
+		s.LastID, s.Bounds, s.Source = idText(b.Last), b, g.src
+		if s.PChannel, err = cli.PChannelOf(ctx, g.src); err != nil && ctx.Err() != nil {
+			return s, err
+		}
 	}
 	live, ok := g.src.(producerLister)
 	if !ok {
@@ -152,7 +161,7 @@ func (w *writeFlags) open(ctx context.Context, f *cli.Factory, spec string, log 
 		w.catalog.Spec = spec
 	}
 	var err error
-	if wal != "" {
+	if out.gate.wal = wal; wal != "" {
 		if out.gate.src, err = f.OpenWAL(ctx, wal, w.source); err != nil && errors.Is(err, source.ErrRefused) {
 			return nil, err
 		}

@@ -19,6 +19,9 @@ type Coverage struct {
 	Records     int64
 	Gaps        []Gap // in log order, at most maxIssues
 	TornTail    bool  // the last record is incomplete, as after a crash
+
+	print    fingerprint
+	disorder bool // an id went backwards
 }
 
 // Contiguous reports whether every id from the checkpoint to the end was read.
@@ -102,6 +105,7 @@ func (p *replay) saw(m *message.Message) {
 	} else if !follows(c.Last, c.entrySize, m.ID) || c.broken != nil {
 		c.gap(c.Last, m)
 	}
+	c.print.add(m)
 	c.names(m)
 	c.Last, c.entrySize = m.ID, m.Form().BatchSize
 	c.reached(m.ID)
@@ -122,7 +126,7 @@ func (c *coverage) first(m *message.Message, start message.ID) {
 
 func (c *coverage) gap(after message.ID, m *message.Message) {
 	if c.broken == nil && m.ID.Compare(after) <= 0 {
-		if c.backwards == nil {
+		if c.disorder = true; c.backwards == nil {
 			c.backwards = m
 		}
 		return

@@ -106,6 +106,9 @@ func (a *applier) begin(ctx context.Context, gate Gate) error {
 	}
 	a.barred = listed
 	checkLog(a.p.Binding.Log, log, &r)
+	if err := a.p.prove(ctx, log, &r); err != nil {
+		return err
+	}
 	if err := a.journal(ctx, &r); err != nil {
 		return err
 	}

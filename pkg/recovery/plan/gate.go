@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 // LogState is what can be seen of the log right now.
@@ -20,6 +21,13 @@ type LogState struct {
 	// Unlisted says, one a line, what could not be seen ("producers: admin port
 	// closed", "end of the log: broker not reachable"). It counts as live.
 	Unlisted []string
+	// PChannel is the log's own name; "" where it does not tell.
+	PChannel string
+	// Source reads the log again, Bounds are its ends; nil where it cannot be read.
+	Source source.Source
+	Bounds source.Bounds
+	// Gone: there is no log at the place any more.
+	Gone bool
 }
 
 // Gate looks at the log a plan was made from. It never writes to it.

@@ -84,9 +84,12 @@ func (g Gap) Name() string { return g.From + ".." + g.To }
 
 // Coverage is what of the log the plan was made from.
 type Coverage struct {
-	From        string `json:"from,omitempty"` // first and last id read
-	To          string `json:"to,omitempty"`
-	Messages    int64  `json:"messages"`
+	From     string `json:"from,omitempty"` // first and last id read
+	To       string `json:"to,omitempty"`
+	Messages int64  `json:"messages"`
+	// Digest tells the records read from any others; apply reads them again. "" where
+	// they cannot be read twice, or by a walctl that kept none.
+	Digest      string `json:"digest,omitempty"`
 	Gaps        []Gap  `json:"gaps,omitempty"`
 	Filter      string `json:"filter,omitempty"` // what was left out on purpose
 	Until       string `json:"until,omitempty"`  // where the replay stopped on purpose

@@ -85,13 +85,20 @@ func (in *Input) judge(id message.ID, _ message.Form, err error) string {
 	if err != nil {
 		return err.Error()
 	}
-	switch at := (source.Bounds{First: in.LogFirst, Last: in.LogLast}).Standing(id); {
+	return stands(source.Bounds{First: in.LogFirst, Last: in.LogLast}, id)
+}
+
+// stands says why a position does not stand in a log; "" where it does, or names none.
+func stands(b source.Bounds, id message.ID) string {
+	switch at := b.Standing(id); {
 	case at == source.OtherWAL:
-		return fmt.Sprintf("%s is a position on %s, the log lies on %s", id, id.Backend, in.LogFirst.Backend)
+		return fmt.Sprintf("%s is a position on %s, the log lies on %s", id, id.Backend, b.First.Backend)
 	case at == source.BeforeFirst:
-		return fmt.Sprintf("%s no longer exists, the log begins at %s", id, in.LogFirst)
-	case at == source.BehindEnd && !in.LogLast.IsZero():
-		return fmt.Sprintf("%s lies beyond the end of the log, %s", id, in.LogLast)
+		return fmt.Sprintf("%s no longer exists, the log begins at %s", id, b.First)
+	case at == source.EmptyLog:
+		return fmt.Sprintf("%s no longer exists, the log is empty", id)
+	case at == source.BehindEnd && !b.Last.IsZero():
+		return fmt.Sprintf("%s lies beyond the end of the log, %s", id, b.Last)
 	}
 	return ""
 }

@@ -29,6 +29,9 @@ const (
 	CodeOtherCluster    = "other-cluster"     // cluster id or root differ
 	CodeOtherLog        = "other-log"         // topic or ledgers differ
 	CodeLogMoved        = "log-moved"         // the log's end is not where it was
+	CodeLogEmpty        = "log-empty"         // the log holds no record any more
+	CodeLogLost         = "log-lost"          // records the plan was made from are gone
+	CodePositionGone    = "position-gone"     // a position that is written is not in the log
 	CodeLiveSession     = "live-session"      // a Milvus process lives
 	CodeLiveProducer    = "live-producer"     // somebody may write to the topic
 	CodeUnlisted        = "cannot-be-listed"  // what would show a live owner cannot be seen

@@ -164,7 +164,7 @@ func (p *repaired) slashes(ctx context.Context) error {
 // coverageOf is what of the log a plan was made from.
 func coverageOf(r *recovery.Result, until string) plan.Coverage {
 	c := r.Coverage
-	out := plan.Coverage{From: idText(c.First), To: idText(c.Last), Messages: c.Records, Until: until}
+	out := plan.Coverage{From: idText(c.First), To: idText(c.Last), Messages: c.Records, Digest: c.Digest(), Until: until}
 	for _, g := range c.Gaps {
 		cause := "ids are missing"
 		if g.Cause != nil {
