@@ -82,10 +82,19 @@ func runApply(ctx context.Context, f *cli.Factory, o *applyOptions) error {
 	res, err := plan.Apply(ctx, p, at.cat, at.gate, opts)
 	report := &writeReport{
 		Header:  f.Header("apply", render.WAL{PChannel: p.PChannel, Location: p.Binding.Log.Location}, nil),
-		Journal: res.Journal, Transactions: res.Transactions, Resumed: res.Resumed, Export: res.Export, Keys: len(p.Changes),
+		Journal: res.Journal, Transactions: res.Transactions, Resumed: res.Resumed, Export: res.Export, Keys: len(p.Changes), KeysWritten: res.KeysWritten,
 		Next: proof(p, o.wal, o.write.catalog.Spec, o.exists),
 	}
-	if err := report.write(f, o.output, err); err != nil || o.output == cli.JSON {
+	again := "walctl apply " + shellQuote(o.file)
+	if o.wal != "" {
+		again += " " + shellQuote(o.wal)
+	}
+	back := "walctl undo " + p.ID
+	if o.wal != "" {
+		back += " " + shellQuote(o.wal)
+	}
+	back += " --catalog " + shellQuote(o.write.catalog.Spec)
+	if err := report.write(f, o.output, err, [2]string{"Finish", again + confirmation(f)}, [2]string{"Go back", back + confirmation(f)}); err != nil || o.output == cli.JSON {
 		return err
 	}
 	lines := []string{fmt.Sprintf("Applied    %s in %s · journal %s", plural(len(p.Changes), "key"), plural(res.Transactions, "transaction"), res.Journal)}

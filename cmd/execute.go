@@ -26,6 +26,9 @@ func Execute() int {
 	defer cancel(nil)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // under nohup it goes on
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 
 	done := make(chan int, 1)
 	go func() { done <- Run(ctx, f, os.Args[1:]) }()

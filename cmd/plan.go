@@ -257,15 +257,25 @@ type writeReport struct {
 	Resumed      bool           `json:"resumed"`
 	Export       string         `json:"export,omitempty"`
 	Keys         int            `json:"keys"`
+	KeysWritten  int            `json:"keys_written"`
 	Refused      []plan.Refusal `json:"refused,omitempty"`
 	Next         string         `json:"next,omitempty"`
 }
 
-// report shows what was done, or why not.
-func (w *writeReport) write(f *cli.Factory, output cli.Output, err error) error {
+// write shows what was done, or why not. Where it ended half-way, onward are the
+// lines, each a word and a command, that lead on; the first command finishes it.
+func (w *writeReport) write(f *cli.Factory, output cli.Output, err error, onward ...[2]string) error {
 	var refused *plan.RefusedError
 	if errors.As(err, &refused) {
 		w.Refused = refused.Reasons
+	}
+	unknown := errors.Is(err, plan.ErrUnknownOutcome)
+	half := err != nil && (w.KeysWritten > 0 || unknown)
+	if err != nil {
+		w.Next = ""
+	}
+	if half {
+		w.Next = f.Carry(onward[0][1])
 	}
 	if output == cli.JSON {
 		if jerr := render.JSON(f.Out(), w); jerr != nil {
@@ -273,7 +283,18 @@ func (w *writeReport) write(f *cli.Factory, output cli.Output, err error) error 
 		}
 		return cli.Reported(err)
 	}
-	return err
+	if !half {
+		return err
+	}
+	maybe := ""
+	if unknown && w.KeysWritten < w.Keys {
+		maybe = "; the last transaction may have been written too"
+	}
+	lines := []string{fmt.Sprintf("Half done  %s of %s written · journal %s%s", render.Thousands(int64(w.KeysWritten)), plural(w.Keys, "key"), w.Journal, maybe)}
+	for _, l := range onward {
+		lines = append(lines, fmt.Sprintf("%-10s %s", l[0], f.Carry(l[1])))
+	}
+	return errors.Join(err, printLines(f, lines))
 }
 
 // plural counts a thing: 1 key, 2 keys.

@@ -81,9 +81,14 @@ func runUndo(ctx context.Context, f *cli.Factory, o *undoOptions) error {
 	res, err := plan.Undo(ctx, j.ID, at.cat, at.gate, opts)
 	report := &writeReport{
 		Header:  f.Header("undo", render.WAL{PChannel: j.PChannel, Location: j.Log.Location}, nil),
-		Journal: j.ID, Transactions: res.Transactions, Resumed: res.Resumed, Keys: keys,
+		Journal: j.ID, Transactions: res.Transactions, Resumed: res.Resumed, Keys: keys, KeysWritten: res.KeysWritten,
 	}
-	if err := report.write(f, o.output, err); err != nil || o.output == cli.JSON {
+	again := "walctl undo " + j.ID
+	if o.wal != "" {
+		again += " " + shellQuote(o.wal)
+	}
+	place := " --catalog " + shellQuote(o.write.catalog.Spec)
+	if err := report.write(f, o.output, err, [2]string{"Finish", again + place + confirmation(f)}, [2]string{"Look", "walctl undo --list" + place}); err != nil || o.output == cli.JSON {
 		return err
 	}
 	_, err = fmt.Fprintf(f.Out(), "Undone     %s in %s\n", plural(keys, "key"), plural(res.Transactions, "transaction"))
@@ -130,6 +135,10 @@ func listJournals(ctx context.Context, f *cli.Factory, o *undoOptions) error {
 	}
 	t := &render.Table{Columns: []render.Column{{Name: "journal"}, {Name: "pchannel"}, {Name: "state"}, {Name: "written", Right: true}, {Name: "started"}, {Name: "who"}, {Name: "reason"}}}
 	for _, j := range all {
+		if j.State == plan.Damaged {
+			t.Add(render.Text(j.ID), render.Text(""), render.Text(string(j.State)), render.Text(""), render.Text(""), render.Text(""), render.Text(j.Problem))
+			continue
+		}
 		t.Add(render.Text(j.ID), render.Text(j.PChannel), render.Text(string(j.State)), render.Text(fmt.Sprintf("%d/%d", j.Done-j.Taken, len(j.Cuts))),
 			render.Time(j.Started), render.Text(j.Who), render.Text(j.Reason))
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 )
@@ -18,6 +19,9 @@ type Result struct {
 	Transactions int    // written by this call
 	Resumed      bool   // it went on with what another call had begun
 	Export       string // file of the keys as they were; empty where none was written
+	// Keys are all that were to be written, KeysWritten those that are, by this
+	// call or one before it: fewer where an error ended it.
+	Keys, KeysWritten int
 }
 
 // Apply writes the plan to the catalog. It either ends with the whole plan
@@ -227,8 +231,9 @@ func (a *applier) save(ctx context.Context, now present) error {
 	return err
 }
 
-func (a *applier) run(ctx context.Context) (Result, error) {
-	res := Result{Journal: a.p.ID, Resumed: a.resumed, Export: a.export}
+func (a *applier) run(ctx context.Context) (res Result, err error) {
+	res = Result{Journal: a.p.ID, Resumed: a.resumed, Export: a.export, Keys: len(a.p.Changes)}
+	defer func() { res.KeysWritten = a.j.keys(a.j.Done) }()
 	if len(a.p.Changes) == 0 {
 		return res, nil
 	}
@@ -239,6 +244,7 @@ func (a *applier) run(ctx context.Context) (Result, error) {
 	for a.j.Done < len(a.j.Cuts) {
 		n := a.j.Cuts[a.j.Done]
 		if err := a.transaction(ctx, a.p.Changes[from:from+n]); err != nil {
+			a.j = asItStands(ctx, a.c, a.j)
 			return res, err
 		}
 		from += n
@@ -246,6 +252,20 @@ func (a *applier) run(ctx context.Context) (Result, error) {
 		a.o.progress(a.j.Done, len(a.j.Cuts))
 	}
 	return res, nil
+}
+
+// lookAgain is how long an apply or undo that was ended looks for how far it came.
+const lookAgain = 500 * time.Millisecond
+
+// asItStands reads how far a journal has come after a transaction ended in an
+// error: cut off, it may have been written all the same.
+func asItStands(ctx context.Context, c catalog.Catalog, j *Journal) *Journal {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookAgain)
+	defer cancel()
+	if now, err := findJournal(ctx, c, j.ID); err == nil && now != nil {
+		return now
+	}
+	return j
 }
 
 // transaction writes one batch with its record, the header and, while the plan is

@@ -538,3 +538,53 @@ func readFile(t testing.TB, path string) []byte {
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 	return b
 }
+
+// What was cut off says how far it came, and the other journals stay in sight.
+func TestHalfDoneIsSaid(t *testing.T) {
+	before, after := scenario(t, 60)
+	c := place{"file", "file:" + filepath.Join(t.TempDir(), "c.db")}.open(t)
+	seed(t, c, before)
+	p := build(t, c, after, nil)
+	res, err := Apply(t.Context(), p, &dying{Catalog: c, at: 2}, quiet, yes())
+	require.ErrorIs(t, err, errKilled)
+	require.Equal(t, len(p.Changes), res.Keys)
+	require.Positive(t, res.KeysWritten)
+	require.Less(t, res.KeysWritten, res.Keys)
+	written := res.KeysWritten
+
+	// A write that came through before the connection was lost counts.
+	ctx, cancel := context.WithCancel(t.Context())
+	res, err = Apply(ctx, p, &cutOff{c, cancel}, quiet, yes())
+	require.Error(t, err)
+	require.Greater(t, res.KeysWritten, written)
+
+	seed(t, c, map[string][]byte{headerKey("29990101T000000Z-newer"): []byte(`{"schema":"walctl/journal/v9"}`), headerKey("broken"): []byte("{")})
+	all, err := Journals(t.Context(), c)
+	require.NoError(t, err)
+	require.Len(t, all, 3)
+	require.Equal(t, [2]State{Damaged, Damaged}, [2]State{all[0].State, all[1].State})
+	require.NotEmpty(t, all[0].Problem)
+	_, err = Undo(t.Context(), "broken", c, quiet, yes())
+	require.ErrorIs(t, err, ErrCorrupt)
+	res, err = Undo(t.Context(), Latest, &dying{Catalog: c, at: 2}, quiet, yes())
+	require.ErrorIs(t, err, errKilled)
+	require.Positive(t, res.KeysWritten)
+	require.Less(t, res.KeysWritten, res.Keys)
+	undoWhatIs(t, c)
+	require.Equal(t, before, content(t, c))
+}
+
+// cutOff is a catalog whose first write comes through, but not its answer.
+type cutOff struct {
+	catalog.Catalog
+	cancel context.CancelFunc
+}
+
+func (c *cutOff) Txn(ctx context.Context, g catalog.Guard, puts map[string][]byte, deletes []string) (catalog.Revision, error) {
+	rev, err := c.Catalog.Txn(ctx, g, puts, deletes)
+	if g.Revisions[activeKey] == catalog.NeverRevision {
+		return rev, err
+	}
+	c.cancel()
+	return 0, context.Canceled
+}

@@ -38,6 +38,8 @@ const (
 	Applied  State = "applied"
 	Undoing  State = "undoing"
 	Undone   State = "undone"
+	// Damaged is the state of a header that cannot be read, or of a newer walctl.
+	Damaged State = "damaged"
 )
 
 // Journal is the header of one apply, as it stands in the catalog.
@@ -65,8 +67,11 @@ type Journal struct {
 	Result     string `json:"result,omitempty"`
 	UndoneBy   string `json:"undone_by,omitempty"`
 	UndoReason string `json:"undo_reason,omitempty"`
+	// Problem says what is wrong with a Damaged one; no header keeps it.
+	Problem string `json:"problem,omitempty"`
 
 	revision int64 // of the header's key
+	err      error // why it is Damaged
 }
 
 // record is what one transaction replaced.
@@ -93,7 +98,20 @@ func sum(value []byte) string {
 	return hex.EncodeToString(s[:])
 }
 
-// Journals lists the journals of a catalog, oldest first.
+// keys is how many keys the plan's first n transactions write.
+func (j *Journal) keys(n int) int {
+	sum := 0
+	for _, c := range j.Cuts[:n] {
+		sum += c
+	}
+	return sum
+}
+
+// Standing is how many keys of the plan are written now, of how many.
+func (j *Journal) Standing() (written, of int) { return j.keys(j.Done - j.Taken), j.keys(len(j.Cuts)) }
+
+// Journals lists the journals of a catalog, oldest first. One whose header cannot
+// be read hides no other: it is listed as Damaged, in front.
 func Journals(ctx context.Context, c catalog.Catalog) ([]Journal, error) {
 	kvs, _, err := c.Range(ctx, journalPrefix)
 	if err != nil {
@@ -103,7 +121,7 @@ func Journals(ctx context.Context, c catalog.Catalog) ([]Journal, error) {
 	for _, kv := range kvs {
 		j, err := parseJournal(kv)
 		if err != nil {
-			return nil, err
+			j = &Journal{ID: strings.TrimPrefix(kv.Key, journalPrefix), State: Damaged, Problem: err.Error(), err: err}
 		}
 		out = append(out, *j)
 	}
@@ -120,7 +138,7 @@ func parseJournal(kv catalog.KV) (*Journal, error) {
 	if err := decodeJSON(kv, j); err != nil {
 		return nil, err
 	}
-	j.revision = kv.ModRevision
+	j.revision, j.Problem = kv.ModRevision, ""
 	ok := j.Schema == JournalSchema && kv.Key == headerKey(j.ID) && j.Done >= 0 && j.Done <= len(j.Cuts) && j.Taken >= 0 && j.Taken <= j.Done
 	for _, n := range j.Cuts {
 		ok = ok && n > 0 && n <= maxCut

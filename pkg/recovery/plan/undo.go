@@ -41,6 +41,12 @@ func Find(ctx context.Context, c catalog.Catalog, id string) (*Journal, error) {
 		return nil, err
 	}
 	for _, j := range slices.Backward(all) {
+		if j.State == Damaged {
+			if id == j.ID {
+				return nil, j.err
+			}
+			continue
+		}
 		if id == Latest && j.State != Undone || id == j.ID {
 			if j.State == Undone {
 				return nil, refuse(CodeAppliedBefore, fmt.Sprintf("plan %s was taken back by %s already", j.ID, j.UndoneBy), "")
@@ -174,11 +180,14 @@ func (u *undoer) untouched(r *refusals) {
 	}
 }
 
-func (u *undoer) run(ctx context.Context) (Result, error) {
-	res := Result{Journal: u.j.ID, Resumed: u.j.State == Undoing}
+func (u *undoer) run(ctx context.Context) (res Result, err error) {
+	res = Result{Journal: u.j.ID, Resumed: u.j.State == Undoing}
 	total := u.left()
+	res.Keys = u.j.keys(total)
+	defer func() { res.KeysWritten = res.Keys - u.j.keys(u.left()) }()
 	for u.left() > 0 || u.j.State != Undone {
 		if err := u.transaction(ctx); err != nil {
+			u.j = asItStands(ctx, u.c, u.j)
 			return res, err
 		}
 		res.Transactions++
