@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -16,7 +17,6 @@ type applyOptions struct {
 	file, wal string
 	write     writeFlags
 	output    cli.Output
-	exists    func(string) bool
 }
 
 func newApplyCmd(f *cli.Factory, runF func(context.Context, *applyOptions) error) *cobra.Command {
@@ -42,7 +42,6 @@ walctl apply p.json --yes --reason "ticket 4711" -o json`,
 			if len(args) == 2 {
 				opts.wal = args[1]
 			}
-			opts.exists = exists(cmd.Root())
 			return runF(cmd.Context(), opts)
 		},
 	}
@@ -80,10 +79,12 @@ func runApply(ctx context.Context, f *cli.Factory, o *applyOptions) error {
 	}
 	defer at.close()
 	res, err := plan.Apply(ctx, p, at.cat, at.gate, opts)
+	then := &outcome{again: o.write.again(f, "apply", o.file, o.wal), out: o.file, wal: cmp.Or(o.wal, p.Binding.Log.Location), catalog: o.write.catalog.Spec,
+		milvus: cmp.Or(opts.Milvus, p.Binding.Milvus)}
 	report := &writeReport{
 		Header:  f.Header("apply", render.WAL{PChannel: p.PChannel, Location: p.Binding.Log.Location}, nil),
 		Journal: res.Journal, Transactions: res.Transactions, Resumed: res.Resumed, Export: res.Export, Keys: len(p.Changes), KeysWritten: res.KeysWritten,
-		Next: proof(p, o.wal, o.write.catalog.Spec, o.exists),
+		Next: then.next(f, err),
 	}
 	again := "walctl apply " + shellQuote(o.file)
 	if o.wal != "" {
@@ -97,31 +98,17 @@ func runApply(ctx context.Context, f *cli.Factory, o *applyOptions) error {
 	if err := report.write(f, o.output, err, [2]string{"Finish", again + confirmation(f)}, [2]string{"Go back", back + confirmation(f)}); err != nil || o.output == cli.JSON {
 		return err
 	}
-	lines := []string{fmt.Sprintf("Applied    %s in %s · journal %s", plural(len(p.Changes), "key"), plural(res.Transactions, "transaction"), res.Journal)}
+	if p.Empty() {
+		return printLines(f, []string{"Applied    nothing: the plan changes no key", "Proof      " + report.Next})
+	}
+	went := ""
+	if res.Resumed {
+		went = ", going on where it stopped,"
+	}
+	lines := []string{fmt.Sprintf("Applied    %s%s in %s · journal %s", plural(len(p.Changes), "key"), went, plural(res.Transactions, "transaction"), res.Journal)}
 	if res.Export != "" {
 		lines = append(lines, "Saved      the keys as they were: "+res.Export)
 	}
-	if o.exists("undo") {
-		lines = append(lines, "Undo       walctl undo "+res.Journal+" --catalog "+shellQuote(o.write.catalog.Spec)+confirmation(f))
-	}
-	if report.Next != "" {
-		lines = append(lines, "Proof      "+report.Next)
-	}
-	for _, l := range lines {
-		if _, err := fmt.Fprintln(f.Out(), render.Clean(l)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// proof is the command that shows that the plan worked.
-func proof(p *plan.Plan, wal, spec string, exists func(string) bool) string {
-	if wal == "" {
-		wal = p.Binding.Log.Location
-	}
-	if wal == "" || !exists("recover") {
-		return ""
-	}
-	return "walctl recover " + shellQuote(wal) + " --catalog " + shellQuote(spec)
+	lines = append(lines, "Undo       "+f.Carry("walctl undo "+res.Journal+" --catalog "+shellQuote(o.write.catalog.Spec)+confirmation(f)))
+	return printLines(f, append(lines, "Proof      "+report.Next))
 }

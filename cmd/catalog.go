@@ -393,8 +393,13 @@ func importCatalog(ctx context.Context, f *cli.Factory, o *catalogOptions, cat c
 	if err := writePlan(f, p, false); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(f.Out(), "Next: walctl apply %s%s\n", shellQuote(o.out), confirmation(f))
-	return err
+	switch {
+	case p.Empty():
+		return f.Next("walctl catalog show")
+	case !p.Applicable:
+		return f.Next("walctl catalog get " + catalog.WALPrefix(o.pchannel))
+	}
+	return f.Next("walctl apply " + shellQuote(o.out) + confirmation(f))
 }
 
 // bindingOf binds a plan to the catalog it is made from.

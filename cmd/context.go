@@ -3,7 +3,6 @@ package cmd
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -38,7 +37,7 @@ func editContexts(f *cli.Factory, cmd *cobra.Command, edit func(*config.File) er
 	if err != nil {
 		return err
 	}
-	if path == os.DevNull {
+	if path == "" {
 		return config.ErrNoHome
 	}
 	file, err := config.ReadFile(path)
@@ -179,7 +178,7 @@ func newContextListCmd(f *cli.Factory) *cobra.Command {
 			if output == cli.JSON {
 				return render.JSON(f.Out(), r)
 			}
-			if len(r.Contexts) == 0 && path == os.DevNull {
+			if len(r.Contexts) == 0 && path == "" {
 				f.Notef("no contexts: neither HOME nor XDG_CONFIG_HOME is set, so there is no file of them")
 				return nil
 			}

@@ -271,9 +271,6 @@ func (w *writeReport) write(f *cli.Factory, output cli.Output, err error, onward
 	}
 	unknown := errors.Is(err, plan.ErrUnknownOutcome)
 	half := err != nil && (w.KeysWritten > 0 || unknown)
-	if err != nil {
-		w.Next = ""
-	}
 	if half {
 		w.Next = f.Carry(onward[0][1])
 	}
@@ -282,6 +279,9 @@ func (w *writeReport) write(f *cli.Factory, output cli.Output, err error, onward
 			return jerr
 		}
 		return cli.Reported(err)
+	}
+	if !half && err != nil && w.Next != "" {
+		return errors.Join(err, printLines(f, []string{"Next       " + w.Next}))
 	}
 	if !half {
 		return err

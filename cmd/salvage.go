@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -36,19 +35,18 @@ type salvageOptions struct {
 	tail        bool
 	dir         string
 	data        bool
-	memory      string
+	memory      cli.Size
 	output      cli.Output
 }
+
+// salvageMemory is how much salvage holds at once where --memory says nothing.
+const salvageMemory cli.Size = 1 << 30
 
 func newSalvageCmd(f *cli.Factory, runF func(context.Context, *salvageOptions) error) *cobra.Command {
 	opts := &salvageOptions{}
 	if runF == nil {
 		runF = func(ctx context.Context, o *salvageOptions) error {
-			limit, err := parseBytes(cmp.Or(o.memory, "1GiB"))
-			if err != nil {
-				return err
-			}
-			ctx, done := cli.BoundMemory(ctx, limit)
+			ctx, done := cli.BoundMemory(ctx, int64(cmp.Or(o.memory, salvageMemory)))
 			return done(runSalvage(ctx, f, o))
 		}
 	}
@@ -93,7 +91,7 @@ walctl salvage wal.jsonl.zst --include-dropped --include-deleted --dir ./everyth
 	p.StringVar(&opts.until, "until", "", "as of this `PLACE`: an id, @TIME, or tt:TSO; later rows and deletes do not count")
 	p.StringVar(&opts.dir, "dir", "", "write Parquet files into this new or empty `DIR`")
 	p.BoolVar(&opts.data, "data", false, "with -o ndjson: print the rows")
-	p.StringVar(&opts.memory, "memory", "1GiB", "hold no more than this `SIZE` at once (512MiB), and stop where a log needs more")
+	p.Var(&opts.memory, "memory", "hold no more than this at once, such as 512MiB, and stop where a log needs more (1GiB unless given)")
 	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON, cli.NDJSON)
 	opts.place.Add(cmd)
 	opts.catalog.Add(cmd)
@@ -201,11 +199,7 @@ func (o *salvageOptions) options(ctx context.Context, f *cli.Factory, s source.S
 			return want, err
 		}
 	}
-	if o.memory != "" {
-		if want.Memory, err = parseBytes(o.memory); err != nil {
-			return want, err
-		}
-	}
+	want.Memory = int64(cmp.Or(o.memory, salvageMemory))
 	if len(o.vchannels) > 0 {
 		filter, err := (&cli.FilterFlags{VChannels: o.vchannels}).Filter()
 		if err != nil {
@@ -365,22 +359,4 @@ func knownSchemas(ctx context.Context, cat catalog.Catalog, s source.Source) ([]
 		}
 	}
 	return out, nil
-}
-
-// parseBytes reads a size with its unit.
-func parseBytes(s string) (int64, error) {
-	for _, u := range []struct {
-		suffix string
-		factor int64
-	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"GB", 1e9}, {"MB", 1e6}, {"B", 1}, {"", 1}} {
-		n, ok := strings.CutSuffix(s, u.suffix)
-		if !ok {
-			continue
-		}
-		if v, err := strconv.ParseInt(n, 10, 64); err == nil && v > 0 && v <= (1<<62)/u.factor {
-			return v * u.factor, nil
-		}
-		break
-	}
-	return 0, cli.Usagef("--memory %q: write a size, as 512MiB", s)
 }

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -59,8 +60,12 @@ func runUndo(ctx context.Context, f *cli.Factory, o *undoOptions) error {
 		return listJournals(ctx, f, o)
 	}
 	j, changes, spec, err := o.journal(ctx, f)
+	then := &outcome{again: o.write.again(f, "undo", o.id, o.wal), wal: o.wal, catalog: spec}
+	if j != nil {
+		then.wal, then.milvus = cmp.Or(o.wal, j.Log.Location), j.Milvus
+	}
 	if err != nil {
-		return err
+		return (&writeReport{Header: f.Header("undo", render.WAL{}, nil), Next: then.next(f, err)}).write(f, o.output, err)
 	}
 	keys := len(changes)
 	if o.output.IsTable() {
@@ -82,6 +87,7 @@ func runUndo(ctx context.Context, f *cli.Factory, o *undoOptions) error {
 	report := &writeReport{
 		Header:  f.Header("undo", render.WAL{PChannel: j.PChannel, Location: j.Log.Location}, nil),
 		Journal: j.ID, Transactions: res.Transactions, Resumed: res.Resumed, Keys: keys, KeysWritten: res.KeysWritten,
+		Next: then.next(f, err),
 	}
 	again := "walctl undo " + j.ID
 	if o.wal != "" {
@@ -91,8 +97,7 @@ func runUndo(ctx context.Context, f *cli.Factory, o *undoOptions) error {
 	if err := report.write(f, o.output, err, [2]string{"Finish", again + place + confirmation(f)}, [2]string{"Look", "walctl undo --list" + place}); err != nil || o.output == cli.JSON {
 		return err
 	}
-	_, err = fmt.Fprintf(f.Out(), "Undone     %s in %s\n", plural(keys, "key"), plural(res.Transactions, "transaction"))
-	return err
+	return printLines(f, []string{fmt.Sprintf("Undone     %s in %s", plural(keys, "key"), plural(res.Transactions, "transaction")), "Proof      " + report.Next})
 }
 
 // journal finds the journal meant and what it takes back, with reading credentials.
@@ -108,7 +113,7 @@ func (o *undoOptions) journal(ctx context.Context, f *cli.Factory) (*plan.Journa
 	defer cat.Close()
 	j, err := plan.Find(ctx, cat, o.id)
 	if err != nil {
-		return nil, nil, "", err
+		return nil, nil, spec, err
 	}
 	changes, err := plan.UndoChanges(ctx, j, cat)
 	return j, changes, spec, err

@@ -256,7 +256,8 @@ func TestPath(t *testing.T) {
 // A context file is a file of ours: neither a device nor the place where none is.
 func TestWriteRefusesWhatIsNoFile(t *testing.T) {
 	file := &File{Contexts: map[string]Context{"c": {"etcd": "h:1"}}}
-	require.ErrorIs(t, file.Write(os.DevNull), ErrNoHome)
-	require.ErrorContains(t, file.Write(t.TempDir()), "no ordinary file")
+	require.ErrorIs(t, file.Write(""), ErrNoHome)
+	require.ErrorContains(t, file.Write(os.DevNull), "nothing is kept there")
+	require.ErrorContains(t, file.Write(t.TempDir()), "a directory stands there")
 	require.NoError(t, file.Write(t.TempDir()+"/new/config.yaml"))
 }

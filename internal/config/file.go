@@ -33,7 +33,8 @@ var ErrSecret = errors.New("it carries a user or password; give secrets in files
 // maxFile caps what is read as configuration, bytes.
 const maxFile = 64 << 20
 
-// Path returns where the context file lies.
+// Path returns where the context file lies, "" where neither a name nor a home
+// directory says.
 func Path(flags *pflag.FlagSet, getenv func(string) string) (string, error) {
 	if p := flagOrEnv(flags, getenv, "config"); p != "" {
 		return p, nil
@@ -42,7 +43,7 @@ func Path(flags *pflag.FlagSet, getenv func(string) string) (string, error) {
 	if dir == "" {
 		var err error
 		if dir, err = os.UserConfigDir(); err != nil {
-			return filepath.Join(os.DevNull), nil //nolint:nilerr // without a home there is no file to read
+			return "", nil //nolint:nilerr // without a home there is no file to read
 		}
 	}
 	return filepath.Join(dir, "walctl", "config.yaml"), nil
@@ -54,8 +55,11 @@ var ErrNoHome = errors.New("there is no place for the context file: neither HOME
 // ReadFile reads a context file; a missing one is empty.
 func ReadFile(path string) (*File, error) {
 	f := &File{Contexts: map[string]Context{}}
+	if path == "" || path == os.DevNull {
+		return f, nil
+	}
 	b, err := readCapped(path)
-	if errors.Is(err, fs.ErrNotExist) || path == os.DevNull {
+	if errors.Is(err, fs.ErrNotExist) {
 		return f, nil
 	}
 	if err != nil {
@@ -107,11 +111,8 @@ func (c Context) check() error {
 
 // Write saves the file for its owner alone, whole or not at all.
 func (f *File) Write(path string) error {
-	if path == os.DevNull {
+	if path == "" {
 		return ErrNoHome
-	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("write the context file %s: it is no ordinary file", path)
 	}
 	for name, c := range f.Contexts {
 		if err := c.check(); err != nil {
@@ -128,7 +129,7 @@ func (f *File) Write(path string) error {
 		return fmt.Errorf("write the context file: %w", err)
 	}
 	if outfile.SinkOf(path) != outfile.ToFile {
-		return &outfile.TakenError{What: "context file", Path: path, Stands: "nothing is kept there", Next: "name a file with --config, or set HOME or XDG_CONFIG_HOME"}
+		return &outfile.TakenError{What: "context file", Path: path, Stands: "nothing is kept there", Next: "name a file with --config or WALCTL_CONFIG, or leave both out for the one below the home directory"}
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("write the context file: %w", err)
