@@ -15,9 +15,12 @@ import (
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/diagnose"
+	"github.com/walctl/walctl/pkg/recovery"
+	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/archive"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
 )
 
 type verifyOptions struct {
@@ -94,8 +97,11 @@ func runVerify(ctx context.Context, f *cli.Factory, o *verifyOptions) error {
 	if c, err := f.Config(); err == nil {
 		want.Version = c.MilvusVersion
 	}
-	if want.Checkpoint, err = verifyCheckpoint(ctx, f, o, s); err != nil {
+	if err := verifyPositions(ctx, f, o, s, &want); err != nil {
 		return err
+	}
+	if _, plain := s.(*jsonl.Source); !plain || want.Partial || rng.To.Kind != source.Unbounded || rng.Limit > 0 {
+		want.Ends = s.Bounds
 	}
 	show, done := f.Progress("verify")
 	defer done()
@@ -159,19 +165,20 @@ func (w *watched) NextColumns(ctx context.Context) (*message.Columns, error) {
 	return c, err
 }
 
-// verifyCheckpoint brings the catalog's checkpoint, nil where there is none. A
-// catalog that was not asked for by name and does not answer is only noted.
-func verifyCheckpoint(ctx context.Context, f *cli.Factory, o *verifyOptions, s source.Source) (*diagnose.Checkpoint, error) {
-	pass := func(err error) (*diagnose.Checkpoint, error) {
+// verifyPositions brings the catalog's checkpoint and flush positions, none where
+// there is no catalog. One that was not asked for by name and does not answer is
+// only noted.
+func verifyPositions(ctx context.Context, f *cli.Factory, o *verifyOptions, s source.Source, want *diagnose.VerifyOptions) error {
+	pass := func(err error) error {
 		if o.catalog.Spec == "" && ctx.Err() == nil {
 			f.NoteOnce("note: the checkpoint is not checked: %v", err)
-			return nil, nil
+			return nil
 		}
-		return nil, err
+		return err
 	}
 	cat, err := f.OpenCatalog(ctx, o.catalog, s, false)
 	if errors.Is(err, cli.ErrNoCatalog) {
-		return nil, nil
+		return nil
 	}
 	if err != nil {
 		return pass(err)
@@ -185,17 +192,32 @@ func verifyCheckpoint(ctx context.Context, f *cli.Factory, o *verifyOptions, s s
 	if err != nil {
 		return pass(err)
 	}
-	cp := md.Checkpoint
-	if cp == nil || cp.MessageId == nil {
-		return nil, nil
+	have, err := f.EnvOf(s).Backend(ctx)
+	if err != nil {
+		return err
 	}
-	b, err := f.EnvWithCatalog(s, o.catalog).Checkpoint(ctx, "")
+	flushed, err := catalog.ChannelCheckpoints(ctx, cat, pchannel)
 	if err != nil {
 		return pass(err)
 	}
-	out := &diagnose.Checkpoint{ID: b.ID, TimeTick: cp.TimeTick}
+	collections, _, err := catalog.Collections(ctx, cat)
+	if err != nil {
+		return pass(err)
+	}
+	want.Flushed = diagnose.LivePositions(md, collections, flushed, have)
+	cp := md.Checkpoint
+	if cp == nil {
+		return nil
+	}
+	out := &diagnose.Checkpoint{Key: catalog.CheckpointKey(pchannel), TimeTick: cp.TimeTick}
+	if out.ID, err = recovery.CheckpointID(md, have); err != nil {
+		if out.ID = (message.ID{}); cp.GetMessageId().GetId() != "" {
+			out.Unread = err.Error()
+		}
+	}
 	out.Source, out.Secondary = replicatedFrom(cp, pchannel)
-	return out, nil
+	want.Checkpoint = out
+	return nil
 }
 
 // replicatedFrom tells the source cluster where the checkpoint's configuration

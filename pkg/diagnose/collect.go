@@ -182,7 +182,7 @@ func (v *verifier) describe(o *occurrence) string {
 }
 
 func (v *verifier) id(p position) string {
-	return message.ID{Backend: v.backend, A: p.a, B: p.b >> 16, Batch: int32(p.b & 0xffff)}.String()
+	return v.messageID(p).String()
 }
 
 func (v *verifier) vchannelName(i uint32) string {

@@ -184,13 +184,13 @@ func (v *verifier) checkpoint(c *message.Columns, i int, cp *Checkpoint) {
 	if v.replicate.role == roleUnknown && cp.Secondary {
 		v.replicate = replication{role: roleSecondary, source: cp.Source}
 	}
+	if cp.ID.IsZero() || !cp.ID.SameWAL(message.ID{Backend: v.backend}) {
+		return // told as position-gone
+	}
 	at := makePosition(cp.ID.A, cp.ID.B, cp.ID.Batch)
 	if makePosition(c.A[i], c.B[i], c.Batch[i]).less(at) {
 		o := v.place(c, i, "the first message above the checkpoint's TimeTick lies before its position: replay misses it")
 		o.other, o.hasOther = at, true
 		v.tell(checkpointBeyond, o)
-	}
-	if at.less(v.first) && !v.opts.Partial && cp.ID.A >= 0 {
-		v.tell(positionGone, occurrence{pos: at, note: "the checkpoint lies before the first message that is left"})
 	}
 }

@@ -1,7 +1,16 @@
 package diagnose
 
 import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/milvus-io/milvus-proto/go-api/v3/msgpb"
+	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
+
 	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
@@ -57,4 +66,82 @@ func goneMeaning(at source.Standing) string {
 		return "it is a position in another WAL: nobody can start there in this one"
 	}
 	return "nobody can read on from it: a node that seeks there can panic"
+}
+
+// LivePositions are the flush positions of the vchannels that a restart would bring
+// up: those registered, and those RootCoord serves. have is the log's backend.
+func LivePositions(md catalog.Metadata, collections map[int64]*catalog.Collection, flushed map[string]*msgpb.MsgPosition, have message.Backend) []StoredPosition {
+	served := catalog.Served(collections, md.PChannel)
+	out := []StoredPosition{}
+	for name, m := range flushed {
+		v, registered := md.VChannels[name]
+		if registered && v.GetState() == streamingpb.VChannelState_VCHANNEL_STATE_DROPPED || !registered && !slices.Contains(served, name) || catalog.ChannelDropped(m) {
+			continue
+		}
+		out = append(out, StoredPosition{Key: catalog.ChannelCheckpointKey(name), VChannel: name, FlushPosition: catalog.FlushPositionOf(m, have)})
+	}
+	slices.SortFunc(out, func(a, b StoredPosition) int { return strings.Compare(a.VChannel, b.VChannel) })
+	return out
+}
+
+// judged closes the pass: the positions the catalog names, then the report.
+func (v *verifier) judged(ctx context.Context) (*VerifyReport, error) {
+	err := v.positions(ctx)
+	return v.report(), err
+}
+
+// positions judges the checkpoint's position and the flush positions. A log that
+// could not be read in places has no ends to go by.
+func (v *verifier) positions(ctx context.Context) error {
+	all := v.opts.Flushed
+	if cp := v.opts.Checkpoint; cp != nil {
+		all = append([]StoredPosition{{Key: cp.Key, FlushPosition: catalog.FlushPosition{TimeTick: cp.TimeTick, ID: cp.ID, HasID: !cp.ID.IsZero(), Unread: cp.Unread}}}, all...)
+	}
+	log := &source.Bounds{Empty: v.records == 0}
+	if !log.Empty {
+		log.First, log.Last = v.messageID(v.first), v.messageID(v.last)
+	}
+	doubt := slices.ContainsFunc(all, func(p StoredPosition) bool { return p.HasID && p.Standing(log) != source.Within })
+	switch {
+	case !doubt:
+	case v.opts.Ends != nil:
+		b, err := v.opts.Ends(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if log = &b; err != nil {
+			log = nil
+			v.tell(notChecked, occurrence{pos: v.last, note: "where the catalog's positions stand: the log's ends are not known", detail: fmt.Sprint(err)})
+		}
+	case v.corruptions > 0 || v.opts.Partial:
+		log = nil
+		v.tell(notChecked, occurrence{pos: v.last, note: "where the catalog's positions stand: not all of the log was read"})
+	}
+	for _, p := range all {
+		at := p.Standing(log)
+		if !at.Gone() || p.VChannel != "" && v.drops(p.VChannel) {
+			continue
+		}
+		f := goneFinding(p, at, log)
+		f.Count = 1
+		if p.VChannel == "" {
+			f.Where.PChannel = v.opts.PChannel
+		}
+		if v.opts.WAL != "" {
+			f.Next = next(f.Code, v.opts.WAL, f.Where.ID, false)
+		}
+		v.found.counts[positionGone]++
+		v.gone = append(v.gone, f)
+	}
+	return nil
+}
+
+// drops reports whether the log drops a vchannel.
+func (v *verifier) drops(name string) bool {
+	i := slices.Index(v.names, name)
+	return i >= 0 && i < len(v.vchannels) && v.vchannels[i].droppedTT > 0
+}
+
+func (v *verifier) messageID(p position) message.ID {
+	return message.ID{Backend: v.backend, A: p.a, B: p.b >> 16, Batch: int32(p.b & 0xffff)}
 }

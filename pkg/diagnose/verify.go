@@ -13,7 +13,9 @@ import (
 
 // Checkpoint is what invariant 15 needs of a catalog's consume checkpoint.
 type Checkpoint struct {
-	ID       message.ID
+	ID       message.ID // zero = none is stored, or Unread
+	Unread   string     // why the stored id cannot be read
+	Key      string
 	TimeTick uint64
 	// Secondary says the checkpoint's replicate configuration makes this
 	// cluster a target; Source is then the source cluster, "" = unknown. It holds
@@ -28,6 +30,12 @@ type VerifyOptions struct {
 	PChannel string // "" = found from the vchannels' names
 	// Checkpoint is the catalog's, nil where there is none to compare with.
 	Checkpoint *Checkpoint
+	// Flushed are the flush positions of the vchannels that live, judged as the
+	// checkpoint's position is.
+	Flushed []StoredPosition
+	// Ends asks for the log's ends, where what was read is not all of it; nil =
+	// what was read is.
+	Ends func(context.Context) (source.Bounds, error)
 	// Version is the Milvus that wrote the log ("2.6.4", "3.0"), "" = unknown:
 	// then the rules both lines share hold. Up to 2.6.6 the last confirmed ids
 	// are not judged (invariants 5 and 6).
@@ -139,10 +147,10 @@ func Verify(ctx context.Context, r source.ColumnReader, opts VerifyOptions) (*Ve
 				opts.Progress(v.records, 0, -1)
 			}
 		case errors.Is(err, io.EOF):
-			return v.report(), nil
+			return v.judged(ctx)
 		case errors.Is(err, source.ErrTornTail):
 			v.tell(tornTail, occurrence{pos: v.last, note: "the log stops in the middle of a record, as after a crash", detail: err.Error()})
-			return v.report(), nil
+			return v.judged(ctx)
 		case errors.As(err, &corrupt):
 			v.corrupt(corrupt)
 		default:
@@ -182,7 +190,8 @@ type verifier struct {
 	replicate replication
 	// broadcastTypes keeps, by type, that it was met broadcast.
 	broadcastTypes [1024]message.Flags
-	check15        bool // the first message above the checkpoint was met
+	gone           []Finding // positions that cannot be read from
+	check15        bool      // the first message above the checkpoint was met
 }
 
 func newVerifier(opts VerifyOptions) *verifier {
@@ -254,7 +263,7 @@ func (v *verifier) report() *VerifyReport {
 			v.tell(notChecked, occurrence{pos: v.last, note: fmt.Sprintf("invariant %d (%s): %s", i.Number, i.Title, i.Why)})
 		}
 	}
-	r.Findings = v.findings()
+	r.Findings = append(v.gone, v.findings()...)
 	return r
 }
 

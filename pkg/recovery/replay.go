@@ -302,7 +302,7 @@ func (p *replay) startID(src source.Source, md catalog.Metadata) message.ID {
 	}
 	p.stored = true
 	have := src.Describe().Backend
-	id, err := checkpointID(md, have)
+	id, err := CheckpointID(md, have)
 	switch {
 	case err != nil && md.Checkpoint.GetMessageId().GetId() == "":
 		p.noPosition(md)

@@ -88,7 +88,7 @@ func CheckpointIssue(md catalog.Metadata, b source.Bounds) *Issue {
 	if md.Checkpoint == nil {
 		return nil
 	}
-	id, err := checkpointID(md, b.First.Backend)
+	id, err := CheckpointID(md, b.First.Backend)
 	i := Issue{Code: CodeCheckpointBroken, Stops: AllLines}
 	switch s := b.Standing(id); {
 	case err != nil && md.Checkpoint.GetMessageId().GetId() == "":
@@ -108,9 +108,9 @@ func CheckpointIssue(md catalog.Metadata, b source.Bounds) *Issue {
 	return &i
 }
 
-// checkpointID is the checkpoint's position, in a log whose ids are of the backend
-// have (unknown where the log does not tell).
-func checkpointID(md catalog.Metadata, have message.Backend) (message.ID, error) {
+// CheckpointID is the position of the checkpoint, which md has, in a log whose ids
+// are of the backend have (unknown where the log does not tell).
+func CheckpointID(md catalog.Metadata, have message.Backend) (message.ID, error) {
 	named := message.Backend(md.Checkpoint.GetMessageId().GetWALName())
 	if named == message.BackendUnknown {
 		named = have // before AlterWAL, the WAL configured was meant
