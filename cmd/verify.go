@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/milvus-io/milvus-proto/go-api/v3/commonpb"
-	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
 	"github.com/spf13/cobra"
 
 	"github.com/walctl/walctl/internal/cli"
@@ -192,6 +190,9 @@ func verifyPositions(ctx context.Context, f *cli.Factory, o *verifyOptions, s so
 	if err != nil {
 		return pass(err)
 	}
+	if want.CatalogTerm, err = catalog.TermOf(ctx, cat, pchannel); err != nil {
+		return pass(err)
+	}
 	have, err := f.EnvOf(s).Backend(ctx)
 	if err != nil {
 		return err
@@ -215,27 +216,11 @@ func verifyPositions(ctx context.Context, f *cli.Factory, o *verifyOptions, s so
 			out.Unread = err.Error()
 		}
 	}
-	out.Source, out.Secondary = replicatedFrom(cp, pchannel)
+	if role, ok := message.RoleOf(cp.ReplicateConfig, message.OwnCluster(cp.ReplicateConfig, pchannel)); ok {
+		out.Role = &role
+	}
 	want.Checkpoint = out
 	return nil
-}
-
-// replicatedFrom tells the source cluster where the checkpoint's configuration
-// makes the pchannel's cluster a target.
-func replicatedFrom(cp *streamingpb.WALCheckpoint, pchannel string) (string, bool) {
-	var config *commonpb.ReplicateConfiguration = cp.ReplicateConfig
-	own := ""
-	for _, c := range config.GetClusters() {
-		if slices.Contains(c.GetPchannels(), pchannel) || own == "" && strings.HasPrefix(pchannel, c.GetClusterId()+"-") {
-			own = c.GetClusterId()
-		}
-	}
-	for _, t := range config.GetCrossClusterTopology() {
-		if own != "" && t.GetTargetClusterId() == own {
-			return t.GetSourceClusterId(), true
-		}
-	}
-	return "", false
 }
 
 func writeVerify(f *cli.Factory, o *verifyOptions, r *verifyReport) error {

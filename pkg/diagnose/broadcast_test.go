@@ -30,7 +30,7 @@ func TestCopyWatch(t *testing.T) {
 		"sent again when all had come": {[]string{chV, chP + "_8v0", chV}, true, 60, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := NewCopyWatch(chP)
+			w := message.NewCopyWatch(chP)
 			for i, v := range c.came {
 				w.See(&message.Message{Type: message.TypeDropPartition, TimeTick: atSecond(1), ID: pulsarID(int64(i)), Props: props}, v, c.begun)
 			}

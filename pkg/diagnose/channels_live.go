@@ -180,9 +180,13 @@ func (j *channelJudge) pchannels() {
 	}
 }
 
+// termBehind reports whether a log was opened by a later term than the catalog
+// knows; 0 = it knows none.
+func termBehind(log, catalog int64) bool { return catalog != 0 && log > catalog }
+
 // catalogOf judges what the catalog says of a pchannel as a whole.
 func (j *channelJudge) catalogOf(p string, a AssignedChannel) {
-	if l := j.in.Logs[p]; l != nil && a.Term != 0 && l.Term > a.Term {
+	if l := j.in.Logs[p]; l != nil && termBehind(l.Term, a.Term) {
 		j.out.Faults = append(j.out.Faults, j.told(ChannelFault{Finding: Finding{Code: "catalog-term-behind", Severity: SeverityError, Where: Where{PChannel: p, ID: l.TermAt.String()},
 			Evidence: []Evidence{{"term in the log", strconv.FormatInt(l.Term, 10)}, {"term in the catalog", strconv.FormatInt(a.Term, 10)}},
 			Meaning:  "the log was opened by a later term than the catalog knows, as where the catalog was restored from an older copy: the next opening gives a term out again"}, Cure: CureDecision}))

@@ -33,7 +33,7 @@ type ChannelLog struct {
 	Bounds source.Bounds
 	Known  bool
 	// Missing are copies of broadcasts that never came, where the whole log was read.
-	Missing []MissingCopy
+	Missing []message.MissingCopy
 	// Local is true where the foreign position asked for is, with its TimeTick, a
 	// record of this log.
 	Local bool
@@ -52,10 +52,7 @@ type passing struct {
 }
 
 // BroadcastCopy is one copy of a broadcast.
-type BroadcastCopy struct {
-	Broadcast uint64
-	VChannel  string
-}
+type BroadcastCopy = message.BroadcastCopy
 
 // ForeignPosition is a position in another cluster's WAL, as the catalog has it.
 type ForeignPosition struct {
@@ -130,7 +127,7 @@ func ScanChannels(ctx context.Context, r source.ColumnReader, o ChannelScan) (*C
 		s.out.Bounds, s.out.Known = *o.Bounds, true
 	}
 	if o.WholeRead {
-		s.watch = NewCopyWatch(o.PChannel)
+		s.watch = message.NewCopyWatch(o.PChannel)
 	}
 	s.cps = slices.Sorted(maps.Values(o.Checkpoints))
 	for {
@@ -160,7 +157,7 @@ type channelScanner struct {
 	skip  []bool
 	cps   []uint64 // the checkpoints, sorted
 	next  int      // the first of cps no TimeTick has passed
-	watch *CopyWatch
+	watch *message.CopyWatch
 	wait  int // the first of cps no CommitImport has passed
 }
 
@@ -189,7 +186,7 @@ func (s *channelScanner) row(c *message.Columns, i int) {
 		s.out.Term, s.out.TermAt = c.Term[i], c.ID(i)
 	}
 	if s.o.Broadcasts != nil && c.Flags[i]&message.HasBroadcast != 0 && tick >= s.out.LastTick && s.o.Broadcasts[c.BroadcastID[i]] {
-		s.out.Copies[BroadcastCopy{c.BroadcastID[i], c.VChannels[c.VChannel[i]]}] = CopyAt{c.ID(i), tick}
+		s.out.Copies[BroadcastCopy{Broadcast: c.BroadcastID[i], VChannel: c.VChannels[c.VChannel[i]]}] = CopyAt{c.ID(i), tick}
 	}
 	if c.Flags[i]&message.HasBroadcast != 0 && s.watch != nil {
 		if m := c.Full[i]; m != nil {

@@ -175,7 +175,7 @@ func (j *channelJudge) copyFault(f ChannelFault) {
 // the log has gone on since.
 func (l *ChannelLog) otherCopy(broadcast uint64) (message.ID, bool) {
 	for c, at := range l.Copies {
-		if c.Broadcast == broadcast && settled(at.tick, l.LastTick) {
+		if c.Broadcast == broadcast && message.Settled(at.tick, l.LastTick) {
 			return at.id, true
 		}
 	}

@@ -176,17 +176,17 @@ func TestJudgeChannels(t *testing.T) {
 			in.Logs[chP] = chLog(t, atSecond(4), append(list, chPut(2*3600, message.TypeCommitImport), chTick(2*3600+1))...)
 		}, "channel-cp-frozen error restart "},
 		{"a broadcast that came elsewhere alone", func(t *testing.T, in *ChannelInput) {
-			in.Copies = []WaitedCopy{{BroadcastCopy: BroadcastCopy{77, chV}, Type: "DropPartition"}}
+			in.Copies = []WaitedCopy{{BroadcastCopy: BroadcastCopy{Broadcast: 77, VChannel: chV}, Type: "DropPartition"}}
 			other := chPut(3, message.TypeDropPartition)
 			other.VChannel, other.BroadcastID, other.Flags = chP+"_vcchan", 77, other.Flags|message.HasBroadcast
 			in.Logs[chP] = chLog(t, atSecond(14), chPut(1, message.TypeCreateCollection), other, chTick(14))
 			in.Flushed[chV] = FlushedChannel{TimeTick: atSecond(14), ID: pulsarID(2), HasID: true}
 		}, "broadcast-copy-missing error restart "},
 		{"a broadcast that may be on its way", func(_ *testing.T, in *ChannelInput) {
-			in.Copies = []WaitedCopy{{BroadcastCopy: BroadcastCopy{77, chV}, Type: "DropPartition"}}
+			in.Copies = []WaitedCopy{{BroadcastCopy: BroadcastCopy{Broadcast: 77, VChannel: chV}, Type: "DropPartition"}}
 		}, "broadcast-copy-missing warning restart "},
 		{"a broadcast that came and is not acknowledged yet", func(t *testing.T, in *ChannelInput) {
-			in.Copies = []WaitedCopy{{BroadcastCopy: BroadcastCopy{77, chV}, Type: "DropPartition"}}
+			in.Copies = []WaitedCopy{{BroadcastCopy: BroadcastCopy{Broadcast: 77, VChannel: chV}, Type: "DropPartition"}}
 			own := chPut(3, message.TypeDropPartition)
 			own.BroadcastID, own.Flags = 77, own.Flags|message.HasBroadcast
 			in.Logs[chP] = chLog(t, atSecond(4), chPut(1, message.TypeCreateCollection), own, chTick(4))

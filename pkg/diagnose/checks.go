@@ -40,6 +40,7 @@ const (
 	lastConfirmedBroken
 	termMissing
 	termUnopened
+	catalogTermBehind
 	exclusiveCrossed
 	tornTransaction
 	transactionOrder
@@ -51,6 +52,7 @@ const (
 	vchannelUnborn
 	vchannelAfterDrop
 	broadcastMismatch
+	broadcastCopyMissing
 	barrierAhead
 	replicateMismatch
 	checkpointBeyond
@@ -83,6 +85,7 @@ var checkTable = [checkCount]Check{
 	lastConfirmedBroken:  {"last-confirmed-broken", SeverityError, 6, NeedWriter267},
 	termMissing:          {"term-missing", SeverityError, 7, 0},
 	termUnopened:         {"term-unopened", SeverityError, 7, 0},
+	catalogTermBehind:    {"catalog-term-behind", SeverityError, 7, 0},
 	exclusiveCrossed:     {"exclusive-crossed", SeverityError, 8, 0},
 	tornTransaction:      {"torn-transaction", SeverityError, 9, 0},
 	transactionOrder:     {"transaction-order", SeverityError, 9, 0},
@@ -94,6 +97,7 @@ var checkTable = [checkCount]Check{
 	vchannelUnborn:       {"vchannel-unborn", SeverityError, 11, 0},
 	vchannelAfterDrop:    {"vchannel-after-drop", SeverityError, 11, 0},
 	broadcastMismatch:    {"broadcast-mismatch", SeverityError, 12, 0},
+	broadcastCopyMissing: {"broadcast-copy-missing", SeverityError, 12, 0},
 	barrierAhead:         {"barrier-ahead", SeverityError, 13, 0},
 	replicateMismatch:    {"replicate-mismatch", SeverityError, 14, 0},
 	checkpointBeyond:     {"checkpoint-beyond", SeverityCritical, 15, NeedCheckpoint},

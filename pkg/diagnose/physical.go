@@ -181,8 +181,8 @@ func (v *verifier) exists(p position) (held, known bool) {
 // TimeTick. docs/rules.md#invariants 15.
 func (v *verifier) checkpoint(c *message.Columns, i int, cp *Checkpoint) {
 	v.check15 = true
-	if v.replicate.role == roleUnknown && cp.Secondary {
-		v.replicate = replication{role: roleSecondary, source: cp.Source}
+	if !v.replicate.told && cp.Role != nil {
+		v.replicate.become(*cp.Role)
 	}
 	if cp.ID.IsZero() || !cp.ID.SameWAL(message.ID{Backend: v.backend}) {
 		return // told as position-gone

@@ -3,6 +3,7 @@ package diagnose
 import (
 	"strings"
 
+	"github.com/milvus-io/milvus/pkg/v3/proto/messagespb"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
@@ -19,6 +20,7 @@ const (
 // replication is what the log says of this cluster's part in replication.
 type replication struct {
 	role   role
+	told   bool   // by a configuration, or by a log that starts at its beginning
 	source string // cluster the headers must name; "" = not met yet
 	lastTT uint64 // source TimeTick reached
 }
@@ -120,68 +122,29 @@ func (v *verifier) replicated(e *entry) {
 
 // alterReplication follows the cluster's role.
 func (v *verifier) alterReplication(e *entry) {
-	own := v.pchannel(e)
-	ignored, source, cluster := false, "", ""
-	header(e.full, message.KeyHeader, func(num protowire.Number, x uint64, b []byte) {
-		switch {
-		case num == 4 && x != 0:
-			ignored = true
-		case num == 1 && b != nil:
-			cluster, source = ownRole(b, own)
-		}
-	})
-	if ignored {
+	h, err := message.HeaderAs[*messagespb.AlterReplicateConfigMessageHeader](e.full)
+	if err != nil || h.GetIgnore() {
 		return
 	}
-	switch {
-	case cluster == "":
-		v.replicate = replication{role: roleUnknown}
-	case source == "":
-		v.replicate = replication{role: rolePrimary}
-	case v.replicate.role != roleSecondary || v.replicate.source != source:
-		v.replicate = replication{role: roleSecondary, source: source}
+	cfg := h.GetReplicateConfiguration()
+	role, known := message.RoleOf(cfg, message.OwnCluster(cfg, v.pchannel(e)))
+	if !known {
+		v.replicate = replication{told: true}
+		return
 	}
+	v.replicate.become(role)
 }
 
-// ownRole finds, in a replicate configuration, the cluster a pchannel belongs to
-// and the cluster it is replicated from ("" = it is a primary).
-func ownRole(config []byte, pchannel string) (cluster, source string) {
-	type edge struct{ from, to string }
-	var edges []edge
-	walk(config, func(num protowire.Number, _ uint64, b []byte) {
-		switch num {
-		case 1:
-			id, mine := "", false
-			walk(b, func(num protowire.Number, _ uint64, b []byte) {
-				switch num {
-				case 1:
-					id = string(b)
-				case 3:
-					mine = mine || string(b) == pchannel
-				}
-			})
-			if mine || (cluster == "" && strings.HasPrefix(pchannel, id+"-")) {
-				cluster = id
-			}
-		case 2:
-			var e edge
-			walk(b, func(num protowire.Number, _ uint64, b []byte) {
-				switch num {
-				case 1:
-					e.from = string(b)
-				case 2:
-					e.to = string(b)
-				}
-			})
-			edges = append(edges, e)
-		}
-	})
-	for _, e := range edges {
-		if e.to == cluster {
-			source = e.from
-		}
+// become takes a role that a configuration tells. A secondary of the same source
+// goes on where it was.
+func (r *replication) become(role message.ClusterRole) {
+	switch {
+	case role.Source == "":
+		*r = replication{role: rolePrimary}
+	case r.role != roleSecondary || r.source != role.Source:
+		*r = replication{role: roleSecondary, source: role.Source}
 	}
-	return cluster, source
+	r.told = true
 }
 
 // pchannel returns the log's own name: as told, or as its vchannels tell it.

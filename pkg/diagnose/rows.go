@@ -106,7 +106,7 @@ func (v *verifier) start(c *message.Columns) {
 		v.partial = true
 	}
 	if !v.partial && v.replicate.role == roleUnknown {
-		v.replicate.role = rolePrimary
+		v.replicate.role, v.replicate.told = rolePrimary, true
 	}
 }
 
@@ -128,6 +128,9 @@ func (v *verifier) row(c *message.Columns, i int) {
 	}
 	if bits&bit30 != 0 || flags&mark30 != 0 {
 		v.is30 = true
+	}
+	if flags&message.HasBroadcast != 0 {
+		v.copy(c, i)
 	}
 	tt := c.TimeTick[i]
 	if flags&message.HasBarrier != 0 && c.Barrier[i] >= tt {
@@ -237,6 +240,6 @@ func (v *verifier) beforeStreaming(c *message.Columns, i int) {
 	v.old++
 	v.partial = true
 	if v.replicate.role == rolePrimary {
-		v.replicate.role = roleUnknown
+		v.replicate = replication{}
 	}
 }

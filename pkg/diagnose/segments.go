@@ -88,10 +88,23 @@ func (s *segments) sweep() {
 	s.sweepAt = 2 * len(keep)
 }
 
+// malformed says what an insert lacks, and what recovery makes of it.
+func malformed(e *entry) string {
+	switch {
+	case e.segment == 0:
+		return "an insert without a segment: recovery passes over its rows"
+	case e.flags&message.ManyPartitions != 0:
+		return "an insert of several partitions"
+	case e.rows == 0:
+		return "an insert whose header counts no rows: what it carries is not counted"
+	}
+	return "an insert without a size: its rows count, its size does not"
+}
+
 // insert holds an insert against its segment. docs/rules.md#invariants 10.
 func (v *verifier) insert(e *entry) {
 	if e.rows == 0 || e.bytes == 0 || e.segment == 0 || e.flags&message.ManyPartitions != 0 {
-		v.tell(insertMalformed, v.at(e, "an insert without rows, bytes or a segment, or of several partitions"))
+		v.tell(insertMalformed, v.at(e, malformed(e)))
 		return
 	}
 	s := &v.segments

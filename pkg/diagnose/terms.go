@@ -8,8 +8,9 @@ import (
 
 // termState is what the terms and TimeTicks of the log came to so far.
 type termState struct {
-	max      int64 // largest term met
-	opened   bool  // an opening TimeTick stands behind the last message of max
+	max      int64    // largest term met
+	maxAt    position // of its first message
+	opened   bool     // an opening TimeTick stands behind the last message of max
 	openings int
 
 	tick     uint64 // the largest persisted TimeTick
@@ -84,7 +85,7 @@ func (v *verifier) term(c *message.Columns, i int) (stale bool) {
 		o.otherTT = 0
 		v.tell(termUnopened, o)
 	}
-	t.max, t.opened = term, false
+	t.max, t.maxAt, t.opened = term, makePosition(c.A[i], c.B[i], c.Batch[i]), false
 	return false
 }
 

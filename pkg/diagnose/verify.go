@@ -17,11 +17,10 @@ type Checkpoint struct {
 	Unread   string     // why the stored id cannot be read
 	Key      string
 	TimeTick uint64
-	// Secondary says the checkpoint's replicate configuration makes this
-	// cluster a target; Source is then the source cluster, "" = unknown. It holds
-	// from the checkpoint's TimeTick on; what the log itself tells goes first.
-	Secondary bool
-	Source    string
+	// Role is what the checkpoint's replicate configuration makes of this cluster,
+	// nil where it has none. It holds from the checkpoint's TimeTick on; what the
+	// log itself tells goes first.
+	Role *message.ClusterRole
 }
 
 // VerifyOptions say what verify knows beside the log. The zero value is ready.
@@ -36,6 +35,9 @@ type VerifyOptions struct {
 	// Ends asks for the log's ends, where what was read is not all of it; nil =
 	// what was read is.
 	Ends func(context.Context) (source.Bounds, error)
+	// CatalogTerm is the pchannel's term as the catalog's coordinator has it, 0 =
+	// not known.
+	CatalogTerm int64
 	// Version is the Milvus that wrote the log ("2.6.4", "3.0"), "" = unknown:
 	// then the rules both lines share hold. Up to 2.6.6 the last confirmed ids
 	// are not judged (invariants 5 and 6).
@@ -192,6 +194,7 @@ type verifier struct {
 	broadcastTypes [1024]message.Flags
 	gone           []Finding // positions that cannot be read from
 	check15        bool      // the first message above the checkpoint was met
+	copies         *message.CopyWatch
 }
 
 func newVerifier(opts VerifyOptions) *verifier {
@@ -275,6 +278,11 @@ func (v *verifier) finish() {
 	}
 	v.deliverUpTo(^uint64(0))
 	v.leftoverTransactions()
+	v.missingCopies()
+	if termBehind(v.terms.max, v.opts.CatalogTerm) {
+		v.tell(catalogTermBehind, occurrence{pos: v.terms.maxAt, term: v.terms.max,
+			note: fmt.Sprintf("the log was opened by term %d, the catalog knows of %d", v.terms.max, v.opts.CatalogTerm)})
+	}
 	if v.partial && v.records > 0 {
 		v.tell(partialStart, occurrence{pos: v.first, note: "the log does not start at its first opening: what began before its first record is taken as it is found"})
 	}

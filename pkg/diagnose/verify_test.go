@@ -144,10 +144,10 @@ func TestVerifyCheckpoint(t *testing.T) {
 		from int
 		want []string
 	}{
-		"good":           {Checkpoint{ID: log[10].ID, TimeTick: log[20].TimeTick, Secondary: false}, 0, nil},
-		"of the end":     {Checkpoint{ID: log[2000].ID, TimeTick: last.TimeTick, Secondary: true, Source: "src"}, 0, nil},
-		"role":           {Checkpoint{ID: log[2000].ID, TimeTick: log[2000].TimeTick, Secondary: true, Source: "src"}, 1500, nil},
-		"wrong source":   {Checkpoint{ID: log[1500].ID, TimeTick: log[1400].TimeTick, Secondary: true, Source: "other"}, 1500, []string{"replicate-mismatch"}},
+		"good":           {Checkpoint{ID: log[10].ID, TimeTick: log[20].TimeTick}, 0, nil},
+		"of the end":     {Checkpoint{ID: log[2000].ID, TimeTick: last.TimeTick, Role: &message.ClusterRole{Cluster: "dst", Source: "src"}}, 0, nil},
+		"role":           {Checkpoint{ID: log[2000].ID, TimeTick: log[2000].TimeTick, Role: &message.ClusterRole{Cluster: "dst", Source: "src"}}, 1500, nil},
+		"wrong source":   {Checkpoint{ID: log[1500].ID, TimeTick: log[1400].TimeTick, Role: &message.ClusterRole{Cluster: "dst", Source: "other"}}, 1500, []string{"replicate-mismatch"}},
 		"too far ahead":  {Checkpoint{ID: log[500].ID, TimeTick: log[20].TimeTick}, 0, []string{"checkpoint-beyond"}},
 		"no longer held": {Checkpoint{ID: log[10].ID, TimeTick: log[20].TimeTick}, 1500, []string{"position-gone"}},
 	} {

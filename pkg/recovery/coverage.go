@@ -109,6 +109,7 @@ func (p *replay) saw(m *message.Message) {
 	c.names(m)
 	c.Last, c.entrySize = m.ID, m.Form().BatchSize
 	c.reached(m.ID)
+	p.copy(m)
 	if p.behind {
 		p.tailed(m)
 	}

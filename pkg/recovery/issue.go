@@ -68,6 +68,7 @@ const (
 	CodeSegmentSkipped    Code = "recovery-segment-without-vchannel"
 	CodeSegmentOrphan     Code = "recovery-segment-orphan"
 	CodeFlushMissing      Code = "recovery-flush-segment-missing"
+	CodeCopyMissing       Code = "broadcast-copy-missing"
 	CodeReplicateState    Code = "recovery-replicate-checkpoint"
 	CodeStale             Code = "recovery-message-stale"
 	CodeDuplicateID       Code = "recovery-duplicate-id"
@@ -253,6 +254,7 @@ var consequences = map[Code]string{
 	CodeSegmentSkipped:    "the segment is not created, so rows written into it are passed over",
 	CodeSegmentOrphan:     "the growing segment is hidden from the node: its rows are not served as growing data",
 	CodeFlushMissing:      "the flush names a segment recovery does not know",
+	CodeCopyMissing:       "the broadcast is not finished: the coordinator sends the copy when it runs, and later changes of the same object wait",
 	CodeReplicateState:    "the replicate checkpoint does not advance: replication may resend or stall",
 	CodeStale:             "the message lies behind a TimeTick: every later reader drops it",
 	CodeDuplicateID:       "the message is delivered once",

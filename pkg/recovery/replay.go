@@ -97,7 +97,7 @@ func Replay(ctx context.Context, src source.Source, md catalog.Metadata, o Repla
 	if err != nil {
 		return nil, err
 	}
-	p := &replay{opts: o, state: st, types: new([1 << 10]int64),
+	p := &replay{opts: o, state: st, types: new([1 << 10]int64), copies: message.NewCopyWatch(md.PChannel),
 		res: &Result{State: st, Types: map[message.Type]int64{}, Dropped: map[order.Reason]Drop{}}}
 	p.progress = o.Progress
 	if err := p.initialize(ctx, src, md); err != nil {
@@ -125,6 +125,7 @@ func Replay(ctx context.Context, src source.Source, md catalog.Metadata, o Repla
 	}
 	if err == nil {
 		p.missing(md)
+		p.copyMissing()
 		err = p.flushPositions(ctx, src, md)
 	}
 	if err == nil && p.ended {
@@ -167,8 +168,10 @@ type replay struct {
 	bounds    source.Bounds // where standing had to ask for them
 	cover     coverage
 	types     *[1 << 10]int64
-	behind    bool // the stop was passed
-	ended     bool // the log's end was reached
+	copies    *message.CopyWatch
+	lastTick  uint64 // the largest TimeTick read
+	behind    bool   // the stop was passed
+	ended     bool   // the log's end was reached
 	tailRows  uint64
 	tailCount int64
 	tailFirst message.ID

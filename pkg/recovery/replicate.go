@@ -59,15 +59,15 @@ func replicationSource(cluster, pchannel string, cfg *commonpb.ReplicateConfigur
 			return nil, fmt.Errorf("cluster %q has %d pchannels, %q has %d", id, len(c.GetPchannels()), cluster, len(own.GetPchannels()))
 		}
 	}
-	source, secondary := sources[cluster]
-	if !secondary {
+	role, _ := message.RoleOf(cfg, cluster)
+	if role.Source == "" {
 		return nil, nil
 	}
 	i := slices.Index(own.GetPchannels(), pchannel)
 	if i < 0 {
 		return nil, fmt.Errorf("the configuration does not name the own pchannel %q", pchannel)
 	}
-	return &commonpb.ReplicateCheckpoint{ClusterId: source, Pchannel: clusters[source].GetPchannels()[i]}, nil
+	return &commonpb.ReplicateCheckpoint{ClusterId: role.Source, Pchannel: clusters[role.Source].GetPchannels()[i]}, nil
 }
 
 // topology maps every target to its source.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader/message"
 )
 
 // noCheckpoint begins a WAL that was never opened, as the catalog has it: with
@@ -50,6 +51,32 @@ func (p *replay) missing(md catalog.Metadata) {
 			if p.res.Tail != nil {
 				p.res.Tail.Next.issues.add(i)
 			}
+		}
+	}
+}
+
+// copy notes a broadcast's copy and how far the log was read.
+func (p *replay) copy(m *message.Message) {
+	if m.Has(message.HasBroadcast) {
+		p.copies.See(m, m.VChannel, p.lastTick != 0)
+	}
+	if m.Type == message.TypeTimeTick {
+		p.lastTick = max(p.lastTick, m.TimeTick)
+	}
+}
+
+// copyMissing names the copies of broadcasts that never came. Damage may have taken
+// them.
+func (p *replay) copyMissing() {
+	if p.cover.unread > 0 {
+		return
+	}
+	for _, m := range p.copies.Missing(p.lastTick) {
+		i := Issue{Code: CodeCopyMissing, ID: m.At.String(), TimeTick: m.TimeTick, Type: m.Type, VChannel: m.VChannel,
+			Detail: fmt.Sprintf("broadcast %d has no copy on %s", m.Broadcast, m.VChannel)}
+		p.state.issues.add(i)
+		if p.res.Tail != nil {
+			p.res.Tail.Next.issues.add(i)
 		}
 	}
 }

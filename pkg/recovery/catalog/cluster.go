@@ -68,6 +68,21 @@ func LoadCluster(ctx context.Context, c Catalog) (*Cluster, error) {
 	return out, nil
 }
 
+// TermOf reads a pchannel's term as the coordinator has it; 0 where it has none.
+func TermOf(ctx context.Context, c Catalog, pchannel string) (int64, error) {
+	kvs, _, err := c.Range(ctx, PChannelKey(pchannel))
+	if err != nil {
+		return 0, err
+	}
+	for _, kv := range kvs {
+		m := &streamingpb.PChannelMeta{}
+		if kv.Key == PChannelKey(pchannel) && proto.Unmarshal(kv.Value, m) == nil {
+			return m.GetChannel().GetTerm(), nil
+		}
+	}
+	return 0, nil
+}
+
 // DecodeCluster is LoadCluster over keys already read.
 func DecodeCluster(kvs []KV) *Cluster {
 	c := memory(kvs)

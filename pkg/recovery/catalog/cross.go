@@ -89,7 +89,8 @@ func replicating(c *Cluster) []Problem {
 
 // owns reports whether a cluster of a replicate configuration is the catalog's own.
 func (c *Cluster) owns(m *commonpb.MilvusCluster) bool {
-	return slices.ContainsFunc(m.GetPchannels(), func(p string) bool { _, ok := c.PChannels[p]; return ok })
+	one := &commonpb.ReplicateConfiguration{Clusters: []*commonpb.MilvusCluster{m}}
+	return slices.ContainsFunc(m.GetPchannels(), func(p string) bool { _, ok := c.PChannels[p]; return ok && message.OwnCluster(one, p) != "" })
 }
 
 // replicateLocal compares a WAL's replicate checkpoint with what is its own. Where

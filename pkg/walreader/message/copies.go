@@ -1,11 +1,15 @@
-package diagnose
+package message
 
 import (
 	"cmp"
 	"slices"
-
-	"github.com/walctl/walctl/pkg/walreader/message"
 )
+
+// BroadcastCopy is one copy of a broadcast.
+type BroadcastCopy struct {
+	Broadcast uint64
+	VChannel  string
+}
 
 // CopyWatch holds the copies of each broadcast that a log has against the list of
 // vchannels every copy carries. docs/rules.md#catalog-cross
@@ -23,9 +27,9 @@ type watchedCopies struct {
 // though another one's list names it.
 type MissingCopy struct {
 	BroadcastCopy
-	Type     message.Type
-	At       message.ID // the first copy that came
-	TimeTick uint64     // of that
+	Type     Type
+	At       ID     // the first copy that came
+	TimeTick uint64 // of that
 }
 
 // maxWatched bounds the broadcasts that are remembered.
@@ -43,7 +47,7 @@ func NewCopyWatch(pchannel string) *CopyWatch {
 // See takes a message of a broadcast, in log order, and the vchannel it stands on.
 // begun says that the log holds a TimeTick before it: of what stands in front of the
 // first one, other copies may have been trimmed.
-func (w *CopyWatch) See(m *message.Message, vchannel string, begun bool) {
+func (w *CopyWatch) See(m *Message, vchannel string, begun bool) {
 	h, err := m.BroadcastHeader()
 	if err != nil {
 		return // told as a broken envelope
@@ -53,7 +57,7 @@ func (w *CopyWatch) See(m *message.Message, vchannel string, begun bool) {
 		b = &watchedCopies{MissingCopy: MissingCopy{BroadcastCopy: BroadcastCopy{Broadcast: h.GetBroadcastId()}, Type: m.Type, At: m.ID, TimeTick: m.TimeTick}}
 		for _, v := range h.GetVchannels() {
 			// A copy for the pchannel itself may carry the control channel's name.
-			if begun && v != vchannel && message.PChannelOf(v) == w.pchannel && v != w.pchannel && !message.IsControlChannel(v) {
+			if begun && v != vchannel && PChannelOf(v) == w.pchannel && v != w.pchannel && !IsControlChannel(v) {
 				if b.waits == nil {
 					b.waits = map[string]bool{}
 				}
@@ -75,7 +79,7 @@ func (w *CopyWatch) See(m *message.Message, vchannel string, begun bool) {
 func (w *CopyWatch) Missing(lastTick uint64) []MissingCopy {
 	var out []MissingCopy
 	for _, b := range w.by {
-		if b == nil || !settled(b.TimeTick, lastTick) {
+		if b == nil || !Settled(b.TimeTick, lastTick) {
 			continue
 		}
 		for v := range b.waits {
@@ -90,7 +94,7 @@ func (w *CopyWatch) Missing(lastTick uint64) []MissingCopy {
 	return out
 }
 
-// settled reports whether the log has gone on long enough for every copy to be there.
-func settled(tick, lastTick uint64) bool {
-	return lastTick > tick && message.PhysicalMillis(lastTick)-message.PhysicalMillis(tick) >= settles
+// Settled reports whether the log has gone on long enough for every copy to be there.
+func Settled(tick, lastTick uint64) bool {
+	return lastTick > tick && PhysicalMillis(lastTick)-PhysicalMillis(tick) >= settles
 }
