@@ -38,6 +38,7 @@ const (
 	lastConfirmedMissing
 	lastConfirmedRegress
 	lastConfirmedBroken
+	lastConfirmedOpen
 	termMissing
 	termUnopened
 	catalogTermBehind
@@ -83,6 +84,7 @@ var checkTable = [checkCount]Check{
 	lastConfirmedMissing: {"last-confirmed-missing", SeverityError, 5, NeedEntries},
 	lastConfirmedRegress: {"last-confirmed-regress", SeverityError, 5, NeedWriter267},
 	lastConfirmedBroken:  {"last-confirmed-broken", SeverityError, 6, NeedWriter267},
+	lastConfirmedOpen:    {"last-confirmed-broken", SeverityWarning, 6, NeedWriter267},
 	termMissing:          {"term-missing", SeverityError, 7, 0},
 	termUnopened:         {"term-unopened", SeverityError, 7, 0},
 	catalogTermBehind:    {"catalog-term-behind", SeverityError, 7, 0},

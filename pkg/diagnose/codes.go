@@ -96,9 +96,9 @@ var explanations = [...]Explanation{
 		"A writer up to 2.6.6 (say so with --milvus-version), or an altered log.",
 		"Compare the two messages with inspect --id.", nil},
 	{"last-confirmed-broken", "a last confirmed id hides a message it promises",
-		"A consumer that resumes from this id never sees the message named: rows or a whole transaction are hidden from it.",
-		"A writer up to 2.6.6 under concurrent writes (say so with --milvus-version), or an altered log.",
-		"Have consumers start at the earlier id.", nil},
+		"A consumer that resumes from this id never sees the message named: rows or a whole transaction are hidden from it. A warning where that transaction was never committed: nobody loses anything then.",
+		"A known defect of Milvus 2.6 and 3.0 where a transaction is open across an opening of the log: the new term does not keep it, and confirms past its Begin. Otherwise a writer up to 2.6.6 under concurrent writes (say so with --milvus-version), or an altered log.",
+		"Have consumers start at the earlier id, that of the Begin which the finding names. recover starts at the checkpoint: compare its position with the Begin.", nil},
 	{"term-missing", "a message without a term",
 		"Nobody can tell which opening wrote it; only opening TimeTicks carry none.",
 		"A foreign producer or damage.", "Look at the message with inspect --id.", nil},
@@ -167,7 +167,7 @@ var explanations = [...]Explanation{
 		"A log put together from pieces, or a damaged copy.", "Capture it again from its origin.", nil},
 	{"ledger-hole", "entries are missing",
 		"Messages that were written are gone from a ledger or segment. What they carried is lost to this log.",
-		"A lost ledger replica, a skipped entry, or a copy that is not whole.",
+		"A lost ledger replica, a lost ledger, a skipped entry, or a copy that is not whole. The place names the last message before and the first behind.",
 		"Read the place again from its origin; ask BookKeeper for the ledger's replicas.", []string{"milvus#41904"}},
 	{"unreadable", "a place that cannot be read",
 		"What lies there is unknown; everything else was judged.",
@@ -207,7 +207,7 @@ func Page() string {
 	b.WriteString("# Findings\n\nEvery code walctl reports, as `walctl explain CODE` tells it. Made from pkg/diagnose/codes*.go.\n")
 	severity := map[string]Severity{}
 	for _, c := range checkTable {
-		severity[c.Code] = c.Severity
+		severity[c.Code] = max(severity[c.Code], c.Severity)
 	}
 	for _, e := range Explanations() {
 		b.WriteString("\n## " + e.Code + "\n\n")

@@ -102,6 +102,9 @@ func (v *verifier) finding(g *group) Finding {
 	if g.count > 1 {
 		f.Where.To = v.id(g.last.pos)
 	}
+	if g.check == entryHole { // both bounds: the last message before, the first behind
+		f.Where.ID, f.Where.To = v.id(g.first.other), v.id(g.last.pos)
+	}
 	vchannels := 0
 	for i, n := range g.byVChannel {
 		if n > 0 && i > 0 {
@@ -117,6 +120,9 @@ func (v *verifier) finding(g *group) Finding {
 		add("what", g.note)
 	}
 	add("messages", strconv.FormatInt(g.count, 10))
+	if g.note == noteOpenCommitted || g.note == noteOpenAbandoned {
+		add("transactions", strconv.FormatInt(g.count, 10))
+	}
 	if g.rows > 0 {
 		add("rows", strconv.FormatUint(g.rows, 10))
 		for i, n := range g.rowsBy {
@@ -156,7 +162,10 @@ func next(code, wal, id string, rows bool) string {
 }
 
 func (v *verifier) describe(o *occurrence) string {
-	s := v.id(o.pos) + " " + o.typ.String()
+	s := v.id(o.pos)
+	if o.typ != 0 {
+		s += " " + o.typ.String()
+	}
 	if o.vchannel > 0 {
 		s += " on " + v.vchannelName(o.vchannel)
 	}

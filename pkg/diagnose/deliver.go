@@ -38,6 +38,7 @@ func (v *verifier) same(e *entry, first position) bool {
 	o := occurrence{pos: e.pos, tt: e.tt, vchannel: e.vchannel, typ: e.typ, term: e.term, other: first, hasOther: true}
 	if first, ok := r.find(e.tt, e.sum); ok {
 		o.other, o.note = first, "an append that was retried and had landed"
+		v.txns.copied(e.typ, e.txn, e.flags, e.pos)
 		v.tell(retryDuplicate, o)
 		return true
 	}

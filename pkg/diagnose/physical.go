@@ -1,10 +1,16 @@
 package diagnose
 
-import "github.com/walctl/walctl/pkg/walreader/message"
+import (
+	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
+)
 
 // ledger is a stretch of entries with one A part: a Pulsar ledger, a Woodpecker
 // segment. first and last are packed as in position.
-type ledger struct{ a, first, last int64 }
+type ledger struct {
+	a, first, last int64
+	blind          bool // a place that cannot be read lies before it
+}
 
 // maxLedgers bounds how many are remembered for looking up last confirmed ids.
 const maxLedgers = 1 << 16
@@ -71,7 +77,11 @@ func (v *verifier) openLedger(p position) {
 	if len(v.ledgers) >= maxLedgers {
 		v.ledgers = append(v.ledgers[:0], v.ledgers[maxLedgers/2:]...)
 	}
-	v.ledgers = append(v.ledgers, ledger{p.a, p.b, p.b})
+	if n := len(v.ledgers); n > 0 {
+		v.shuffled = v.shuffled || p.a < v.ledgers[n-1].a
+	}
+	v.ledgers = append(v.ledgers, ledger{p.a, p.b, p.b, v.blindEnd})
+	v.blindEnd = false
 }
 
 // follow judges p against the id before it.
@@ -112,6 +122,36 @@ func (v *verifier) follow(c *message.Columns, i int, p position, counts bool) {
 func (v *verifier) hole(c *message.Columns, i int, note string) {
 	o := v.place(c, i, note)
 	o.other, o.hasOther, o.rows = v.last, true, 0
+	v.tell(entryHole, o)
+}
+
+// lost tells of messages missing between two ledgers or segments, as an id shows
+// that is named at pos and is not there.
+func (v *verifier) lost(named, pos position, tt uint64, note string) {
+	if v.shuffled || v.backend.Offsets() { // out of order: told by itself
+		return
+	}
+	behind, lost := source.LostBehind(len(v.ledgers), func(i int) source.Stretch {
+		l := v.ledgers[i]
+		return source.Stretch{First: v.messageID(position{l.a, l.first}), Last: v.messageID(position{l.a, l.last})}
+	}, v.messageID(named))
+	if !lost {
+		return
+	}
+	o := occurrence{pos: pos, tt: tt, note: note, other: position{v.ledgers[behind].a, v.ledgers[behind].last}, hasOther: true,
+		detail: v.id(named) + " is not there"}
+	if n := behind + 1; n < len(v.ledgers) {
+		if v.ledgers[n].blind || v.ledgers[n].first != 0 { // damage, or a start that is missing: told already
+			return
+		}
+		if next := (position{v.ledgers[n].a, 0}); next != pos {
+			o.pos, o.tt = next, 0
+		}
+	}
+	if o.other == v.lostAfter {
+		return
+	}
+	v.lostAfter = o.other
 	v.tell(entryHole, o)
 }
 
@@ -167,7 +207,7 @@ func (v *verifier) exists(p position) (held, known bool) {
 			continue
 		}
 		if l.a < p.a || p.b > l.last && p.b>>16 > l.last>>16 {
-			return false, true
+			return false, i+1 == len(v.ledgers) || !v.ledgers[i+1].blind
 		}
 		if p.b >= l.first {
 			n := v.entries.size(p)
@@ -192,5 +232,8 @@ func (v *verifier) checkpoint(c *message.Columns, i int, cp *Checkpoint) {
 		o := v.place(c, i, "the first message above the checkpoint's TimeTick lies before its position: replay misses it")
 		o.other, o.hasOther = at, true
 		v.tell(checkpointBeyond, o)
+	}
+	if held, known := v.exists(at); known && !held && !at.less(v.first) {
+		v.lost(at, makePosition(c.A[i], c.B[i], c.Batch[i]), c.TimeTick[i], "messages between two ids are lost: the checkpoint names one of them")
 	}
 }

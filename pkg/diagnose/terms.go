@@ -96,6 +96,7 @@ func (v *verifier) behind(c *message.Columns, i int, stale bool) {
 	o := v.place(c, i, "")
 	if first, ok := t.recent.find(o.tt, c.Checksum[i]); ok {
 		o.note, o.other, o.hasOther, o.rows = "an append that was retried and had landed", first, true, 0
+		v.txns.copied(o.typ, c.TxnID[i], c.Flags[i], o.pos)
 		v.tell(retryDuplicate, o)
 		return
 	}
@@ -146,8 +147,10 @@ func (v *verifier) timeTick(c *message.Columns, i int) {
 	}
 	t.line = tt
 	if tt <= t.tick && t.tick > 0 {
-		v.tickBack(c, i, stale)
-		return
+		if !v.tickBack(c, i, stale, opening) {
+			return
+		}
+		v.wentBack(tt)
 	}
 	if stale {
 		v.tell(staleWriter, v.place(c, i, "an older term still writes TimeTicks"))
@@ -190,20 +193,41 @@ func (v *verifier) leftBehind(c *message.Columns, i int, lc position, opening bo
 	}
 }
 
-func (v *verifier) tickBack(c *message.Columns, i int, stale bool) {
+// tickBack judges a TimeTick that does not lie above the one before it. It reports
+// whether one writer's clock went back, rather than two writers being at work:
+// readers then go on from the smaller one.
+func (v *verifier) tickBack(c *message.Columns, i int, stale, opening bool) bool {
 	t := &v.terms
 	o := v.place(c, i, "")
 	o.other, o.otherTT, o.hasOther = t.tickPos, t.tick, true
 	if o.tt == t.tick && c.Checksum[i] == t.tickSum {
 		o.note = "an append that was retried and had landed"
 		v.tell(retryDuplicate, o)
-		return
+		return false
 	}
 	o.note = "a TimeTick that does not lie above the one before it"
-	if stale {
+	switch {
+	case stale:
 		o.note = "an older term's TimeTick lies behind a newer term's"
+	case opening:
+		o.note = "an opening TimeTick does not lie above the TimeTick before it: the clock went back"
 	}
 	v.tell(timeTickRegress, o)
+	return opening || !stale && o.tt < t.tick && t.tickTerm <= o.term
+}
+
+// wentBack forgets what is compared by time: it begins anew at a smaller TimeTick.
+func (v *verifier) wentBack(tt uint64) {
+	v.terms.recent = recentRing{}
+	w := &v.window
+	w.arrived, w.next, w.cut = w.arrived[:0], 0, min(w.cut, tt)
+	s := &v.segments
+	for i := range s.slab { // what a flush of all of them ended stays ended
+		if g := &s.slab[i]; g.sealTT == 0 && !g.inherited && g.createTT < s.flushAllTT {
+			g.sealTT, g.seal, g.sealedBy = s.flushAllTT, s.flushAll, message.TypeFlushAll
+		}
+	}
+	s.flushAllTT = 0
 }
 
 // tickLastConfirmed holds a TimeTick's last confirmed id between those of the
@@ -265,6 +289,9 @@ func (v *verifier) lastConfirmed(c *message.Columns, i int, pos, lc position) {
 		o := v.place(c, i, "the last confirmed id names a message the log does not hold")
 		o.other, o.hasOther = lc, true
 		v.tell(lastConfirmedMissing, o)
+		if !lc.less(v.first) {
+			v.lost(lc, pos, o.tt, "messages between two ids are lost: a last confirmed id names one of them")
+		}
 	}
 }
 

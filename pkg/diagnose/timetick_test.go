@@ -26,10 +26,12 @@ func TestTimeTicksGolden(t *testing.T) {
 	}
 }
 
+// aboveInfo lists the codes that make a log unsound. Milvus's own last confirmed ids
+// pass open transactions at every opening: a warning, on logs that are sound.
 func aboveInfo(all []Finding) []string {
 	var codes []string
 	for _, f := range all {
-		if f.Severity > SeverityInfo {
+		if f.Severity > SeverityInfo && (f.Code != "last-confirmed-broken" || f.Severity > SeverityWarning) {
 			codes = append(codes, f.Code)
 		}
 	}

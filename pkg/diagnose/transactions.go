@@ -17,7 +17,13 @@ type txnState struct {
 	keepalive   int64    // milliseconds; negative = never expires
 	vchannel    uint32
 	replicated  bool
-	suspect     bool // a last confirmed id passed its Begin; broken once another part comes
+	copy        position // where a retry of the Begin landed that stands furthest in the log
+	term        int64
+	rows        uint64 // inserted so far
+	suspect     bool   // a last confirmed id passed its Begin: judged when it ends
+	goesOn      bool   // a part came since
+	suspectLC   position
+	suspectTerm int64
 	suspectType message.Type
 	suspectAt   position
 	suspectTT   uint64
@@ -32,14 +38,14 @@ type txnState struct {
 type transactions struct {
 	slab     []txnState // 0 is the list's head
 	free     []int32
-	byID     table
+	byID     [2]table // local ones and replicated ones: each cluster counts its own ids
 	open     int
 	minBegin position // smallest Begin of the live ones that are no suspects
 	next     uint64   // no transaction expires before this TimeTick
 	begins   pile[txnBegin]
 	due      pile[txnDue]
 	lists    []int32 // by vchannel: the newest one open, 0 = none
-	ended    endedRing
+	ended    [2]endedRing
 	expired  int64
 	firstExp occurrence
 }
@@ -68,12 +74,50 @@ func (x *transactions) enlist(k int32) {
 		x.begins = x.begins[:0]
 		for i := x.slab[0].nextOpen; i != 0; i = x.slab[i].nextOpen {
 			if o := &x.slab[i]; !o.suspect && i != k {
-				x.begins.push(txnBegin{o.begin, o.id, i})
+				x.begins.push(txnBegin{o.from(), o.id, i})
 			}
 		}
 	}
-	x.begins.push(txnBegin{t.begin, t.id, k})
+	x.begins.push(txnBegin{t.from(), t.id, k})
 	x.refreshMin()
+}
+
+// from is where a reader must start at the latest to see the transaction whole.
+func (t *txnState) from() position {
+	if t.begin.less(t.copy) {
+		return t.copy
+	}
+	return t.begin
+}
+
+// origin tells the transactions of this cluster from those replicated to it.
+func origin(replicated bool) int {
+	if replicated {
+		return 1
+	}
+	return 0
+}
+
+// copied takes a retry that had landed: of a Begin, it serves a reader as well.
+func (x *transactions) copied(typ message.Type, id int64, flags message.Flags, pos position) {
+	if typ != message.TypeBeginTxn {
+		return
+	}
+	slot := x.byID[origin(flags&message.HasReplicate != 0)].get(id)
+	if slot < 0 {
+		return
+	}
+	t := &x.slab[slot]
+	if !t.from().less(pos) {
+		return
+	}
+	t.copy = pos
+	if t.suspect && !pos.less(t.suspectLC) {
+		t.suspect, t.goesOn = false, false
+	}
+	if !t.suspect {
+		x.enlist(slot)
+	}
 }
 
 func (x *transactions) watch(k int32) {
@@ -147,12 +191,12 @@ func (t *txnState) deadline() uint64 {
 // transaction takes a part in TimeTick order. docs/rules.md#invariants 9.
 func (v *verifier) transaction(e *entry) {
 	x := &v.txns
-	slot := x.byID.get(e.txn)
+	replicated := e.flags&message.HasReplicate != 0
+	slot := x.byID[origin(replicated)].get(e.txn)
 	if e.typ == message.TypeBeginTxn {
 		v.begin(e, slot)
 		return
 	}
-	replicated := e.flags&message.HasReplicate != 0
 	if slot < 0 {
 		v.orphanPart(e, replicated)
 		return
@@ -176,26 +220,20 @@ func (v *verifier) transaction(e *entry) {
 		o.other, o.otherTT, o.hasOther = t.last, t.tt, true
 		v.tell(transactionLatePart, o)
 	}
-	suspected := t.suspect
-	if suspected {
-		v.tell(lastConfirmedBroken, occurrence{pos: t.suspectAt, tt: t.suspectTT, typ: t.suspectType,
-			note: "a transaction open at this time begins before the last confirmed id, and goes on", other: t.begin, otherTT: t.beginTT, hasOther: true})
-		t.suspect = false
+	t.goesOn = t.goesOn || t.suspect
+	if e.typ == message.TypeInsert {
+		t.rows += e.rows
 	}
 	if t.last.less(e.pos) {
 		t.last = e.pos
 	}
 	t.tt = e.tt
-	t.replicated = t.replicated || replicated
 	switch e.typ {
 	case message.TypeCommitTxn:
 		v.end(slot, endCommitted)
 	case message.TypeRollbackTxn:
 		v.end(slot, endRolledBack)
 	default:
-		if suspected {
-			x.enlist(slot)
-		}
 		if d := t.deadline(); d < t.watched || t.watched == 0 {
 			x.watch(slot)
 		}
@@ -212,7 +250,7 @@ func (v *verifier) begin(e *entry, slot int32) {
 			v.tell(transactionOrder, o)
 		}
 		v.end(slot, endNone)
-	} else if x.ended.get(e.txn) != endNone && !replicated {
+	} else if x.ended[origin(replicated)].get(e.txn) != endNone && !replicated {
 		v.tell(transactionOrder, v.at(e, "a transaction begins again behind its end"))
 	}
 	if len(x.slab) == 0 {
@@ -228,7 +266,7 @@ func (v *verifier) begin(e *entry, slot int32) {
 	}
 	tail := x.slab[0].prevOpen
 	x.slab[k] = txnState{id: e.txn, begin: e.pos, last: e.pos, beginTT: e.tt, tt: e.tt, keepalive: e.keepalive,
-		vchannel: e.vchannel, replicated: replicated, prevOpen: tail}
+		vchannel: e.vchannel, replicated: replicated, term: e.term, prevOpen: tail}
 	x.slab[tail].nextOpen, x.slab[0].prevOpen = k, k
 	for int(e.vchannel) >= len(x.lists) {
 		x.lists = append(x.lists, 0)
@@ -237,7 +275,7 @@ func (v *verifier) begin(e *entry, slot int32) {
 		x.slab[k].nextBeside, x.slab[beside].prevBeside = beside, k
 	}
 	x.lists[e.vchannel] = k
-	x.byID.put(e.txn, k)
+	x.byID[origin(replicated)].put(e.txn, k)
 	x.open++
 	x.enlist(k)
 	x.watch(k)
@@ -245,7 +283,7 @@ func (v *verifier) begin(e *entry, slot int32) {
 
 // orphanPart takes a part whose transaction is not open.
 func (v *verifier) orphanPart(e *entry, replicated bool) {
-	how := v.txns.ended.get(e.txn)
+	how := v.txns.ended[origin(replicated)].get(e.txn)
 	if replicated && how != endNone {
 		return // replication may send a whole transaction again
 	}
@@ -279,11 +317,12 @@ func (v *verifier) end(slot int32, how endKind) {
 	if t.nextBeside != 0 {
 		x.slab[t.nextBeside].prevBeside = t.prevBeside
 	}
-	x.byID.del(t.id)
+	x.byID[origin(t.replicated)].del(t.id)
 	if how != endNone {
-		x.ended.add(t.id, how)
+		x.ended[origin(t.replicated)].add(t.id, how)
+		v.broken(t, how == endCommitted)
 	}
-	begin := t.begin
+	begin := t.from()
 	x.open--
 	*t = txnState{}
 	x.free = append(x.free, slot)
@@ -296,7 +335,7 @@ func (v *verifier) end(slot int32, how endKind) {
 func (x *transactions) refreshMin() {
 	for len(x.begins) > 0 {
 		b := x.begins[0]
-		if t := &x.slab[b.slot]; t.id == b.id && t.begin == b.begin && !t.suspect && x.byID.get(b.id) == b.slot {
+		if t := &x.slab[b.slot]; t.id == b.id && t.from() == b.begin && !t.suspect && x.byID[origin(t.replicated)].get(b.id) == b.slot {
 			x.minBegin = b.begin
 			return
 		}
@@ -312,7 +351,7 @@ func (v *verifier) expire(tick uint64) {
 	for len(x.due) > 0 && x.due[0].deadline <= tick {
 		d := x.due.pop()
 		t := &x.slab[d.slot]
-		if x.byID.get(d.id) != d.slot || t.watched != d.deadline {
+		if x.byID[origin(false)].get(d.id) != d.slot || t.watched != d.deadline {
 			continue // ended, or watched for another deadline
 		}
 		if t.deadline() <= tick {
@@ -364,8 +403,7 @@ func (v *verifier) exclusive(e *entry) {
 }
 
 // promise looks closer at a message whose last confirmed id lies behind an open
-// transaction's Begin. Only a transaction that goes on was promised anything:
-// one that is abandoned, as across an opening, is never delivered.
+// transaction's Begin. What becomes of the transaction tells what that costs.
 // docs/rules.md#invariants 6.
 func (v *verifier) promise(e *entry) {
 	x := &v.txns
@@ -375,8 +413,37 @@ func (v *verifier) promise(e *entry) {
 			v.expireOne(k)
 		} else {
 			t.suspect, t.suspectAt, t.suspectTT, t.suspectType = true, e.pos, e.tt, e.typ
+			t.suspectLC, t.suspectTerm = e.lc, e.term
 		}
 		x.refreshMin()
+	}
+}
+
+// What is known of Milvus itself: the first message of a term confirms past the
+// Begin of every transaction that is open across its opening.
+const (
+	noteOpenCommitted = "a transaction open across an opening begins before this last confirmed id and is committed later (a known defect of Milvus): a consumer that resumes here never gets it"
+	noteOpenAbandoned = "a transaction open across an opening begins before this last confirmed id (a known defect of Milvus); this log holds no Commit of it: nobody loses it unless one still comes"
+)
+
+// broken judges, at a transaction's end, a last confirmed id that had passed its
+// Begin. One that is abandoned within a term was promised to nobody.
+func (v *verifier) broken(t *txnState, committed bool) {
+	if !t.suspect {
+		return
+	}
+	o := occurrence{pos: t.suspectAt, tt: t.suspectTT, typ: t.suspectType, term: t.suspectTerm, vchannel: t.vchannel,
+		other: t.begin, otherTT: t.beginTT, hasOther: true}
+	switch across := t.term > 0 && t.suspectTerm > t.term; {
+	case across && committed:
+		o.note, o.rows = noteOpenCommitted, t.rows
+		v.tell(lastConfirmedBroken, o)
+	case across:
+		o.note = noteOpenAbandoned
+		v.tell(lastConfirmedOpen, o)
+	case t.goesOn:
+		o.note, o.rows = "a transaction open at this time begins before the last confirmed id, and goes on", t.rows
+		v.tell(lastConfirmedBroken, o)
 	}
 }
 
@@ -393,6 +460,7 @@ func (v *verifier) leftoverTransactions() {
 	}
 	for k := x.slab[0].nextOpen; k != 0; k = x.slab[k].nextOpen {
 		t := &x.slab[k]
+		v.broken(t, false)
 		v.tell(openTransaction, occurrence{pos: t.begin, tt: t.beginTT, vchannel: t.vchannel, typ: message.TypeBeginTxn,
 			note: "a transaction without an end at the end of the log"})
 	}

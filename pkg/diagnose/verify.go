@@ -175,6 +175,9 @@ type verifier struct {
 	first, last position
 	lastSize    int32 // batch size of the last entry, 0 = unknown
 	ledgers     []ledger
+	shuffled    bool     // their order is not that of their numbers
+	blindEnd    bool     // a place that cannot be read was met since the last record
+	lostAfter   position // the newest loss between two ledgers begins behind it
 	entries     batchRing
 
 	careful   bool // take no row as plain: for tests
@@ -236,7 +239,7 @@ func (v *verifier) tell(id checkID, o occurrence) { v.found.add(id, &o) }
 func (v *verifier) corrupt(err *source.CorruptError) {
 	v.corruptions++
 	v.tell(unreadable, occurrence{pos: v.last, note: "a place that cannot be read", detail: err.Error()})
-	v.haveLast = false // what follows need not join on
+	v.haveLast, v.blindEnd = false, true // what follows need not join on
 	v.partial = true
 	for i := range v.vchannels { // in place: what waits in the window points at them
 		v.vchannels[i] = v.newVChannel(v.names[i])

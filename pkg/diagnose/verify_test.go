@@ -33,6 +33,7 @@ func verifyGolden(t testing.TB, name string, opts VerifyOptions) *VerifyReport {
 
 // golden logs that are not sound, and what verify has to say above info.
 var unsound = map[string]map[string]int64{
+	"carry26":           {"last-confirmed-broken": 1},
 	"5k-faults":         {"retry-duplicate": 88},
 	"v3-5k-mix":         {"retry-duplicate": 58},
 	"live-stale-writer": {"stale-writer": 88, "vchannel-unborn": 2, "torn-transaction": 1, "insert-outside-segment": 1},
@@ -47,7 +48,7 @@ func TestVerifyGolden(t *testing.T) {
 			r := verifyGolden(t, name, VerifyOptions{ListDropped: true})
 			got := map[string]int64{}
 			for _, f := range r.Findings {
-				if f.Severity > SeverityInfo {
+				if f.Severity > SeverityInfo && (f.Code != "last-confirmed-broken" || f.Severity > SeverityWarning) {
 					got[f.Code] += f.Count
 				}
 				if Lookup(f.Code).Code == "" || f.Meaning == "" {

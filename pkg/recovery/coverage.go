@@ -61,8 +61,8 @@ type coverage struct {
 	unread                int
 	backwards             *message.Message
 	toldGaps, toldCorrupt int
-	entrySize             int32 // messages in the last record's entry; 0 = unknown
-	ledgers               []ledgerSeen
+	entrySize             int32            // messages in the last record's entry; 0 = unknown
+	ledgers               []source.Stretch // in log order
 }
 
 // Next implements source.Reader for the scanner: it passes records on and goes
@@ -138,19 +138,16 @@ func (c *coverage) gap(after message.ID, m *message.Message) {
 	c.broken = nil
 }
 
-// ledgerSeen is what was read of one ledger or segment.
-type ledgerSeen struct{ first, last message.ID }
-
 // reached notes a record read. Offsets have no ledgers.
 func (c *coverage) reached(id message.ID) {
 	if id.Backend.Offsets() {
 		return
 	}
-	if n := len(c.ledgers); n > 0 && c.ledgers[n-1].last.A == id.A {
-		c.ledgers[n-1].last = id
+	if n := len(c.ledgers); n > 0 && c.ledgers[n-1].Last.A == id.A {
+		c.ledgers[n-1].Last = id
 		return
 	}
-	c.ledgers = append(c.ledgers, ledgerSeen{id, id})
+	c.ledgers = append(c.ledgers, source.Stretch{First: id, Last: id})
 }
 
 // names holds a message's last confirmed id against what was read: a writer took
@@ -161,16 +158,13 @@ func (c *coverage) names(m *message.Message) {
 	if !m.Has(message.HasLastConfirmed) || lc.Backend.Offsets() || !lc.SameWAL(m.ID) || !c.First.Less(lc) || !lc.Less(m.ID) {
 		return
 	}
-	n, _ := slices.BinarySearchFunc(c.ledgers, lc.A, func(l ledgerSeen, a int64) int { return cmp.Compare(l.last.A, a) })
-	switch {
-	case n == 0 || n < len(c.ledgers) && c.ledgers[n].last.A == lc.A && lc.B <= c.ledgers[n].last.B:
+	n, lost := source.LostBehind(len(c.ledgers), func(i int) source.Stretch { return c.ledgers[i] }, lc)
+	if !lost {
 		return // there, or in a gap that the ids of its ledger show
-	case n < len(c.ledgers) && c.ledgers[n].last.A == lc.A:
-		n++ // behind what is left of its ledger
 	}
-	g := Gap{After: c.ledgers[n-1].last, Before: m.ID}
-	if n < len(c.ledgers) {
-		g.Before = c.ledgers[n].first
+	g := Gap{After: c.ledgers[n].Last, Before: m.ID}
+	if n+1 < len(c.ledgers) {
+		g.Before = c.ledgers[n+1].First
 	}
 	known := slices.ContainsFunc(c.Gaps, func(o Gap) bool { return o.After == g.After && o.Before == g.Before })
 	if !known && len(c.Gaps) < maxIssues {

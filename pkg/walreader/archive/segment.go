@@ -30,7 +30,7 @@ type segmentWriter struct {
 	s              splitter
 	index, payload *openFile
 	seg            Segment
-	behind         uint64 // largest persisted TimeTick so far
+	behind         uint64 // newest persisted TimeTick
 	stored         int64  // payload bytes taken
 }
 
@@ -120,7 +120,7 @@ func (s *segmentWriter) add(m *message.Message, ordinal int64) error {
 	}
 	w.Int(colBehind, behind)
 	if m.Type == message.TypeTimeTick && m.Has(message.HasTimeTick) {
-		s.behind = max(s.behind, m.TimeTick)
+		s.behind = m.TimeTick // also when it is smaller: a reader drops by the one it read last
 	}
 	w.Int(colPayloadSize, m.PayloadSize)
 	w.Int(colPublishTime, m.PublishTime)
