@@ -16,7 +16,7 @@ import (
 	"syscall"
 )
 
-// ErrTaken: something stands at the path that is not walctl's to replace.
+// ErrTaken says that something stands at the path that is not walctl's to replace.
 var ErrTaken = errors.New("something stands there that is not replaced")
 
 // TakenError says what stands at a path, and what to do instead.

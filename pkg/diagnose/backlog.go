@@ -17,7 +17,8 @@ type backlogTick struct {
 	at int64 // place in the log's order
 }
 
-func (b backlogTick) before(o backlogTick) bool {
+// Before orders by TimeTick, then by place.
+func (b backlogTick) Before(o backlogTick) bool {
 	return b.tt < o.tt || b.tt == o.tt && b.at < o.at
 }
 

@@ -1,7 +1,7 @@
 package diagnose
 
 // pile is a binary heap whose first element comes before all others.
-type pile[T interface{ before(T) bool }] []T
+type pile[T interface{ Before(T) bool }] []T
 
 func (p *pile[T]) push(x T) {
 	*p = append(*p, x)
@@ -9,7 +9,7 @@ func (p *pile[T]) push(x T) {
 	at := len(s) - 1
 	for at > 0 {
 		up := (at - 1) / 2
-		if !x.before(s[up]) {
+		if !x.Before(s[up]) {
 			break
 		}
 		s[at] = s[up]
@@ -33,10 +33,10 @@ func (p *pile[T]) pop() T {
 		if child >= last {
 			break
 		}
-		if right := child + 1; right < last && s[right].before(s[child]) {
+		if right := child + 1; right < last && s[right].Before(s[child]) {
 			child = right
 		}
-		if !s[child].before(x) {
+		if !s[child].Before(x) {
 			break
 		}
 		s[at] = s[child]

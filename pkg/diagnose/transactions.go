@@ -64,8 +64,11 @@ type txnDue struct {
 	slot     int32
 }
 
-func (b txnBegin) before(o txnBegin) bool { return b.begin.less(o.begin) }
-func (d txnDue) before(o txnDue) bool     { return d.deadline < o.deadline }
+// Before orders by the place of the Begin.
+func (b txnBegin) Before(o txnBegin) bool { return b.begin.less(o.begin) }
+
+// Before orders by deadline.
+func (d txnDue) Before(o txnDue) bool { return d.deadline < o.deadline }
 
 // enlist makes an open transaction found by its Begin, and watch by its deadline.
 func (x *transactions) enlist(k int32) {

@@ -57,14 +57,14 @@ type window struct {
 }
 
 // before orders keys as a reader would get them.
-func (k windowKey) before(o windowKey) bool { return k.tt < o.tt || k.tt == o.tt && k.order < o.order }
+func (k windowKey) Before(o windowKey) bool { return k.tt < o.tt || k.tt == o.tt && k.order < o.order }
 
 // size is how many messages wait.
 func (w *window) size() int { return len(w.keys) + len(w.late) }
 
 // top returns the message that is delivered next.
 func (w *window) top() *windowKey {
-	if len(w.late) > 0 && (len(w.keys) == 0 || w.late[0].before(w.keys[0])) {
+	if len(w.late) > 0 && (len(w.keys) == 0 || w.late[0].Before(w.keys[0])) {
 		return &w.late[0]
 	}
 	return &w.keys[0]
@@ -230,7 +230,7 @@ func (v *verifier) deliverUpTo(tick uint64) {
 		if n < len(w.keys) && w.keys[n].tt <= tick {
 			k = &w.keys[n]
 		}
-		if len(w.late) > 0 && w.late[0].tt <= tick && (k == nil || w.late[0].before(*k)) {
+		if len(w.late) > 0 && w.late[0].tt <= tick && (k == nil || w.late[0].Before(*k)) {
 			late := w.late.pop()
 			v.deliverKey(&late)
 			continue

@@ -57,7 +57,7 @@ func (p *replay) missing(md catalog.Metadata) {
 
 // copy notes a broadcast's copy and how far the log was read.
 func (p *replay) copy(m *message.Message) {
-	if m.Has(message.HasBroadcast) {
+	if p.copies != nil && m.Has(message.HasBroadcast) {
 		p.copies.See(m, m.VChannel, p.lastTick != 0)
 	}
 	if m.Type == message.TypeTimeTick {

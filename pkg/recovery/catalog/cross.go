@@ -145,7 +145,7 @@ func (c *Cluster) PendingCopies() []PendingCopy {
 		if err != nil {
 			n = 0 // its copy is missed all the same
 		}
-		bitmap := t.GetAckedVchannelBitmap()
+		bitmap := t.GetAckedVchannelBitmap() //nolint:staticcheck // deprecated, and what 2.6 still writes
 		for i, v := range broadcastHeader(t).GetVchannels() {
 			if i < len(bitmap) && bitmap[i] != 0 || i < len(t.GetAckedCheckpoints()) && t.GetAckedCheckpoints()[i].GetTimeTick() != 0 {
 				continue

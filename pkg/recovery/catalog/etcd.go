@@ -239,7 +239,7 @@ func EtcdError(ctx context.Context, doing string, err error) error {
 		}
 		return err
 	}
-	kind, words := etcdWords(err)
+	words, kind := etcdWords(err)
 	return &etcdFailure{text: doing + ": " + words, kind: kind, err: err}
 }
 
@@ -254,32 +254,32 @@ func (e *etcdFailure) Error() string { return e.text }
 // Unwrap returns the sentinel and what the client said.
 func (e *etcdFailure) Unwrap() []error { return []error{e.kind, e.err} }
 
-func etcdWords(err error) (kind error, words string) {
+func etcdWords(err error) (words string, kind error) {
 	any := func(targets ...error) bool {
 		return slices.ContainsFunc(targets, func(t error) bool { return errors.Is(err, t) })
 	}
 	code := status.Code(err)
 	switch {
 	case any(rpctypes.ErrPermissionDenied):
-		return ErrDenied, "permission denied: the user may not do that"
+		return "permission denied: the user may not do that", ErrDenied
 	case any(rpctypes.ErrAuthFailed):
-		return ErrDenied, "permission denied: wrong user or password"
+		return "permission denied: wrong user or password", ErrDenied
 	case any(rpctypes.ErrUserEmpty):
-		return ErrDenied, "permission denied: it wants a user and a password"
+		return "permission denied: it wants a user and a password", ErrDenied
 	case any(rpctypes.ErrInvalidAuthToken), code == codes.Unauthenticated, code == codes.PermissionDenied:
-		return ErrDenied, "permission denied: the login does not hold"
+		return "permission denied: the login does not hold", ErrDenied
 	case any(rpctypes.ErrTooManyOps, rpctypes.ErrRequestTooLarge):
-		return ErrTooLarge, "too large: more than this etcd takes in one transaction"
+		return "too large: more than this etcd takes in one transaction", ErrTooLarge
 	case any(rpctypes.ErrNoSpace):
-		return ErrUnavailable, "its database is full (alarm NOSPACE)"
+		return "its database is full (alarm NOSPACE)", ErrUnavailable
 	case any(rpctypes.ErrNoLeader, rpctypes.ErrLeaderChanged, rpctypes.ErrTimeout, rpctypes.ErrTimeoutDueToLeaderFail, rpctypes.ErrTimeoutDueToConnectionLost):
-		return ErrUnavailable, "it has no leader: has it lost its quorum?"
+		return "it has no leader: has it lost its quorum?", ErrUnavailable
 	case any(context.DeadlineExceeded), code == codes.DeadlineExceeded:
-		return ErrUnavailable, "no answer in time: it takes connections, but no requests (has it lost its quorum?)"
+		return "no answer in time: it takes connections, but no requests (has it lost its quorum?)", ErrUnavailable
 	case code == codes.Unimplemented:
-		return ErrUnavailable, "what answers there is no etcd"
+		return "what answers there is no etcd", ErrUnavailable
 	case code == codes.Unavailable:
-		return ErrUnavailable, "the connection was lost"
+		return "the connection was lost", ErrUnavailable
 	}
-	return ErrUnavailable, "it answers with an error (" + code.String() + ")"
+	return "it answers with an error (" + code.String() + ")", ErrUnavailable
 }

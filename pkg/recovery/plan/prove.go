@@ -65,7 +65,7 @@ func (p *Plan) proveCovered(ctx context.Context, log *LogState, r *refusals) err
 	from, to, err := p.covered(b.First.Backend)
 	if err != nil || !from.SameWAL(b.First) {
 		r.seen(CodeOtherLog, "give the address of the log the plan names", "%s, this log begins at %s", made, b.First)
-		return nil
+		return nil //nolint:nilerr // ids that this log cannot spell are a refusal, told by name
 	}
 	if from.Less(b.First) {
 		r.seen(CodeLogLost, makeAgain, "%s, now the log begins at %s: what lay before it is gone", made, b.First)

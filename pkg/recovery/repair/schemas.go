@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/messagespb"
@@ -171,6 +170,3 @@ func compareTicks(a, b uint64) int {
 	}
 	return 0
 }
-
-// onPChannel reports whether a vchannel lies on the pchannel, by its name.
-func onPChannel(vchannel, pchannel string) bool { return strings.HasPrefix(vchannel, pchannel+"_") }
