@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -30,6 +31,7 @@ type verifyOptions struct {
 	failOn  cli.FailOn
 	memory  cli.MemoryFlag
 	dropped bool
+	fields  bool
 }
 
 // verifyReport is the JSON answer.
@@ -69,6 +71,7 @@ walctl verify wal.jsonl.zst --catalog kvjson:catalog.json --fail-on warning`,
 		},
 	}
 	cmd.Flags().BoolVar(&opts.dropped, "dropped", false, "list every message a later reader would drop")
+	cmd.Flags().BoolVar(&opts.fields, "fields", false, "read an archive's payloads too, to hold the fields of every insert against its schema")
 	cli.AddOutput(cmd, &opts.output)
 	opts.failOn.Add(cmd)
 	opts.memory.Add(cmd)
@@ -105,7 +108,7 @@ func runVerify(ctx context.Context, f *cli.Factory, o *verifyOptions) error {
 	defer done()
 	want.Progress = show
 	rng.Columns = diagnose.VerifyColumns
-	r, err := source.OpenColumns(ctx, s, rng)
+	r, fields, err := openVerify(ctx, s, rng)
 	if err != nil {
 		return err
 	}
@@ -113,6 +116,9 @@ func runVerify(ctx context.Context, f *cli.Factory, o *verifyOptions) error {
 	bad := &damage{f: f}
 	report, err := diagnose.Verify(ctx, &watched{r, bad}, want)
 	if err != nil {
+		return err
+	}
+	if err := verifyFields(ctx, s, rng, o, report, fields, want); err != nil {
 		return err
 	}
 	if rng.From.Kind == source.Unbounded && rng.To.Kind == source.Unbounded && rng.Limit == 0 {
@@ -125,6 +131,75 @@ func runVerify(ctx context.Context, f *cli.Factory, o *verifyOptions) error {
 	}
 	out := verifyReport{f.Header("verify", cli.DescribeWAL(s), report.Findings), report, bad.torn, bad.places}
 	return errors.Join(writeVerify(f, o, &out), bad.err(), o.failOn.Check(report.Findings), cli.NotWhole(s, rng))
+}
+
+// openVerify opens a range for verify. Where every record is read whole anyway the
+// fields of inserts are watched on the way; of an archive they lie aside, and fields
+// is nil.
+func openVerify(ctx context.Context, s source.Source, rng source.Range) (source.ColumnReader, *diagnose.FieldWatch, error) {
+	if _, aside := s.(source.ColumnSource); aside {
+		r, err := source.OpenColumns(ctx, s, rng)
+		return r, nil, err
+	}
+	rng.Props, rng.Payload = true, source.PayloadAll
+	r, err := s.Open(ctx, rng)
+	if err != nil {
+		return nil, nil, err
+	}
+	fields := diagnose.NewFieldWatch()
+	return source.NewColumnReader(&fieldReader{r, fields}), fields, nil
+}
+
+// fieldReader shows what passes to a watch.
+type fieldReader struct {
+	source.Reader
+	fields *diagnose.FieldWatch
+}
+
+func (r *fieldReader) Next(ctx context.Context) (*message.Message, error) {
+	m, err := r.Reader.Next(ctx)
+	if err == nil {
+		r.fields.See(m)
+	}
+	return m, err
+}
+
+// verifyFields adds what the fields of inserts tell. An archive's payloads are read
+// for it where a schema changed, or where --fields asks.
+func verifyFields(ctx context.Context, s source.Source, rng source.Range, o *verifyOptions, report *diagnose.VerifyReport, fields *diagnose.FieldWatch, want diagnose.VerifyOptions) error {
+	if fields != nil {
+		report.AddFields(fields, want, "")
+		return nil
+	}
+	held := cli.HeldOf(s)
+	switch {
+	case held != nil && held.NoPayload:
+		report.AddFields(nil, want, "the fields of inserts: the archive is without payload/")
+		return nil
+	case !report.Altered && !o.fields:
+		report.AddFields(nil, want, "the fields of inserts: no schema changes in the log, so an archive's payloads are not read; --fields reads them")
+		return nil
+	}
+	rng.Props, rng.Payload, rng.Columns = true, source.PayloadAll, 0
+	r, err := s.Open(ctx, rng)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	fields = diagnose.NewFieldWatch()
+	for {
+		m, err := r.Next(ctx)
+		var corrupt *source.CorruptError
+		switch {
+		case err == nil:
+			fields.See(m)
+		case errors.Is(err, io.EOF), errors.Is(err, source.ErrTornTail):
+			report.AddFields(fields, want, "")
+			return nil
+		case !errors.As(err, &corrupt): // damage is told by the pass and by verifyBytes
+			return err
+		}
+	}
 }
 
 // verifyBytes checks what the pass had no need to read: an archive's payloads,

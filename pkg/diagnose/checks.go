@@ -15,11 +15,13 @@ type Need uint8
 
 // The needs. NeedCheckpoint is a catalog's consume checkpoint; NeedEntries are
 // ids that count entries (Pulsar, Woodpecker); NeedWriter267 is a writer from
-// 2.6.7 on, before which last confirmed ids could be wrong.
+// 2.6.7 on, before which last confirmed ids could be wrong; NeedPayload are the
+// inserts' payloads.
 const (
 	NeedCheckpoint Need = 1 << iota
 	NeedEntries
 	NeedWriter267
+	NeedPayload
 )
 
 type checkID uint8
@@ -28,6 +30,7 @@ type checkID uint8
 const (
 	badEnvelope checkID = iota
 	unknownType
+	chunkedPayload
 	staleWriter
 	behindTimeTick
 	timeTickRegress
@@ -49,6 +52,7 @@ const (
 	insertMalformed
 	insertOutsideSegment
 	insertAfterTruncate
+	insertFieldGone
 	unknownPartition
 	vchannelUnborn
 	vchannelAfterDrop
@@ -74,6 +78,7 @@ const (
 var checkTable = [checkCount]Check{
 	badEnvelope:          {"bad-envelope", SeverityError, 1, 0},
 	unknownType:          {"unknown-type", SeverityError, 1, 0},
+	chunkedPayload:       {"chunked-payload", SeverityWarning, 1, 0},
 	staleWriter:          {"stale-writer", SeverityError, 7, 0},
 	behindTimeTick:       {"behind-timetick", SeverityError, 2, 0},
 	timeTickRegress:      {"timetick-regress", SeverityError, 3, 0},
@@ -95,6 +100,7 @@ var checkTable = [checkCount]Check{
 	insertMalformed:      {"insert-malformed", SeverityError, 10, 0},
 	insertOutsideSegment: {"insert-outside-segment", SeverityError, 10, 0},
 	insertAfterTruncate:  {"insert-after-truncate", SeverityInfo, 10, 0},
+	insertFieldGone:      {codeFieldGone, SeverityError, 10, NeedPayload}, // told by FieldWatch
 	unknownPartition:     {"unknown-partition", SeverityError, 11, 0},
 	vchannelUnborn:       {"vchannel-unborn", SeverityError, 11, 0},
 	vchannelAfterDrop:    {"vchannel-after-drop", SeverityError, 11, 0},

@@ -46,8 +46,10 @@ func (v *verifier) segment(e *entry) {
 	case message.TypeManualFlush:
 		v.sealListed(e, 3)
 	case message.TypeSchemaChange:
+		v.altered = true
 		v.sealListed(e, 2)
 	case message.TypeAlterCollection:
+		v.altered = true
 		v.sealListed(e, 5)
 	case message.TypeTruncateCollection:
 		v.sealListed(e, 3)

@@ -127,6 +127,9 @@ type VerifyReport struct {
 	Dropped    DroppedSummary    `json:"dropped"`
 	Findings   []Finding         `json:"-"`              // stands in the header of an answer
 	Corrupt    int               `json:"corrupt_places"` // places that could not be read
+	// Altered says that a definition in the log may change a schema, so that the
+	// fields of inserts are worth reading where they were not.
+	Altered bool `json:"-"`
 }
 
 // VerifyColumns are the fields Verify reads.
@@ -196,6 +199,7 @@ type verifier struct {
 	// broadcastTypes keeps, by type, that it was met broadcast.
 	broadcastTypes [1024]message.Flags
 	gone           []Finding // positions that cannot be read from
+	altered        bool      // a definition may have changed a schema
 	check15        bool      // the first message above the checkpoint was met
 	copies         *message.CopyWatch
 }
@@ -251,7 +255,7 @@ func (v *verifier) corrupt(err *source.CorruptError) {
 // opening TimeTick would confirm it.
 func (v *verifier) report() *VerifyReport {
 	v.finish()
-	r := &VerifyReport{Records: v.records, Terms: v.terms.openings, Dropped: v.dropped, Corrupt: v.corruptions}
+	r := &VerifyReport{Records: v.records, Terms: v.terms.openings, Dropped: v.dropped, Corrupt: v.corruptions, Altered: v.altered}
 	if v.records > 0 {
 		r.First, r.Last = v.id(v.first), v.id(v.last)
 	}

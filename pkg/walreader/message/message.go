@@ -30,6 +30,8 @@ const (
 	HasOtherProps                       // a key this version of walctl does not know
 	HasHeader                           // `_h`
 	ManyPartitions                      // an Insert whose header lists more than one partition
+	Chunked                             // `_ci`, `_ct`: one of several records of a message; HasOtherProps is set too
+	ChunkRest                           // one that is not the first of them: its rows are the first one's, and Rows is 0
 )
 
 // Message is one persisted message as a WAL backend stores it, with its

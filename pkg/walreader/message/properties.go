@@ -24,6 +24,8 @@ const (
 	KeyPChannelLevel     = "_pcl"
 	KeyUnsafeReplicate   = "_ur"
 	KeyPartialUpdate     = "_puc"
+	KeyChunkIndex        = "_ci" // of writers newer than 3.0, with KeyChunkTotal
+	KeyChunkTotal        = "_ct"
 )
 
 // Property is one key and its value as they stand on the wire.

@@ -1,0 +1,230 @@
+package diagnose
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
+)
+
+// FieldWatch holds the fields that inserts carry against the newest schema their
+// vchannel has in the log. It is shown messages in log order, with properties and
+// payloads; around a definition that is TimeTick order too. Memory is bounded by
+// the live schemas. docs/rules.md#invariants 10.
+type FieldWatch struct {
+	by     map[string]*watchedSchema
+	odd    map[oddKey]*oddField
+	unread int64 // inserts whose payload or schema can't be read
+	first  message.ID
+}
+
+type watchedSchema struct {
+	now    map[int64]bool
+	before map[int64]message.ID // a field that a schema dropped: the message that did
+}
+
+type oddKey struct {
+	vchannel string
+	field    int64
+}
+
+type oddField struct {
+	name        string
+	first, last message.ID
+	tick, rows  uint64
+	count       int64
+	dropped     message.ID // zero = no schema of the log ever had it
+}
+
+// maxOdd bounds what a hostile log can make it remember.
+const maxOdd = 1 << 10
+
+// NewFieldWatch returns one that has seen nothing.
+func NewFieldWatch() *FieldWatch {
+	return &FieldWatch{by: map[string]*watchedSchema{}, odd: map[oddKey]*oddField{}}
+}
+
+// See takes the next message of the log.
+func (w *FieldWatch) See(m *message.Message) {
+	switch m.Type {
+	case message.TypeCreateCollection, message.TypeAlterCollection, message.TypeSchemaChange:
+		if !message.IsControlChannel(m.VChannel) && m.VChannel != "" {
+			w.define(m)
+		}
+	case message.TypeDropCollection:
+		delete(w.by, m.VChannel)
+	case message.TypeInsert:
+		if m.Version > 0 {
+			w.insert(w.by[m.VChannel], m)
+		}
+	}
+}
+
+// define takes the schema that a message brings; one that can't be read leaves the
+// vchannel without any.
+func (w *FieldWatch) define(m *message.Message) {
+	schema, err := m.Schema()
+	if err != nil {
+		delete(w.by, m.VChannel)
+		return
+	}
+	s := w.by[m.VChannel]
+	if schema == nil || s != nil && m.Type == message.TypeCreateCollection {
+		return // no change of the schema, or the creation sent again
+	}
+	now := fieldIDs(schema)
+	if s == nil {
+		if len(w.by) < maxLive {
+			w.by[m.VChannel] = &watchedSchema{now: now, before: map[int64]message.ID{}}
+		}
+		return
+	}
+	for id := range s.now {
+		if !now[id] {
+			s.before[id] = m.ID
+		}
+	}
+	s.now = now
+}
+
+// maxLive bounds the vchannels a watch follows.
+const maxLive = 1 << 16
+
+func fieldIDs(s *schemapb.CollectionSchema) map[int64]bool {
+	ids := make(map[int64]bool, len(s.GetFields()))
+	for _, f := range s.GetFields() {
+		ids[f.GetFieldID()] = true
+	}
+	for _, f := range s.GetStructArrayFields() {
+		ids[f.GetFieldID()] = true
+		for _, sub := range f.GetFields() {
+			ids[sub.GetFieldID()] = true
+		}
+	}
+	return ids
+}
+
+// userFields is the smallest id of a field that is no system field.
+const userFields = 100
+
+func (w *FieldWatch) insert(s *watchedSchema, m *message.Message) {
+	if s == nil || m.Payload == nil || m.Has(message.HasCipher) || m.Has(message.Chunked) {
+		if w.unread++; w.unread == 1 {
+			w.first = m.ID
+		}
+		return
+	}
+	walk(m.Payload, func(num protowire.Number, _ uint64, b []byte) {
+		if num != 13 || b == nil { // fields_data
+			return
+		}
+		id, name, dynamic := int64(0), "", false
+		walk(b, func(num protowire.Number, x uint64, b []byte) {
+			switch num {
+			case 2:
+				name = string(b[:min(len(b), 256)])
+			case 5:
+				id = int64(x)
+			case 6:
+				dynamic = x != 0
+			}
+		})
+		if id >= userFields && !dynamic && !s.now[id] {
+			w.tell(s, m, id, name)
+		}
+	})
+}
+
+func (w *FieldWatch) tell(s *watchedSchema, m *message.Message, id int64, name string) {
+	k := oddKey{m.VChannel, id}
+	o := w.odd[k]
+	if o == nil {
+		if len(w.odd) >= maxOdd {
+			return
+		}
+		o = &oddField{name: name, first: m.ID, tick: m.TimeTick, dropped: s.before[id]}
+		w.odd[k] = o
+	}
+	o.last, o.rows, o.count = m.ID, o.rows+m.Rows, o.count+1
+}
+
+const codeFieldGone = "insert-field-not-in-schema"
+
+// findings are one for each field and vchannel, in log order.
+func (w *FieldWatch) findings(o *VerifyOptions) []Finding {
+	keys := make([]oddKey, 0, len(w.odd))
+	for k := range w.odd {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b oddKey) int {
+		return cmp.Or(w.odd[a].first.Compare(w.odd[b].first), cmp.Compare(a.vchannel, b.vchannel), cmp.Compare(a.field, b.field))
+	})
+	var out []Finding
+	for _, k := range keys {
+		x := w.odd[k]
+		what := fmt.Sprintf("field %d %q, which no schema of the log has had", k.field, x.name)
+		if !x.dropped.IsZero() {
+			what = fmt.Sprintf("field %d %q, which the schema at %s dropped", k.field, x.name, x.dropped)
+		}
+		f := Finding{Code: codeFieldGone, Severity: SeverityError, Count: x.count, Meaning: Lookup(codeFieldGone).Meaning,
+			Where:    Where{PChannel: o.PChannel, VChannel: k.vchannel, ID: x.first.String(), TimeTick: x.tick},
+			Evidence: []Evidence{{"what", what}, {"messages", strconv.FormatInt(x.count, 10)}, {"rows", strconv.FormatUint(x.rows, 10)}}}
+		if x.count > 1 {
+			f.Where.To = x.last.String()
+		}
+		if o.WAL != "" {
+			f.Next = next(codeFieldGone, o.WAL, f.Where.ID, true)
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+// AddFields adds to a report what the fields of the log's inserts told. A watch that is
+// nil saw no payload at all: why says so.
+func (r *VerifyReport) AddFields(w *FieldWatch, o VerifyOptions, why string) {
+	if w != nil {
+		found := w.findings(&o)
+		if len(found) > 0 {
+			r.breaks(10)
+		}
+		at := slices.IndexFunc(r.Findings, func(f Finding) bool { return f.Severity < SeverityError })
+		if at < 0 {
+			at = len(r.Findings)
+		}
+		r.Findings = slices.Insert(r.Findings, at, found...)
+		if w.unread == 0 {
+			return
+		}
+		why = fmt.Sprintf("the fields of %d inserts: the log does not hold their payload, or not the schema of their vchannel (inspect --records --data exports payloads)", w.unread)
+	}
+	if why == "" {
+		return
+	}
+	f := Finding{Code: checkTable[notChecked].Code, Severity: SeverityInfo, Meaning: Lookup(checkTable[notChecked].Code).Meaning, Count: 1,
+		Where: Where{PChannel: o.PChannel}, Evidence: []Evidence{{"what", why}}}
+	if w != nil {
+		f.Where.ID = w.first.String()
+	}
+	r.Findings = append(r.Findings, f)
+}
+
+// breaks marks an invariant as broken.
+func (r *VerifyReport) breaks(n int) {
+	i := &r.Invariants[n-1]
+	switch i.Status {
+	case statusHold:
+		r.Hold--
+	case statusUnchecked:
+		r.Unchecked--
+	default:
+		return
+	}
+	i.Status, i.Why = statusBroken, ""
+	r.Broken++
+}
