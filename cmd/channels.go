@@ -27,7 +27,6 @@ type channelsOptions struct {
 	failOn  cli.FailOn
 	logs    []string
 	frozen  time.Duration
-	exists  func(string) bool
 }
 
 func (o *channelsOptions) add(cmd *cobra.Command) {
@@ -65,7 +64,7 @@ walctl channels dml_3 --metrics http://10.0.0.7:9091/metrics --logs streamingnod
 walctl channels wal.jsonl.zst --catalog kvjson:catalog.json`,
 		Args: cli.Args(cobra.ArbitraryArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opts.wals, opts.exists = args, exists(cmd.Root())
+			opts.wals = args
 			if opts.frozen <= 0 {
 				return cli.Usagef("--frozen-after %s: want a time above 0", opts.frozen)
 			}

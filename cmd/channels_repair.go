@@ -44,7 +44,7 @@ decision is named and left alone. After apply, a second repair plans nothing.`,
 walctl channels repair ./evidence --catalog file:catalog.db --out p.json`,
 		Args: cli.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.wals, o.exists = args, exists(cmd.Root())
+			o.wals = args
 			if o.out == "" {
 				return cli.Usagef("say with --out FILE where the plan goes; nothing else is written")
 			}
@@ -275,9 +275,8 @@ func writeChannelsRepair(f *cli.Factory, o *channelsRepairOptions, r *channelsRe
 			return err
 		}
 	}
-	if !p.Applicable || p.Empty() || !o.exists("apply") {
+	if !p.Applicable || p.Empty() {
 		return nil
 	}
-	_, err := fmt.Fprintf(f.Out(), "Next: walctl apply %s%s\n", shellQuote(o.out), confirmation(f))
-	return err
+	return f.Next("walctl apply " + shellQuote(o.out) + confirmation(f))
 }

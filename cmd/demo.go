@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +16,6 @@ type demoOptions struct {
 	name   string // "" = list them
 	dir    string
 	output cli.Output
-	exists func(string) bool
 }
 
 type demoReport struct {
@@ -54,7 +52,6 @@ walctl demo stale-writer --dir ./demo-stale`,
 			if opts.name != "" && opts.dir == "" {
 				return cli.Usagef("say where the demo goes: --dir DIR")
 			}
-			opts.exists = exists(cmd.Root())
 			return runF(cmd.Context(), opts)
 		},
 	}
@@ -76,7 +73,7 @@ func runDemo(ctx context.Context, f *cli.Factory, o *demoOptions) error {
 	case err != nil:
 		return err
 	}
-	r.Next = existing(r.Next, o.exists)
+	r.Next = f.Complete(r.Next...)
 	if o.output == cli.JSON {
 		wal := render.WAL{PChannel: r.PChannel, Kind: "archive", Location: r.Dir}
 		return render.JSON(f.Out(), demoReport{f.Header("demo", wal, nil), r})
@@ -90,7 +87,7 @@ func runDemo(ctx context.Context, f *cli.Factory, o *demoOptions) error {
 			return err
 		}
 	}
-	return f.Next(r.Next...)
+	return render.Next(w, r.Next)
 }
 
 func listDemos(f *cli.Factory, o *demoOptions) error {
@@ -115,15 +112,4 @@ func listDemos(f *cli.Factory, o *demoOptions) error {
 		}
 	}
 	return f.Next("walctl demo healthy --dir ./demo")
-}
-
-// existing keeps the commands this walctl has.
-func existing(commands []string, exists func(string) bool) []string {
-	out := []string{}
-	for _, c := range commands {
-		if words := strings.Fields(c); len(words) > 1 && exists(words[1]) {
-			out = append(out, c)
-		}
-	}
-	return out
 }

@@ -137,15 +137,3 @@ func didYouMean(root *cobra.Command, word string) string {
 	}
 	return ""
 }
-
-// exists tells whether this walctl has a command, so that no hint names another.
-func exists(root *cobra.Command) func(string) bool {
-	return func(name string) bool {
-		for _, c := range root.Commands() {
-			if c.Name() == name && !c.Hidden {
-				return true
-			}
-		}
-		return false
-	}
-}

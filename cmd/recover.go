@@ -27,7 +27,6 @@ type recoverOptions struct {
 	files     outFlags
 	writeSpec catalog.Spec // of writeTo
 	plan      planFlags
-	exists    func(string) bool
 }
 
 func newRecoverCmd(f *cli.Factory, runF func(context.Context, *recoverOptions) error) *cobra.Command {
@@ -60,7 +59,6 @@ walctl recover ./evidence --memory 512MiB --parallel 4`,
 		Args: cli.Args(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.wal, opts.wals = args[0], args
-			opts.exists = exists(cmd.Root())
 			if err := opts.checkFiles(f); err != nil {
 				return err
 			}

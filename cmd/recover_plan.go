@@ -160,30 +160,20 @@ func (o *recoverOptions) planInput(ctx context.Context, f *cli.Factory, src sour
 // from the replay, which saves reading it all once more.
 func boundsOf(ctx context.Context, src source.Source, r *replayed) (source.Bounds, error) {
 	seen := source.Bounds{First: r.Coverage.First, Last: r.Coverage.Last}
-	if _, plain := src.(*jsonl.Source); !plain || r.options.Until.Kind == source.AtID || r.Coverage.Records == 0 {
+	if !source.BoundsByReading(src) || r.options.Until.Kind == source.AtID || r.Coverage.Records == 0 {
 		b, err := src.Bounds(ctx)
 		if errors.Is(err, jsonl.ErrConsumed) { // a stream: what was read of it is what there is
 			return seen, nil
 		}
 		return b, err
 	}
-	rd, err := src.Open(ctx, source.Range{})
-	if errors.Is(err, jsonl.ErrConsumed) {
-		return seen, nil
-	}
-	if err != nil {
+	first, err := source.FirstID(ctx, src)
+	switch {
+	case errors.Is(err, jsonl.ErrConsumed):
+	case err != nil:
 		return seen, err
+	default:
+		seen.First = first
 	}
-	defer func() { _ = rd.Close() }()
-	for {
-		m, err := rd.Next(ctx)
-		var corrupt *source.CorruptError
-		switch {
-		case err == nil:
-			seen.First = m.ID
-			return seen, nil
-		case !errors.As(err, &corrupt):
-			return seen, err
-		}
-	}
+	return seen, nil
 }

@@ -420,16 +420,13 @@ func (o *recoverOptions) next(f *cli.Factory, r *recoverReport) string {
 	case p.Keys == 0 && r.Succeeds:
 		return ""
 	case p.Keys == 0 && (o.planned() || remedy(r) == nil):
-		return explainNext(o, r)
+		return explainNext(r)
 	}
 	version := ""
 	if p.milvus == "" {
 		version = " --milvus-version " + guessVersion(r)
 	}
 	if p.Applicable && p.File != "" {
-		if !o.exists("apply") {
-			return ""
-		}
 		cmd := "walctl apply " + shellQuote(p.File) + version
 		cmd += confirmation(f)
 		if version != "" {
@@ -478,9 +475,9 @@ func guessVersion(r *recoverReport) string {
 	return r.Verdicts[0].Milvus
 }
 
-func explainNext(o *recoverOptions, r *recoverReport) string {
+func explainNext(r *recoverReport) string {
 	for _, v := range r.Verdicts {
-		if v.Obstacle != nil && o.exists("explain") {
+		if v.Obstacle != nil {
 			return "walctl explain " + string(v.Obstacle.Code)
 		}
 	}
@@ -517,7 +514,7 @@ func (o *recoverOptions) planAgain(f *cli.Factory, r *recoverReport, version str
 		other = remedy(r)
 	}
 	if p.hard && other == nil {
-		return explainNext(o, r)
+		return explainNext(r)
 	}
 	var more []string
 	for _, g := range p.gaps {

@@ -19,7 +19,6 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/archive"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
-	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
 )
 
 type verifyOptions struct {
@@ -101,7 +100,7 @@ func runVerify(ctx context.Context, f *cli.Factory, o *verifyOptions) error {
 	if err := verifyPositions(ctx, f, o, s, &want); err != nil {
 		return err
 	}
-	if _, plain := s.(*jsonl.Source); !plain || want.Partial || rng.To.Kind != source.Unbounded || rng.Limit > 0 {
+	if !source.BoundsByReading(s) || want.Partial || rng.To.Kind != source.Unbounded || rng.Limit > 0 {
 		want.Ends = s.Bounds
 	}
 	show, done := f.Progress("verify")

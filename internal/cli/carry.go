@@ -89,15 +89,20 @@ var userinfo = regexp.MustCompile(`://[^/@\s]*@`)
 // where it is an address.
 func SpellWord(s string) string { return source.ShellWord(userinfo.ReplaceAllString(s, "://")) }
 
-// Next prints the commands that follow, each once and complete (Carry).
-func (f *Factory) Next(commands ...string) error {
-	var lines []string
+// Complete returns the commands that follow, each once and complete (Carry).
+func (f *Factory) Complete(commands ...string) []string {
+	lines := []string{}
 	for _, c := range commands {
 		if c = f.Carry(c); c != "" && !slices.Contains(lines, c) {
 			lines = append(lines, c)
 		}
 	}
-	return render.Next(f.Out(), lines)
+	return lines
+}
+
+// Next prints what Complete returns.
+func (f *Factory) Next(commands ...string) error {
+	return render.Next(f.Out(), f.Complete(commands...))
 }
 
 // Header opens a command's answer, the next commands of its findings complete.

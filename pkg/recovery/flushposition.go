@@ -67,7 +67,7 @@ func (p *replay) reached() *State {
 	return p.state
 }
 
-// stays adds an issue that is the catalog's, so of every state reached.
+// stays adds an issue that is the catalog's or the whole log's, so of every state reached.
 func (p *replay) stays(i Issue) {
 	p.state.issues.add(i)
 	if p.res.Tail != nil {
@@ -90,9 +90,9 @@ func (p *replay) ends(ctx context.Context, src source.Source, at map[string]cata
 	if !p.bounds.First.IsZero() || p.bounds.Empty {
 		return &p.bounds, nil
 	}
-	if _, plain := src.(*jsonl.Source); plain && p.ended && !seen.Empty {
-		if b, err := firstOf(ctx, src); err == nil {
-			seen.First = b.First
+	if source.BoundsByReading(src) && p.ended && !seen.Empty {
+		if first, err := source.FirstID(ctx, src); err == nil {
+			seen.First = first
 			return &seen, nil
 		}
 	}
@@ -104,18 +104,4 @@ func (p *replay) ends(ctx context.Context, src source.Source, at map[string]cata
 		return nil, fmt.Errorf("find the log's ends: %w", err)
 	}
 	return &b, nil
-}
-
-// firstOf reads up to the first record of a log.
-func firstOf(ctx context.Context, src source.Source) (source.Bounds, error) {
-	rd, err := src.Open(ctx, source.Range{})
-	if err != nil {
-		return source.Bounds{}, err
-	}
-	defer func() { _ = rd.Close() }() // only read
-	m, err := skipCorrupt{rd}.Next(ctx)
-	if err != nil {
-		return source.Bounds{}, err
-	}
-	return source.Bounds{First: m.ID}, nil
 }

@@ -34,10 +34,7 @@ func (p *replay) missing(md catalog.Metadata) {
 	if _, stands := md.KV[catalog.CheckpointKey(md.PChannel)]; !stands || p.opts.Until.Kind != 0 || p.opts.FromStart {
 		return
 	}
-	known, tick := p.state.vchannels, p.state.tick
-	if t := p.res.Tail; t != nil {
-		known, tick = t.Next.vchannels, t.Next.tick
-	}
+	known, tick := p.reached().vchannels, p.reached().tick
 	for _, c := range p.opts.Collections {
 		if c.Info.GetCreateTime() > tick {
 			continue
@@ -46,11 +43,7 @@ func (p *replay) missing(md catalog.Metadata) {
 			if known[name] != nil {
 				continue
 			}
-			i := Issue{Code: CodeVChannelMissing, VChannel: name, Collection: c.Info.GetID(), Detail: name}
-			p.state.issues.add(i)
-			if p.res.Tail != nil {
-				p.res.Tail.Next.issues.add(i)
-			}
+			p.stays(Issue{Code: CodeVChannelMissing, VChannel: name, Collection: c.Info.GetID(), Detail: name})
 		}
 	}
 }
@@ -72,11 +65,7 @@ func (p *replay) copyMissing() {
 		return
 	}
 	for _, m := range p.copies.Missing(p.lastTick) {
-		i := Issue{Code: CodeCopyMissing, ID: m.At.String(), TimeTick: m.TimeTick, Type: m.Type, VChannel: m.VChannel,
-			Detail: fmt.Sprintf("broadcast %d has no copy on %s", m.Broadcast, m.VChannel)}
-		p.state.issues.add(i)
-		if p.res.Tail != nil {
-			p.res.Tail.Next.issues.add(i)
-		}
+		p.stays(Issue{Code: CodeCopyMissing, ID: m.At.String(), TimeTick: m.TimeTick, Type: m.Type, VChannel: m.VChannel,
+			Detail: fmt.Sprintf("broadcast %d has no copy on %s", m.Broadcast, m.VChannel)})
 	}
 }

@@ -71,26 +71,16 @@ func (m *Message) ShownHeader(stored string) string {
 	if !m.Type.carriesCredentials() {
 		return stored
 	}
-	return shownHeader(m.Type, stored)
-}
-
-// shownHeader is ShownHeader for a type and the stored property alone, as the
-// catalog keeps a broadcast's message.
-func shownHeader(t Type, stored string) string {
 	raw, err := base64.StdEncoding.DecodeString(stored)
 	if err != nil {
 		return Hidden
 	}
-	h := t.info().header.ProtoReflect().New().Interface()
-	if proto.Unmarshal(raw, h) != nil {
+	b, changed, err := respell(m.Type.info().header, raw)
+	switch {
+	case err != nil:
 		return Hidden
-	}
-	if !Redact(h) {
+	case !changed:
 		return stored
-	}
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(h)
-	if err != nil {
-		return Hidden
 	}
 	return base64.StdEncoding.EncodeToString(b)
 }
@@ -103,18 +93,25 @@ func (m *Message) ShownBody(payload []byte) []byte {
 	if i == nil || m.Type.Hot() {
 		return nil
 	}
-	b := i.body.ProtoReflect().New().Interface()
-	if proto.Unmarshal(payload, b) != nil {
-		return nil
-	}
-	if !Redact(b) {
-		return payload
-	}
-	out, err := proto.MarshalOptions{Deterministic: true}.Marshal(b)
+	b, _, err := respell(i.body, payload)
 	if err != nil {
 		return nil
 	}
-	return out
+	return b
+}
+
+// respell decodes raw as a message of kind's type and spells it anew without
+// credentials; raw itself where it holds none.
+func respell(kind proto.Message, raw []byte) (b []byte, changed bool, err error) {
+	m := kind.ProtoReflect().New().Interface()
+	if err := proto.Unmarshal(raw, m); err != nil {
+		return nil, false, err
+	}
+	if !Redact(m) {
+		return raw, false, nil
+	}
+	b, err = proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	return b, true, err
 }
 
 // carriesCredentials reports whether a type's header can hold a credential.

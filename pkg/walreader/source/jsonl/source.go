@@ -131,6 +131,9 @@ func (s *Source) Bounds(ctx context.Context) (source.Bounds, error) {
 	return b, err
 }
 
+// BoundsByReading implements source.ScanningSource.
+func (s *Source) BoundsByReading() bool { return true }
+
 // Open implements source.Source. A bound whose id is of another backend than
 // the log fails at the first record, wrapping message.ErrBadID.
 func (s *Source) Open(ctx context.Context, r source.Range) (source.Reader, error) {
