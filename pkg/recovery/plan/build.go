@@ -99,7 +99,7 @@ func notNil(b []byte) []byte {
 // differently, or an edit touches a key that is not in Before's place.
 func Build(in Input) (*Plan, error) {
 	p := &Plan{
-		Schema: SchemaVersion, Created: in.Created.UTC().Truncate(time.Second), PChannel: in.PChannel,
+		Schema: SchemaVersion, Created: in.Created.UTC().Truncate(time.Millisecond), PChannel: in.PChannel,
 		Binding: in.Binding, Coverage: in.Coverage, Blast: slices.Clone(in.Blast), Notes: slices.Clone(in.Notes),
 		ReadDigest: readDigest(in.PChannel, in.Revisions),
 	}

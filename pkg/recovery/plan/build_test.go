@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/commonpb"
 	"github.com/milvus-io/milvus-proto/go-api/v3/msgpb"
@@ -392,4 +393,14 @@ func BenchmarkBuild100kSegments(b *testing.B) {
 			b.Fatal(len(p.Changes))
 		}
 	}
+}
+
+// A plan made again right after the first was taken back is another plan: its
+// journal must not be taken for the first one's.
+func TestPlansOfOneSecondDiffer(t *testing.T) {
+	in := input(t, map[string][]byte{}, Edit{Key: catalog.CheckpointKey("p"), New: []byte{8, 1}, Kind: KindReplayed, Reason: "test"})
+	in.PChannel, in.Created = "p", time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	first := must(t, in)
+	in.Created = in.Created.Add(time.Millisecond)
+	require.NotEqual(t, first.ID, must(t, in).ID)
 }
