@@ -99,16 +99,17 @@ func gatherChannels(ctx context.Context, f *cli.Factory, o *channelsOptions, wal
 	return g, nil
 }
 
-// repairTarget is the WAL and catalog as typed, for the next command.
+// repairTarget is the WAL and catalog as typed in a shell, for the next command.
 func repairTarget(wal string, o *channelsOptions) string {
+	wal = cli.SpellWord(wal)
 	if o.source.Log != "" {
-		wal += " --log " + o.source.Log
+		wal += " --log " + cli.SpellWord(o.source.Log)
 	}
 	if o.source.PChannel != "" {
-		wal += " --pchannel " + o.source.PChannel
+		wal += " --pchannel " + cli.SpellWord(o.source.PChannel)
 	}
 	if o.catalog.Spec != "" {
-		wal += " --catalog " + o.catalog.Spec
+		wal += " --catalog " + cli.SpellWord(o.catalog.Spec)
 	}
 	return wal
 }

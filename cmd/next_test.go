@@ -66,7 +66,7 @@ func TestNextCommandsWork(t *testing.T) {
 			require.Equal(t, 0, code, out)
 			queue := []string{"walctl inspect demo", "walctl recover demo", "walctl recover demo --catalog file:demo/catalog.db",
 				"walctl recover demo --catalog file:demo/catalog.db --out p.json",
-				"walctl capture demo --dir copy", "walctl channels demo", "walctl explain stale-writer"}
+				"walctl capture demo --dir copy", "walctl channels demo", "walctl channels demo --catalog file:demo/catalog.db --milvus-version 2.6.14", "walctl explain stale-writer"}
 			for _, command := range []string{"verify", "timetick", "state", "recover", "inspect", "channels"} {
 				code, out := shell(t, dir, "walctl "+command+" demo -o json 2>/dev/null")
 				require.Contains(t, []int{0, 3}, code, "%s: %s", command, out)

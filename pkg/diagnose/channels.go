@@ -79,7 +79,7 @@ type ChannelInput struct {
 	Symptoms      []Reduplicate
 	// Frozen is the lag from which a checkpoint counts as frozen.
 	Frozen time.Duration
-	WAL    string // as typed, for the next command
+	WAL    string // as typed in a shell, with the flags that say which, for the next command
 }
 
 // Cure says who can put a fault right.
@@ -422,7 +422,7 @@ func (j *channelJudge) told(f ChannelFault) ChannelFault {
 	word := map[Cure]string{CureCatalog: "the catalog (channels repair)", CureRestart: "a restart of the process", CureImport: "the import job reaching Uncommitted; no restart helps", CureDecision: "a person's decision"}[f.Cure]
 	f.Evidence = append(f.Evidence, Evidence{"cured by", word})
 	if f.Action != "" && j.in.WAL != "" {
-		f.Next = "walctl channels repair " + source.ShellWord(j.in.WAL) + " --out p.json"
+		f.Next = "walctl channels repair " + j.in.WAL + " --out p.json"
 	}
 	return f
 }

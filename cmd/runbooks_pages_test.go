@@ -1,0 +1,162 @@
+package cmd
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// runbookPages says, for each runbook, what incident its lines meet here and what each
+// of them must end with.
+func runbookPages() []page {
+	return []page{
+		{file: "README.md", prepare: withDemo("healthy"), elsewhere: map[string]string{"walctl explain CODE": onlyNames}, steps: []step{
+			{line: "walctl inspect", says: "20,0.. records|TYPE"},
+			{line: "walctl channels", says: "sound, 0 with faults"},
+			{line: "walctl verify dml_3", says: "16 hold"},
+		}},
+		idleScannerPage(), terminatePage(), oomPage(), partitionPage(), reduplicatePage(), retentionPage(), staleWriterPage(),
+	}
+}
+
+func idleScannerPage() page {
+	return page{file: "idle-scanner.md", prepare: withDemo("idle"), steps: []step{
+		{line: "walctl timetick dml_3", says: `longest idle 5h0m(?s).*\nidle\s`},
+		{line: "walctl verify dml_3", says: "16 hold"},
+		{line: "walctl inspect dml_3 --records --type TimeTick --from latest-200", says: `TimeTick.*\n$`},
+		{line: "walctl explain timetick-lost", says: "timetick-lost"},
+		{line: "walctl capture dml_3 --dir ./evidence", says: "6,003 records"},
+	}}
+}
+
+func terminatePage() page {
+	const remove = "kubectl delete pod NODE --grace-period=0 --force"
+	return page{
+		file: "node-cannot-terminate.md", elsewhere: map[string]string{remove: needsKubernetes},
+		prepare: func(t *testing.T, p *place) {
+			withDemo("crash")(t, p)
+			p.metrics = []string{node(1, 2, "working"), node(2, 3, "working")} // the old owner does not end
+			p.serve(t, "node-a:9091", "node-b:9091")
+		},
+		steps: []step{
+			{line: "walctl channels --metrics http://node-a:9091/metrics,http://node-b:9091/metrics", exit: 3, says: "wal-owned-twice"},
+			{line: "walctl recover dml_3", says: "would recover"},
+			{line: "walctl capture dml_3 --dir ./evidence", says: "records in"},
+			{line: remove, after: func(_ *testing.T, p *place) { p.metrics[0] = "" }},
+			{line: "walctl channels --metrics http://node-b:9091/metrics", says: "sound, 0 with faults"},
+		},
+	}
+}
+
+func oomPage() page {
+	return page{
+		file: "oom.md",
+		prepare: func(t *testing.T, p *place) {
+			withDemo("crash")(t, p)
+			p.second(t, "dml_1", "by-dev-rootcoord-dml_1")
+			p.words["dml_0"], p.words[" …"] = "./log", ""
+		},
+		steps: []step{
+			{line: "walctl recover dml_0 dml_1 … --forecast --node-memory 16GiB", says: `2 pchannels(?s).*fits`},
+			{line: "walctl capture dml_0 dml_1 … --dir ./evidence", says: `dml_0: (?s).*dml_1: `},
+			{line: "walctl recover ./evidence --forecast --node-memory 16GiB -o wide", says: `2 pchannels(?s).*fits`},
+			{line: "walctl recover ./evidence --forecast --node-memory 16GiB --insert-buf-size 4MiB", says: "fits"},
+			{line: "walctl recover ./evidence --memory 512MiB --parallel 4", says: "would recover all 2 logs"},
+			{line: "walctl state dml_0 --view buffers", says: "."},
+			{line: "walctl channels dml_0", says: "vchannels: "},
+		},
+	}
+}
+
+func partitionPage() page {
+	var before map[string][]byte
+	return page{
+		file: "partition-crash-loop.md",
+		prepare: func(t *testing.T, p *place) {
+			withDemo("partition-ddl")(t, p)
+			before = p.keys(t)
+		},
+		steps: []step{
+			{line: "walctl capture dml_3 --dir ./evidence", says: "8,002 records"},
+			{line: "walctl recover dml_3", exit: 3, says: "would STOP(?s).*vchannel-no-schema.*recovery-insert-partition-unknown"},
+			{line: "walctl channels dml_3", exit: 3, says: "vchannel-no-schema"},
+			{line: "walctl inspect dml_3 --records --type CreatePartition,DropPartition", says: "DropPartition"},
+			{line: "walctl recover dml_3 --milvus-version 2.6.14 --out p.json", exit: 3, says: "Applicable yes"},
+			{line: `walctl apply p.json --milvus-version 2.6.14 --yes --reason "partition DDL incident"`, says: "Applied "},
+			{line: "walctl recover dml_3 --milvus-version 2.6.14", says: "would recover(?s).*no difference", after: func(t *testing.T, p *place) {
+				code, out := shell(t, p.dir, "walctl channels ./log --catalog "+p.catalog)
+				require.Equal(t, 0, code, out)
+			}},
+			{line: `walctl undo latest --milvus-version 2.6.14 --yes --reason "back to how it was"`, says: "Undone ", after: func(t *testing.T, p *place) {
+				require.Equal(t, before, p.keys(t))
+			}},
+			{line: "walctl salvage ./evidence --include-dropped --dir ./rows", says: "brought out"},
+		},
+	}
+}
+
+func reduplicatePage() page {
+	return page{
+		file:      "reduplicate.md",
+		elsewhere: map[string]string{"walctl demo reduplicate --dir d": "it built this page's incident; TestDemosNextCommandsWork types what it prints"},
+		prepare: func(t *testing.T, p *place) {
+			withDemo("reduplicate")(t, p)
+			p.metrics = []string{node(1, 1, "persist-recovering")}
+			p.serve(t, "NODE:9091")
+			line := "[2026/01/05 23:01:45.000 +00:00] [WARN] [adaptor/opener.go:1] [\"failed to register channel buffer\"] [channel=by-dev-rootcoord-dml_0] [error=\"channel reduplicates[channel=by-dev-rootcoord-dml_0_450000000000000004v0]\"]\n"
+			require.NoError(t, os.WriteFile(filepath.Join(p.dir, "streamingnode.log"), []byte(line), 0o600))
+		},
+		steps: []step{
+			{line: "walctl channels dml_3 --metrics http://NODE:9091/metrics --logs streamingnode.log", exit: 3, says: "vchannel-missing(?s).*channel-reduplicates"},
+			{line: "walctl recover dml_3", exit: 3, says: "vchannel-missing"},
+			{line: "walctl recover dml_3 --forecast --node-memory 16GiB", says: "fits"},
+			{line: "walctl verify dml_3", says: "16 hold"},
+			{line: "walctl capture dml_3 --dir ./evidence", says: "6,001 records"},
+			{line: "walctl channels repair dml_3 --milvus-version 2.6.14 --out p.json", says: "Applicable yes"},
+			{line: `walctl apply p.json --milvus-version 2.6.14 --yes --reason "vchannels registered wrongly"`, says: "Applied "},
+			{line: "walctl channels repair dml_3 --milvus-version 2.6.14 --out again.json", says: "The plan is empty"},
+			{line: "walctl recover dml_3 --milvus-version 2.6.14", says: "would recover(?s).*no difference"},
+		},
+	}
+}
+
+func retentionPage() page {
+	return page{
+		file: "retention.md",
+		prepare: func(t *testing.T, p *place) {
+			withDemo("trimmed")(t, p)
+			p.second(t, "dml_7", "by-dev-rootcoord-dml_7")
+			p.words["GAP"] = "1001/0/0..1008/0/0"
+		},
+		steps: []step{
+			{line: "walctl inspect", says: "TimeTick"},
+			{line: "walctl inspect dml_3", says: "TimeTick"},
+			{line: "walctl recover dml_3", exit: 3, says: `gap 1001/0/0\.\.1008/0/0 not accepted(?s).*Cost .*position-gone`},
+			{line: "walctl capture dml_3 dml_7 --dir ./evidence", says: `dml_0: (?s).*dml_7: `},
+			{line: "walctl verify ./evidence --log by-dev-rootcoord-dml_3", exit: 3, says: "position-gone"},
+			{line: "walctl recover dml_3 --accept-gap GAP --milvus-version 2.6.14 --out p.json", exit: 3, says: "Applicable yes"},
+			{line: `walctl apply p.json --milvus-version 2.6.14 --yes --reason "rows before the gap given up by their owner"`, says: "Applied "},
+			{line: "walctl recover dml_3 --milvus-version 2.6.14", says: "would recover(?s).*no difference"},
+		},
+	}
+}
+
+func staleWriterPage() page {
+	return page{
+		file: "stale-writer.md", prepare: withDemo("stale-writer"),
+		steps: []step{
+			{line: "walctl capture dml_3 --dir ./evidence", says: "20,010 records"},
+			{line: "walctl verify ./evidence --dropped", exit: 3, says: "stale-writer(?s).*8 messages never reach a reader: 54 rows, 6 deletes"},
+			{line: "walctl salvage ./evidence --lost-only", says: "34 would be brought out"},
+			{line: "walctl salvage ./evidence --lost-only --dir ./rows", says: "34 brought out"},
+		},
+		done: func(t *testing.T, p *place) {
+			files, err := filepath.Glob(filepath.Join(p.dir, "rows", "*", "*.parquet"))
+			require.NoError(t, err)
+			require.NotEmpty(t, files)
+			require.FileExists(t, filepath.Join(p.dir, "rows", "salvage.json"))
+		},
+	}
+}
