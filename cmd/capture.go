@@ -282,11 +282,7 @@ func (l *capturedLog) write(w io.Writer, name string) error {
 }
 
 func (l *capturedLog) line(name string) string {
-	plural := "s"
-	if l.Segments == 1 {
-		plural = ""
-	}
-	line := fmt.Sprintf("%s: %s records in %d segment%s", name, render.Thousands(l.Records), l.Segments, plural)
+	line := fmt.Sprintf("%s: %s in %s", name, plural(int(l.Records), "record"), plural(l.Segments, "segment"))
 	if l.Behind != "" {
 		line += ", behind " + l.Behind
 	}
@@ -294,7 +290,7 @@ func (l *capturedLog) line(name string) string {
 		line += ", last " + l.Last
 	}
 	if l.Catalog > 0 {
-		line += fmt.Sprintf(" · catalog %s keys", render.Thousands(int64(l.Catalog)))
+		line += " · catalog " + plural(l.Catalog, "key")
 	}
 	if l.Torn {
 		line += " · the source ends in the middle of a record"

@@ -92,7 +92,7 @@ func TestCaptureTakesEvidenceLive(t *testing.T) {
 	require.NoError(t, os.WriteFile(catalogFile, []byte(`{"root-coord/credential/users/root":"`+base64.StdEncoding.EncodeToString([]byte(secret))+`","streamingnode-meta/x":"AA=="}`), 0o600))
 	code, out, errOut = run(t, env, "capture", pchannels[0], "--dir", dir, "--catalog", "kvjson:"+catalogFile)
 	require.Equal(t, 0, code, errOut)
-	require.Contains(t, out, "catalog 1 keys")
+	require.Contains(t, out, "catalog 1 key")
 	at := filepath.Join(dir, "evidence", "pchannel="+pchannels[0])
 	require.NoFileExists(t, filepath.Join(at, archive.CatalogErrorName))
 	got, err := os.ReadFile(filepath.Join(at, "catalog.json"))

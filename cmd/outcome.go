@@ -48,6 +48,10 @@ func (o *outcome) next(f *cli.Factory, err error) string {
 		return f.Carry("walctl undo --list --catalog " + shellQuote(o.catalog))
 	case plan.CureVersion:
 		return f.Carry(o.again + " --milvus-version 2.6  # or the version that will open it")
+	case plan.CureLost:
+		return f.Carry("walctl verify " + shellQuote(o.wal) + " --catalog " + shellQuote(o.catalog) + "  # what is gone; only if it stays gone, make a new plan")
+	case plan.CureAddress:
+		return f.Carry("walctl inspect " + shellQuote(o.wal) + "  # which log is this? then give the address of the plan's own")
 	case plan.CureReplan:
 		line := o.proof()
 		if o.wal != "" && o.out != "" {

@@ -5,12 +5,13 @@ package config
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
+
+	"github.com/walctl/walctl/internal/safefile"
 )
 
 // Config is the connection settings of one cluster. Secrets are not in it: their
@@ -81,11 +82,10 @@ func (s SecretRef) Read() (string, error) {
 	if s.File == "" {
 		return s.value, nil
 	}
-	st, err := os.Stat(s.File)
-	if err == nil && st.Size() > maxSecret {
-		return "", fmt.Errorf("secret file %s: %d bytes is no secret", s.File, st.Size())
+	b, err := safefile.Read(s.File, maxSecret)
+	if errors.Is(err, safefile.ErrTooLarge) {
+		return "", fmt.Errorf("secret file %s: more than %d bytes is no secret", s.File, maxSecret)
 	}
-	b, err := os.ReadFile(s.File)
 	if err != nil {
 		return "", fmt.Errorf("read secret: %w", err)
 	}

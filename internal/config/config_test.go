@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
+
+	"github.com/walctl/walctl/internal/safefile"
 )
 
 const secret = "hunter2-s3cret"
@@ -150,6 +152,8 @@ func TestSecretFileThatIsNone(t *testing.T) {
 	require.NoError(t, os.WriteFile(big, make([]byte, maxSecret+1), 0o600))
 	_, err = SecretRef{File: big}.Read()
 	require.ErrorContains(t, err, "no secret")
+	_, err = SecretRef{File: "/dev/zero"}.Read()
+	require.ErrorIs(t, err, safefile.ErrNotRegular)
 }
 
 // Credentials in an address are refused wherever they come from, and not repeated.

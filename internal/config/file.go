@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/walctl/walctl/internal/outfile"
+	"github.com/walctl/walctl/internal/safefile"
 )
 
 // File is the context file: which clusters there are and which is in use.
@@ -80,13 +80,8 @@ func ReadFile(path string) (*File, error) {
 }
 
 func readCapped(path string) ([]byte, error) {
-	r, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	b, err := io.ReadAll(io.LimitReader(r, maxFile+1))
-	if err == nil && len(b) > maxFile {
+	b, err := safefile.Read(path, maxFile)
+	if errors.Is(err, safefile.ErrTooLarge) {
 		err = fmt.Errorf("longer than %d MiB, not a configuration", maxFile>>20)
 	}
 	return b, err

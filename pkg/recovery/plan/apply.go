@@ -153,7 +153,7 @@ func (a *applier) journal(ctx context.Context, r *refusals) error {
 	if active != nil {
 		a.active = active.ModRevision
 		if other := string(active.Value); other != a.p.ID {
-			r.seen(CodeHalfDone, "finish it with its plan, or take it back: walctl undo "+other, "plan %s is half done", other)
+			r.seen(CodeHalfDone, "finish it with its plan, or undo its journal first", "plan %s is half done", other)
 		}
 	}
 	if j != nil {
@@ -387,7 +387,7 @@ func (t *txn) commit(ctx context.Context, c catalog.Catalog, was *Journal) error
 		return fmt.Errorf("%w (journal %s): %w", ErrUnknownOutcome, was.ID, err)
 	}
 	if header == nil || !bytes.Equal(header.Value, t.puts[headerKey(t.header.ID)]) {
-		return refuse(CodeRaced, "another walctl moves journal "+was.ID, "wait for it, then look at walctl undo --list")
+		return refuse(CodeRaced, "another walctl moves journal "+was.ID, "wait for it, then list the journals")
 	}
 	t.header.revision = header.ModRevision
 	active, err := get(ctx, c, activeKey)
@@ -419,7 +419,7 @@ func explain(ctx context.Context, c catalog.Catalog, err error, j *Journal) erro
 	var r refusals
 	for _, ch := range conflict.Changed {
 		if strings.HasPrefix(ch.Key, catalog.JournalPrefix) {
-			r.seen(CodeRaced, "wait for it, then look at walctl undo --list", "another walctl wrote %s", ch.Key)
+			r.seen(CodeRaced, "wait for it, then list the journals", "another walctl wrote %s", ch.Key)
 			continue
 		}
 		r.seen(CodeChanged, "", "%s is at revision %d, not %d", ch.Key, ch.Got, ch.Want)

@@ -8,9 +8,11 @@ type Cure uint8
 const (
 	CureAgain    Cure = iota // the same again, once what was named is seen to
 	CureVersion              // the same again, with the version of Milvus
-	CureLook                 // it was done already: look at what stands there
+	CureLook                 // something stands there by now: look at it
 	CureJournals             // another plan is half done: see which, finish it or take it back
 	CureReplan               // a new plan
+	CureLost                 // see what of the log is gone, before a new plan gives it up
+	CureAddress              // the same again, with the address of the plan's own log
 )
 
 // Cure is the one that leads on from all of the reasons.
@@ -32,6 +34,12 @@ func cureOf(code string) Cure {
 		return CureLook
 	case CodeHalfDone:
 		return CureJournals
+	case CodeLogEmpty, CodeLogLost, CodePositionGone:
+		return CureLost
+	case CodeOtherLog:
+		return CureAddress
+	case CodeMilvusRan:
+		return CureLook
 	}
 	return CureReplan
 }

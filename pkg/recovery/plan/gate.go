@@ -77,7 +77,7 @@ func (o Options) settled(ctx context.Context, c catalog.Catalog, j *Journal, r *
 		return err
 	}
 	if now == nil || now.revision != j.revision {
-		r.seen(CodeRaced, "wait for it, then look at walctl undo --list", "another walctl is moving plan %s right now", j.ID)
+		r.seen(CodeRaced, "wait for it, then list the journals", "another walctl is moving plan %s right now", j.ID)
 	}
 	return nil
 }

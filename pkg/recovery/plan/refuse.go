@@ -77,9 +77,9 @@ func (e *RefusedError) Error() string {
 	}
 	switch {
 	case e.Written > 0 && e.Has(CodeAppliedBefore):
-		fmt.Fprintf(&b, "\n  to take back what was applied: walctl undo %s", e.Journal)
+		fmt.Fprintf(&b, "\n  what was applied stands in journal %s", e.Journal)
 	case e.Written > 0:
-		fmt.Fprintf(&b, "\n  %d transactions are written: apply the plan again, or take them back with undo %s", e.Written, e.Journal)
+		fmt.Fprintf(&b, "\n  written so far: %d of its transactions, in journal %s; apply the plan again, or undo the journal", e.Written, e.Journal)
 	default:
 		b.WriteString("\n  nothing was written")
 	}

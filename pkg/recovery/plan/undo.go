@@ -132,7 +132,7 @@ func (u *undoer) begin(ctx context.Context, gate Gate) error {
 	if active != nil {
 		u.active = active.ModRevision
 		if other := string(active.Value); other != u.j.ID {
-			r.seen(CodeHalfDone, "finish it with its plan, or take it back first: walctl undo "+other, "plan %s is half done", other)
+			r.seen(CodeHalfDone, "finish it with its plan, or undo its journal first", "plan %s is half done", other)
 		}
 	}
 	if err := u.read(ctx); err != nil {
