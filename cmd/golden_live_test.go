@@ -2,11 +2,14 @@ package cmd
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/commonpb"
@@ -118,6 +121,8 @@ func (m *moved) json(v any) any {
 				if _, ok := v["id"]; !ok { // Woodpecker's first id is no byte long
 					v["id"] = m.raw[""]
 				}
+			case "id", "last_confirmed", "messages": // elsewhere a digit is no offset
+				v[k] = m.moveIDs(x)
 			default:
 				v[k] = m.json(x)
 			}
@@ -126,9 +131,18 @@ func (m *moved) json(v any) any {
 		for i := range v {
 			v[i] = m.json(v[i])
 		}
+	}
+	return v
+}
+
+// moveIDs is a raw id, or a list of them, where they went.
+func (m *moved) moveIDs(v any) any {
+	switch v := v.(type) {
 	case string:
-		if id, ok := m.raw[v]; ok {
-			return id
+		return cmp.Or(m.raw[v], v)
+	case []any:
+		for i := range v {
+			v[i] = m.moveIDs(v[i])
 		}
 	}
 	return v
@@ -212,16 +226,38 @@ func TestGoldenLogsLive(t *testing.T) {
 	}
 }
 
+// withoutContiguity is an answer of verify but for the rule that no entry is missing,
+// which a log of offsets cannot be held to before it moves to Pulsar.
+func withoutContiguity(v any) any {
+	const number = 16
+	m := v.(map[string]any)
+	delete(m, "hold")
+	delete(m, "not_checked")
+	for _, list := range []string{"findings", "invariants"} {
+		entries, _ := m[list].([]any)
+		m[list] = slices.DeleteFunc(entries, func(x any) bool {
+			e := x.(map[string]any)
+			text, _ := json.Marshal(e["evidence"])
+			return e["number"] == float64(number) || e["code"] == "not-checked" && strings.Contains(string(text), "invariant 16 ")
+		})
+	}
+	return m
+}
+
 // holdFindings compares verify and timetick over the log as it was, the broker and the archive.
 func holdFindings(t *testing.T, m *moved, env map[string]string, dir string) {
 	for _, command := range []string{"verify", "timetick"} {
 		wantCode, out, errOut := run(t, nil, command, golden.WAL(t, m.name), "-o", "json")
 		require.Contains(t, []int{0, 3}, wantCode, errOut)
-		want := answer(t, out)
+		seen := func(v any) any { return v }
+		if strings.Contains(out, "need not be contiguous") {
+			seen = withoutContiguity
+		}
+		want := seen(answer(t, out))
 		for _, wal := range []string{dir, m.wal} {
 			code, out, errOut := run(t, env, command, wal, "-o", "json", "--rate", "0")
 			require.Equal(t, wantCode, code, errOut)
-			require.Equal(t, want, answer(t, m.restored(out)), "%s %s", command, wal)
+			require.Equal(t, want, seen(answer(t, m.restored(out))), "%s %s", command, wal)
 		}
 	}
 }

@@ -33,7 +33,7 @@ func newRecoverCmd(f *cli.Factory, runF func(context.Context, *recoverOptions) e
 	opts := &recoverOptions{}
 	if runF == nil {
 		runF = func(ctx context.Context, o *recoverOptions) error {
-			ctx, done := cli.BoundMemory(ctx, int64(cmp.Or(o.mem.memory, cli.DefaultMemory)))
+			ctx, done := cli.BoundMemory(ctx, int64(cmp.Or(o.mem.memory, cli.DefaultMemory)), o.mem.logsAtOnce(o))
 			return done(runRecover(ctx, f, o))
 		}
 	}

@@ -45,6 +45,14 @@ func (m *memoryFlags) add(cmd *cobra.Command) {
 	}
 }
 
+// logsAtOnce is how many logs the command reads at the same time.
+func (m *memoryFlags) logsAtOnce(o *recoverOptions) int {
+	if m.forecast || m.memory > 0 && o.severalLogs() {
+		return m.parallel()
+	}
+	return 1
+}
+
 func (m *memoryFlags) check(o *recoverOptions) error {
 	switch {
 	case m.forecast && m.memory > 0:

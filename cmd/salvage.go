@@ -46,7 +46,7 @@ func newSalvageCmd(f *cli.Factory, runF func(context.Context, *salvageOptions) e
 	opts := &salvageOptions{}
 	if runF == nil {
 		runF = func(ctx context.Context, o *salvageOptions) error {
-			ctx, done := cli.BoundMemory(ctx, int64(cmp.Or(o.memory, salvageMemory)))
+			ctx, done := cli.BoundMemory(ctx, int64(cmp.Or(o.memory, salvageMemory)), 1)
 			return done(runSalvage(ctx, f, o))
 		}
 	}

@@ -28,20 +28,24 @@ func (m *MemoryFlag) Add(cmd *cobra.Command) {
 // what still outgrows it ends ctx. The caller calls what it returns with the
 // command's error, once, and gets the error to return.
 func (m *MemoryFlag) Bound(ctx context.Context) (context.Context, func(error) error) {
-	return BoundMemory(ctx, int64(cmp.Or(m.Size, DefaultMemory)))
+	return BoundMemory(ctx, int64(cmp.Or(m.Size, DefaultMemory)), 1)
 }
 
 // Of a bound, in eighths: where the collector begins to work without rest.
 const collectorShare = 7
 
-// ownMemory is what the process takes before it has read a record.
-const ownMemory = 24 << 20
+// What is taken beside --memory: by the process before it has read a record, and by
+// each log more that is read at the same time, for its pages and its decoding.
+const (
+	ownMemory    = 24 << 20
+	readerMemory = 16 << 20
+)
 
 // ErrMemoryBound means that a log needs more than --memory.
 var ErrMemoryBound = errors.New("what must be held at once outgrows --memory")
 
-// BoundMemory is MemoryFlag.Bound for a number of bytes.
-func BoundMemory(ctx context.Context, limit int64) (context.Context, func(error) error) {
+// BoundMemory is MemoryFlag.Bound for a number of bytes and of logs read at once.
+func BoundMemory(ctx context.Context, limit int64, logs int) (context.Context, func(error) error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	before := debug.SetMemoryLimit(limit / 8 * collectorShare)
 	stop, stopped := make(chan struct{}), make(chan struct{})
@@ -54,7 +58,7 @@ func BoundMemory(ctx context.Context, limit int64) (context.Context, func(error)
 			case <-stop:
 				return
 			case <-every.C:
-				if outgrown(limit) {
+				if outgrown(limit, ownMemory+int64(max(logs, 1)-1)*readerMemory) {
 					cancel(fmt.Errorf("%w, %d MiB: raise it, or read a part of the log with --from and --to, --until or --vchannel, where the command takes them", ErrMemoryBound, limit>>20))
 					return
 				}
@@ -74,12 +78,13 @@ func BoundMemory(ctx context.Context, limit int64) (context.Context, func(error)
 	}
 }
 
-// outgrown reports whether what is alive does not fit, garbage aside.
-func outgrown(limit int64) bool {
+// outgrown reports whether what is alive does not fit beside what the process takes
+// itself, garbage aside.
+func outgrown(limit, own int64) bool {
 	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 	metrics.Read(s)
 	live, mapped := bytesOf(s[0]), bytesOf(s[1])-bytesOf(s[2])
-	return live > limit+ownMemory/2 || mapped > limit+limit/8+ownMemory && live > limit/2
+	return live > limit+own/2 || mapped > limit+limit/8+own && live > limit/2+own/2
 }
 
 func bytesOf(s metrics.Sample) int64 {
