@@ -152,6 +152,7 @@ func runRecover(ctx context.Context, f *cli.Factory, o *recoverOptions) error {
 		return runRecoverMemory(ctx, f, o)
 	}
 	planned := o.planning(f)
+	o.replay.fields = true
 	r, err := o.replay.replay(ctx, f, "recover", o.wal, recovery.ReplayOptions{Tail: true})
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
 )
 
 // replayFlags are what every command that replays a log takes.
@@ -25,6 +26,8 @@ type replayFlags struct {
 	catalog cli.CatalogFlags
 	until   string
 	cluster string
+	// fields holds the inserts of vchannels whose schema dropped a field against it.
+	fields bool
 	// during, if set, is called with log and catalog still open.
 	during func(context.Context, source.Source, catalog.Catalog, *replayed) error
 }
@@ -45,7 +48,8 @@ type replayed struct {
 	version  string        // --milvus-version, or what a session tells
 	took     time.Duration // the replay
 	options  recovery.ReplayOptions
-	short    error // the log is a copy that does not hold its end
+	fields   []diagnose.Finding // inserts whose field a dropped schema had
+	short    error              // the log is a copy that does not hold its end
 	*recovery.Result
 }
 
@@ -105,10 +109,40 @@ func (r *replayFlags) replay(ctx context.Context, f *cli.Factory, command, wal s
 	if err == nil && (o.Until.Kind == source.Unbounded || !out.Result.Until.Reached) {
 		out.short = cli.NotWhole(src, source.Range{})
 	}
+	if err == nil && r.fields {
+		out.fields, err = out.fieldsGone(ctx, src, wal)
+	}
 	if err == nil && r.during != nil {
 		err = r.during(ctx, src, cat, out)
 	}
 	return out, err
+}
+
+// fieldsGone reads the replayed stretch once more where a schema dropped a field:
+// rows that still carry it stop nodes that load them.
+func (r *replayed) fieldsGone(ctx context.Context, src source.Source, wal string) ([]diagnose.Finding, error) {
+	dropped := false
+	for _, v := range r.State.Snapshot().VChannels {
+		dropped = dropped || catalog.FieldDropped(v.GetCollectionInfo().GetSchemas())
+	}
+	if held := cli.HeldOf(src); !dropped || r.Coverage.First.IsZero() || held != nil && held.NoPayload {
+		return nil, nil
+	}
+	rd, err := src.Open(ctx, source.Range{From: source.Bound{Kind: source.AtID, ID: r.Coverage.First}, Props: true, Payload: source.PayloadAll})
+	if errors.Is(err, jsonl.ErrConsumed) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("hold the fields of inserts against their schema: %w", err)
+	}
+	defer rd.Close()
+	w := diagnose.NewFieldWatch(func(vchannel string) ([]catalog.KnownSchema, bool) {
+		return r.metadata.SchemasOf(vchannel, r.options.Collections)
+	})
+	if err := w.Watch(ctx, rd); err != nil {
+		return nil, fmt.Errorf("hold the fields of inserts against their schema: %w", err)
+	}
+	return w.Findings(&diagnose.VerifyOptions{PChannel: r.wal.PChannel, WAL: wal}), nil
 }
 
 // stops reports whether an issue stops a node of the version asked about; where
@@ -160,7 +194,7 @@ func (r *replayed) findings() []diagnose.Finding {
 			out[k].Evidence = append(out[k].Evidence, diagnose.Evidence{Name: "rows", Value: strconv.FormatUint(c.Rows, 10)})
 		}
 	}
-	return out
+	return append(out, r.fields...)
 }
 
 // groupOf is what a finding gathers: the issues of one code, but each key that

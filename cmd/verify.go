@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -107,7 +106,7 @@ func runVerify(ctx context.Context, f *cli.Factory, o *verifyOptions) error {
 	defer done()
 	want.Progress = show
 	rng.Columns = diagnose.VerifyColumns
-	r, fields, err := openVerify(ctx, s, rng)
+	r, fields, err := openVerify(ctx, s, rng, want.Schemas)
 	if err != nil {
 		return err
 	}
@@ -135,7 +134,7 @@ func runVerify(ctx context.Context, f *cli.Factory, o *verifyOptions) error {
 // openVerify opens a range for verify. Where every record is read whole anyway the
 // fields of inserts are watched on the way; of an archive they lie aside, and fields
 // is nil.
-func openVerify(ctx context.Context, s source.Source, rng source.Range) (source.ColumnReader, *diagnose.FieldWatch, error) {
+func openVerify(ctx context.Context, s source.Source, rng source.Range, known diagnose.SchemasFunc) (source.ColumnReader, *diagnose.FieldWatch, error) {
 	if _, aside := s.(source.ColumnSource); aside {
 		r, err := source.OpenColumns(ctx, s, rng)
 		return r, nil, err
@@ -145,7 +144,7 @@ func openVerify(ctx context.Context, s source.Source, rng source.Range) (source.
 	if err != nil {
 		return nil, nil, err
 	}
-	fields := diagnose.NewFieldWatch()
+	fields := diagnose.NewFieldWatch(known)
 	return source.NewColumnReader(&fieldReader{r, fields}), fields, nil
 }
 
@@ -185,20 +184,12 @@ func verifyFields(ctx context.Context, s source.Source, rng source.Range, o *ver
 		return err
 	}
 	defer r.Close()
-	fields = diagnose.NewFieldWatch()
-	for {
-		m, err := r.Next(ctx)
-		var corrupt *source.CorruptError
-		switch {
-		case err == nil:
-			fields.See(m)
-		case errors.Is(err, io.EOF), errors.Is(err, source.ErrTornTail):
-			report.AddFields(fields, want, "")
-			return nil
-		case !errors.As(err, &corrupt): // damage is told by the pass and by verifyBytes
-			return err
-		}
+	fields = diagnose.NewFieldWatch(want.Schemas)
+	if err := fields.Watch(ctx, r); err != nil {
+		return err
 	}
+	report.AddFields(fields, want, "")
+	return nil
 }
 
 // verifyBytes checks what the pass had no need to read: an archive's payloads,
@@ -279,6 +270,7 @@ func verifyPositions(ctx context.Context, f *cli.Factory, o *verifyOptions, s so
 	if err != nil {
 		return pass(err)
 	}
+	want.Schemas = func(vchannel string) ([]catalog.KnownSchema, bool) { return md.SchemasOf(vchannel, collections) }
 	want.Flushed = diagnose.LivePositions(md, collections, flushed, have)
 	cp := md.Checkpoint
 	if cp == nil {

@@ -2,22 +2,33 @@ package diagnose
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
+// SchemasFunc tells the schemas that the catalog has of a vchannel, as SchemasOf of
+// catalog.Metadata does; nil = no catalog.
+type SchemasFunc func(vchannel string) (known []catalog.KnownSchema, rootcoord bool)
+
 // FieldWatch holds the fields that inserts carry against the newest schema their
-// vchannel has in the log. It is shown messages in log order, with properties and
-// payloads; around a definition that is TimeTick order too. Memory is bounded by
-// the live schemas. docs/rules.md#invariants 10.
+// vchannel has in the log, and where the log has none yet, in the catalog. It is shown
+// messages in log order, with properties and payloads; around a definition that is
+// TimeTick order too. Memory is bounded by the live schemas. docs/rules.md#invariants 10.
 type FieldWatch struct {
 	by     map[string]*watchedSchema
+	ask    SchemasFunc
+	kept   map[string][]keptSchema // what ask said
 	odd    map[oddKey]*oddField
 	unread int64 // inserts whose payload or schema can't be read
 	first  message.ID
@@ -26,6 +37,14 @@ type FieldWatch struct {
 type watchedSchema struct {
 	now    map[int64]bool
 	before map[int64]message.ID // a field that a schema dropped: the message that did
+}
+
+// keptSchema is one of the catalog's. RootCoord's is the newest there is: a definition
+// met in the log after it was asked for says that it may not have been in force before.
+type keptSchema struct {
+	from      uint64
+	rootcoord bool
+	watchedSchema
 }
 
 type oddKey struct {
@@ -38,15 +57,16 @@ type oddField struct {
 	first, last message.ID
 	tick, rows  uint64
 	count       int64
-	dropped     message.ID // zero = no schema of the log ever had it
+	dropped     message.ID  // zero = no schema of the log ever had it
+	kept        *keptSchema // the catalog's that lacks it, nil = the log's
 }
 
 // maxOdd bounds what a hostile log can make it remember.
 const maxOdd = 1 << 10
 
-// NewFieldWatch returns one that has seen nothing.
-func NewFieldWatch() *FieldWatch {
-	return &FieldWatch{by: map[string]*watchedSchema{}, odd: map[oddKey]*oddField{}}
+// NewFieldWatch returns one that has seen nothing of the log.
+func NewFieldWatch(ask SchemasFunc) *FieldWatch {
+	return &FieldWatch{by: map[string]*watchedSchema{}, odd: map[oddKey]*oddField{}, ask: ask, kept: map[string][]keptSchema{}}
 }
 
 // See takes the next message of the log.
@@ -58,9 +78,26 @@ func (w *FieldWatch) See(m *message.Message) {
 		}
 	case message.TypeDropCollection:
 		delete(w.by, m.VChannel)
+		w.kept[m.VChannel] = nil
 	case message.TypeInsert:
 		if m.Version > 0 {
-			w.insert(w.by[m.VChannel], m)
+			w.insert(m)
+		}
+	}
+}
+
+// Watch takes every message of a reader; what can't be read is passed over.
+func (w *FieldWatch) Watch(ctx context.Context, r source.Reader) error {
+	for {
+		m, err := r.Next(ctx)
+		var corrupt *source.CorruptError
+		switch {
+		case err == nil:
+			w.See(m)
+		case errors.Is(err, io.EOF), errors.Is(err, source.ErrTornTail):
+			return nil
+		case !errors.As(err, &corrupt):
+			return err
 		}
 	}
 }
@@ -71,6 +108,7 @@ func (w *FieldWatch) define(m *message.Message) {
 	schema, err := m.Schema()
 	if err != nil {
 		delete(w.by, m.VChannel)
+		w.kept[m.VChannel] = nil
 		return
 	}
 	s := w.by[m.VChannel]
@@ -79,10 +117,16 @@ func (w *FieldWatch) define(m *message.Message) {
 	}
 	now := fieldIDs(schema)
 	if s == nil {
-		if len(w.by) < maxLive {
-			w.by[m.VChannel] = &watchedSchema{now: now, before: map[int64]message.ID{}}
+		if len(w.by) >= maxLive {
+			return
 		}
-		return
+		s = &watchedSchema{before: map[int64]message.ID{}}
+		if k := w.keptAt(m.VChannel, m.TimeTick-1); k != nil && m.Type != message.TypeCreateCollection {
+			if w.doubt(m.VChannel); !k.rootcoord {
+				s.now = k.now
+			}
+		}
+		w.by[m.VChannel] = s
 	}
 	for id := range s.now {
 		if !now[id] {
@@ -90,6 +134,38 @@ func (w *FieldWatch) define(m *message.Message) {
 		}
 	}
 	s.now = now
+}
+
+// keptAt is the catalog's schema of a vchannel that was in force at a TimeTick, nil
+// where it has none from then.
+func (w *FieldWatch) keptAt(vchannel string, tick uint64) *keptSchema {
+	list, asked := w.kept[vchannel]
+	if !asked && w.ask != nil && len(w.kept) < maxLive {
+		known, rootcoord := w.ask(vchannel)
+		for _, k := range known {
+			list = append(list, keptSchema{k.TimeTick, rootcoord, watchedSchema{now: fieldIDs(k.Schema)}})
+		}
+		w.kept[vchannel] = list
+	}
+	for i := len(list) - 1; i >= 0; i-- {
+		if list[i].from <= tick {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+// doubt takes back what was told by RootCoord's schema: the log changes it only now.
+func (w *FieldWatch) doubt(vchannel string) {
+	for k, o := range w.odd {
+		if k.vchannel == vchannel && o.kept != nil && o.kept.rootcoord {
+			if w.unread == 0 {
+				w.first = o.first
+			}
+			w.unread += o.count
+			delete(w.odd, k)
+		}
+	}
 }
 
 // maxLive bounds the vchannels a watch follows.
@@ -112,7 +188,14 @@ func fieldIDs(s *schemapb.CollectionSchema) map[int64]bool {
 // userFields is the smallest id of a field that is no system field.
 const userFields = 100
 
-func (w *FieldWatch) insert(s *watchedSchema, m *message.Message) {
+func (w *FieldWatch) insert(m *message.Message) {
+	s := w.by[m.VChannel]
+	var kept *keptSchema
+	if s == nil {
+		if kept = w.keptAt(m.VChannel, m.TimeTick); kept != nil {
+			s = &kept.watchedSchema
+		}
+	}
 	if s == nil || m.Payload == nil || m.Has(message.HasCipher) || m.Has(message.Chunked) {
 		if w.unread++; w.unread == 1 {
 			w.first = m.ID
@@ -135,19 +218,19 @@ func (w *FieldWatch) insert(s *watchedSchema, m *message.Message) {
 			}
 		})
 		if id >= userFields && !dynamic && !s.now[id] {
-			w.tell(s, m, id, name)
+			w.tell(s, kept, m, id, name)
 		}
 	})
 }
 
-func (w *FieldWatch) tell(s *watchedSchema, m *message.Message, id int64, name string) {
+func (w *FieldWatch) tell(s *watchedSchema, kept *keptSchema, m *message.Message, id int64, name string) {
 	k := oddKey{m.VChannel, id}
 	o := w.odd[k]
 	if o == nil {
 		if len(w.odd) >= maxOdd {
 			return
 		}
-		o = &oddField{name: name, first: m.ID, tick: m.TimeTick, dropped: s.before[id]}
+		o = &oddField{name: name, first: m.ID, tick: m.TimeTick, dropped: s.before[id], kept: kept}
 		w.odd[k] = o
 	}
 	o.last, o.rows, o.count = m.ID, o.rows+m.Rows, o.count+1
@@ -155,8 +238,8 @@ func (w *FieldWatch) tell(s *watchedSchema, m *message.Message, id int64, name s
 
 const codeFieldGone = "insert-field-not-in-schema"
 
-// findings are one for each field and vchannel, in log order.
-func (w *FieldWatch) findings(o *VerifyOptions) []Finding {
+// Findings are one for each field and vchannel, in log order.
+func (w *FieldWatch) Findings(o *VerifyOptions) []Finding {
 	keys := make([]oddKey, 0, len(w.odd))
 	for k := range w.odd {
 		keys = append(keys, k)
@@ -168,7 +251,12 @@ func (w *FieldWatch) findings(o *VerifyOptions) []Finding {
 	for _, k := range keys {
 		x := w.odd[k]
 		what := fmt.Sprintf("field %d %q, which no schema of the log has had", k.field, x.name)
-		if !x.dropped.IsZero() {
+		switch {
+		case x.kept != nil && x.kept.rootcoord:
+			what = fmt.Sprintf("field %d %q, which RootCoord's schema does not have", k.field, x.name)
+		case x.kept != nil:
+			what = fmt.Sprintf("field %d %q, which the vchannel's schema in the catalog does not have", k.field, x.name)
+		case !x.dropped.IsZero():
 			what = fmt.Sprintf("field %d %q, which the schema at %s dropped", k.field, x.name, x.dropped)
 		}
 		f := Finding{Code: codeFieldGone, Severity: SeverityError, Count: x.count, Meaning: Lookup(codeFieldGone).Meaning,
@@ -189,7 +277,7 @@ func (w *FieldWatch) findings(o *VerifyOptions) []Finding {
 // nil saw no payload at all: why says so.
 func (r *VerifyReport) AddFields(w *FieldWatch, o VerifyOptions, why string) {
 	if w != nil {
-		found := w.findings(&o)
+		found := w.Findings(&o)
 		if len(found) > 0 {
 			r.breaks(10)
 		}
@@ -201,7 +289,7 @@ func (r *VerifyReport) AddFields(w *FieldWatch, o VerifyOptions, why string) {
 		if w.unread == 0 {
 			return
 		}
-		why = fmt.Sprintf("the fields of %d inserts: the log does not hold their payload, or not the schema of their vchannel (inspect --records --data exports payloads)", w.unread)
+		why = fmt.Sprintf("the fields of %d inserts: the log does not hold their payload, or neither log nor catalog tells the schema of their vchannel (inspect --records --data exports payloads)", w.unread)
 	}
 	if why == "" {
 		return

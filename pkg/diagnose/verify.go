@@ -35,6 +35,8 @@ type VerifyOptions struct {
 	// Ends asks for the log's ends, where what was read is not all of it; nil =
 	// what was read is.
 	Ends func(context.Context) (source.Bounds, error)
+	// Schemas tells the catalog's schemas to whoever watches the fields of inserts.
+	Schemas SchemasFunc
 	// CatalogTerm is the pchannel's term as the catalog's coordinator has it, 0 =
 	// not known.
 	CatalogTerm int64
