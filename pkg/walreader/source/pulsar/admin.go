@@ -153,13 +153,28 @@ func (a *admin) do(req *http.Request) (text []byte, code int, err error) {
 	return text, resp.StatusCode, err
 }
 
-// reason picks the broker's own words out of an error answer.
+// maxReason caps what is shown of a broker's words, in bytes.
+const maxReason = 300
+
+// reason picks the broker's own words out of an error answer: one line, of a failure
+// in its own code the message without the names of Java classes and the stack.
 func reason(text []byte) string {
 	var r struct{ Reason string }
-	if json.Unmarshal(text, &r) == nil {
-		return r.Reason
+	if json.Unmarshal(text, &r) != nil {
+		return ""
 	}
-	return ""
+	said := strings.TrimSpace(r.Reason)
+	if _, message, ok := strings.Cut(said, "\nMessage: "); ok {
+		said = message
+	}
+	said, _, _ = strings.Cut(said, "\n")
+	if i := strings.LastIndex(said, "Exception: "); i >= 0 {
+		said = said[i+len("Exception: "):]
+	}
+	if len(said) > maxReason {
+		said = strings.ToValidUTF8(said[:maxReason], "") + "…"
+	}
+	return strings.TrimSpace(said)
 }
 
 // namespacePath and topicPath are escaped: a hostile name can't leave its place.
