@@ -284,7 +284,7 @@ func (l *capturedLog) write(w io.Writer, name string) error {
 func (l *capturedLog) line(name string) string {
 	line := fmt.Sprintf("%s: %s in %s", name, plural(int(l.Records), "record"), plural(l.Segments, "segment"))
 	if l.Behind != "" {
-		line += ", behind " + l.Behind
+		line += ", after " + l.Behind
 	}
 	if l.Last != "" {
 		line += ", last " + l.Last

@@ -32,7 +32,7 @@ type channelsOptions struct {
 func (o *channelsOptions) add(cmd *cobra.Command) {
 	p := cmd.Flags()
 	p.StringArrayVar(&o.logs, "logs", nil, "look for the symptom in this Milvus log `FILE`, repeatable")
-	p.DurationVar(&o.frozen, "frozen-after", time.Hour, "a channel checkpoint is frozen when what lies behind it has waited this long, in the log's own time")
+	p.DurationVar(&o.frozen, "frozen-after", time.Hour, "a channel checkpoint is frozen when what comes after it has waited this long, in the log's own time")
 	o.place.Add(cmd)
 	o.catalog.Add(cmd)
 	o.source.Add(cmd)

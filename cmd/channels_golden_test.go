@@ -33,7 +33,7 @@ func TestChannelsOfGoldenLogs(t *testing.T) {
 				if name == "live-stale-writer" && code == 3 {
 					lost++
 					require.Contains(t, out, "1 fault:")
-					require.Contains(t, out, "its CreateCollection lies behind a TimeTick")
+					require.Contains(t, out, "its CreateCollection came too late for a TimeTick")
 					continue
 				}
 				require.Equal(t, 0, code, "%s %s %s\n%s%s", name, e.File, when, out, errOut)

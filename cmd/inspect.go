@@ -38,7 +38,7 @@ func newInspectCmd(f *cli.Factory, runF func(context.Context, *inspectOptions) e
 		Use:   "inspect [WAL]",
 		Short: "Show what is in a log",
 		Long: `Show what is in a log: its range, time span and terms, counts and bytes by type,
-transactions, and what lies behind the last TimeTick. Without a WAL, or for a place
+transactions, and what comes after the last TimeTick. Without a WAL, or for a place
 that holds several logs: one line for each. A live log that the broker is about to
 delete is a finding.
 

@@ -363,7 +363,7 @@ func writeHead(f *cli.Factory, r *inspectReport) error {
 			render.Thousands(r.Txns.Begun), render.Thousands(r.Txns.Committed), render.Thousands(r.Txns.RolledBack), render.Thousands(int64(r.Txns.Open))))
 	}
 	if r.Behind > 0 {
-		lines = append(lines, fmt.Sprintf("%s messages lie behind a TimeTick: no later reader delivers them", render.Thousands(r.Behind)))
+		lines = append(lines, fmt.Sprintf("%s messages came too late for a TimeTick: no later reader delivers them", render.Thousands(r.Behind)))
 	}
 	if r.Defects != nil && *r.Defects > 0 {
 		lines = append(lines, fmt.Sprintf("%s messages have an undecodable envelope", render.Thousands(*r.Defects)))

@@ -43,7 +43,7 @@ func newRecoverCmd(f *cli.Factory, runF func(context.Context, *recoverOptions) e
 		Long: `Say what a restart makes of a log and its catalog, and whether it succeeds.
 
 The log is replayed from the catalog's checkpoint by Milvus's own rules: to the last
-TimeTick, or to --until. What lies behind is the unconfirmed tail, which the next
+TimeTick, or to --until. What comes after it is the unconfirmed tail, which the next
 opening confirms. Where a node would panic or wait for ever the replay goes on, and
 the first message or key that stops it is named. The live catalog is never written.
 

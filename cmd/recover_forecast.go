@@ -219,7 +219,7 @@ func writeForecast(f *cli.Factory, o *recoverOptions, r *forecastReport) error {
 		rows += r.PChannels[i].Rows
 		held += r.PChannels[i].Held
 	}
-	if _, err := fmt.Fprintf(f.Out(), "%s · %s · %s behind the channel checkpoints, %s in buffers at once\n",
+	if _, err := fmt.Fprintf(f.Out(), "%s · %s · %s after the channel checkpoints, %s in buffers at once\n",
 		plural(len(r.Nodes), "node"), plural(len(r.PChannels), "pchannel"), plural(int(rows), "row"), render.HumanBytes(held)); err != nil {
 		return err
 	}

@@ -255,7 +255,7 @@ func coverageLine(r *recoverReport) string {
 	case c.Records == 0 && len(c.Gaps) > 0:
 		return "Coverage   INCOMPLETE: " + c.Gaps[0] + ", nothing to read there"
 	case c.Records == 0:
-		return "Coverage   nothing to read behind " + cmp.Or(c.From, "the beginning")
+		return "Coverage   nothing to read after " + cmp.Or(c.From, "the beginning")
 	case len(c.Gaps) == 1:
 		state = "INCOMPLETE: " + c.Gaps[0]
 	case len(c.Gaps) > 1:

@@ -83,7 +83,7 @@ walctl salvage wal.jsonl.zst --include-dropped --include-deleted --dir ./everyth
 	p.StringSliceVar(&opts.collections, "collection", nil, "only this collection, by `ID or name`, repeatable")
 	p.StringSliceVar(&opts.partitions, "partition", nil, "only this partition, by `ID or name`, repeatable")
 	p.Int64SliceVar(&opts.segments, "segment", nil, "only rows of this segment, by `ID`, repeatable")
-	p.StringSliceVar(&opts.vchannels, "vchannel", nil, "only this vchannel, repeatable; the whole `NAME`, or its end behind - or _")
+	p.StringSliceVar(&opts.vchannels, "vchannel", nil, "only this vchannel, repeatable; the whole `NAME`, or its end after - or _")
 	p.BoolVar(&opts.dropped, "include-dropped", false, "also rows of dropped collections and partitions, and truncated ones")
 	p.BoolVar(&opts.deleted, "include-deleted", false, "also deleted rows")
 	p.BoolVar(&opts.lostOnly, "lost-only", false, "only rows that readers drop, and that are missing for it")

@@ -27,7 +27,7 @@ type FilterFlags struct {
 func (f *FilterFlags) Add(cmd *cobra.Command) {
 	p := cmd.Flags()
 	p.StringSliceVar(&f.Types, "type", nil, "only messages of this type, repeatable (`TYPE`; \"list\" prints the names)")
-	p.StringSliceVar(&f.VChannels, "vchannel", nil, "only messages of this vchannel, repeatable; the whole `NAME`, or its end behind - or _")
+	p.StringSliceVar(&f.VChannels, "vchannel", nil, "only messages of this vchannel, repeatable; the whole `NAME`, or its end after - or _")
 	p.StringSliceVar(&f.Collections, "collection", nil, "only messages of this collection, by `ID or name`, repeatable")
 	_ = cmd.RegisterFlagCompletionFunc("type", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return typeNames(), cobra.ShellCompDirectiveNoFileComp
@@ -155,7 +155,7 @@ func (f *Filter) MatchCollection(id int64) bool {
 }
 
 // MatchesVChannel reports whether messages of a vchannel can pass: its whole
-// name, or its end behind - or _.
+// name, or its end after - or _.
 func (f *Filter) MatchesVChannel(v string) bool {
 	if len(f.vchannels) == 0 {
 		return true

@@ -38,7 +38,7 @@ type RangeFlags struct {
 func (r *RangeFlags) Add(cmd *cobra.Command) {
 	p := cmd.Flags()
 	p.StringVar(&r.From, "from", "", "start reading at this `PLACE`")
-	p.StringVar(&r.To, "to", "", "stop reading behind this `PLACE`")
+	p.StringVar(&r.To, "to", "", "stop reading after this `PLACE`")
 	p.Int64Var(&r.Limit, "limit", 0, "stop after this many records (0: all)")
 }
 

@@ -55,7 +55,7 @@ func staleWriter(s *story) error {
 	if err != nil {
 		return err
 	}
-	s.tell("A node lost its pchannel and did not notice: %d of its messages (%s … %s), %d rows, lie behind the next node's first TimeTick.",
+	s.tell("A node lost its pchannel and did not notice: %d of its messages (%s … %s), %d rows, came after the next node's first TimeTick.",
 		len(truth.IDs), truth.IDs[0], truth.IDs[len(truth.IDs)-1], truth.Rows)
 	s.tell("Its clients were told these writes are safe. No reader will ever deliver them.")
 	return nil

@@ -93,7 +93,7 @@ func follow(lives map[int64]*life, id int64, _ int, m *message.Message, begin me
 	case begin == message.TypeBeginTxn && m.TimeTick <= l.tt:
 		fail(m, "%d: part at or before %d", id, l.tt)
 	case begin == message.TypeBeginTxn && m.Keepalive > 0 && m.TimeTick >= l.tt+uint64(m.Keepalive)<<18:
-		fail(m, "%d: part behind its keepalive", id)
+		fail(m, "%d: part after its keepalive", id)
 	case m.TimeTick <= l.tt:
 		fail(m, "%d: before its begin", id)
 	}

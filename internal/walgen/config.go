@@ -38,7 +38,7 @@ type Config struct {
 
 	Rows        uint64 // where set, the log ends once exactly so many rows are inserted
 	Messages    int    // the log ends at the first TimeTick at or behind it; default 1000
-	Tail        int    // messages behind the last TimeTick, unconfirmed
+	Tail        int    // messages after the last TimeTick, unconfirmed
 	Terms       int    // openings; default 1
 	Rate        int    // appends a second; default 2000
 	Concurrency int    // appends in flight at once; default 8

@@ -324,7 +324,7 @@ func (j *channelJudge) missing(x *one) {
 		}
 		seen = append(seen, Evidence{"messages", strconv.FormatInt(x.log.Messages, 10)}, Evidence{"rows", strconv.FormatUint(x.log.Rows, 10)})
 		if !x.log.StaleCreate.IsZero() {
-			seen = append(seen, Evidence{"its CreateCollection lies behind a TimeTick", x.log.StaleCreate.String()})
+			seen = append(seen, Evidence{"its CreateCollection came too late for a TimeTick", x.log.StaleCreate.String()})
 		}
 	}
 	switch {

@@ -55,14 +55,14 @@ func (j *channelJudge) frozen(x *one, lag time.Duration, waits int64) {
 	where := Where{VChannel: x.name, TimeTick: x.flushed.TimeTick, ID: x.flushed.ID.String()}
 	sev, meaning := SeverityWarning, "nothing of its own waits, but flushing everything and truncating the log wait for it"
 	if waits > 0 {
-		sev, meaning = SeverityError, "what was written behind it was not flushed: a restart replays it all"
+		sev, meaning = SeverityError, "what was written after it was not flushed: a restart replays it all"
 	}
 	cure := CureRestart
 	seen := []Evidence{{"behind the log's end by", lag.Round(time.Second).String()}, {"messages waiting", strconv.FormatInt(waits, 10)}}
 	if slices.Contains(x.codes, "vchannel-missing") {
 		cure = CureCatalog // registering it again lets it move
 	} else if m := x.read.held(x.log, x.flushed.TimeTick); m != nil {
-		cure, meaning = CureImport, "the flusher does not get past the CommitImport behind it: it tries again until the import job is Uncommitted, and so it does after each restart"
+		cure, meaning = CureImport, "the flusher does not get past the CommitImport after it: it tries again until the import job is Uncommitted, and so it does after each restart"
 		seen = append(seen, Evidence{"held by", "CommitImport at " + m.id.String() + " on " + m.vchannel})
 	}
 	j.fault(x, ChannelFault{Finding: Finding{Code: "channel-cp-frozen", Severity: sev, Where: where, Meaning: meaning, Evidence: seen}, Cure: cure})

@@ -127,7 +127,7 @@ func Checks() []Check { return append([]Check(nil), checkTable[:]...) }
 // invariantTitles name the invariants of docs/rules.md#invariants, from 1.
 var invariantTitles = [17]string{
 	1:  "envelopes are whole",
-	2:  "nothing lies behind a TimeTick",
+	2:  "nothing comes too late for a TimeTick",
 	3:  "TimeTicks increase",
 	4:  "one TimeTick, one message",
 	5:  "last confirmed ids advance",
@@ -138,7 +138,7 @@ var invariantTitles = [17]string{
 	10: "inserts fall into a growing segment",
 	11: "vchannels live from create to drop",
 	12: "broadcasts name their vchannels",
-	13: "barriers lie behind",
+	13: "barriers come before their messages",
 	14: "replication headers where they belong",
 	15: "the checkpoint can be read on from",
 	16: "no entry is missing",

@@ -102,9 +102,9 @@ func (v *verifier) lifecycle(e *entry) {
 // afterDrop judges what may stand behind a DropCollection: a transaction's bounds,
 // and what was broadcast before and is sent again.
 func (v *verifier) afterDrop(s *vchannelState, e *entry) {
-	note := "a message behind its vchannel's DropCollection"
+	note := "a message after its vchannel's DropCollection"
 	if e.flags&message.HasBroadcast != 0 && e.full != nil {
-		note = "a broadcast behind its vchannel's DropCollection that repeats none before it"
+		note = "a broadcast after its vchannel's DropCollection that repeats none before it"
 		h, err := e.full.BroadcastHeader()
 		if err != nil || s.broadcasts.Repeats(h.GetBroadcastId(), e.typ) {
 			return // undecodable is told as such

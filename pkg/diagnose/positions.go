@@ -61,7 +61,7 @@ func goneMeaning(at source.Standing) string {
 	case source.BehindEnd:
 		return "a flusher that starts there waits for what is not there, or skips what is written next"
 	case source.EmptyLog:
-		return "what lay behind it was not flushed and is lost: the log was trimmed, or made again"
+		return "what came after it was not flushed and is lost: the log was trimmed, or made again"
 	case source.OtherWAL:
 		return "it is a position in another WAL: nobody can start there in this one"
 	}

@@ -157,7 +157,7 @@ func (v *verifier) row(c *message.Columns, i int) {
 		return
 	}
 	if stale {
-		v.tell(staleWriter, v.place(c, i, "a message of an older term stands behind a newer opening"))
+		v.tell(staleWriter, v.place(c, i, "a message of an older term stands after a newer opening"))
 	}
 	if tt <= v.window.cut {
 		v.window.unjudged++

@@ -133,9 +133,9 @@ func (v *verifier) insert(e *entry) {
 	case !g.inherited && !g.create.less(e.pos):
 		note = "an insert stands before its segment's creation in the log"
 	case g.sealTT != 0:
-		note, other, otherTT = "an insert behind the message that sealed its segment", g.seal, g.sealTT
+		note, other, otherTT = "an insert after the message that sealed its segment", g.seal, g.sealTT
 	case s.flushAllTT > g.createTT && !g.inherited:
-		note, other, otherTT = "an insert behind the flush of every segment", s.flushAll, s.flushAllTT
+		note, other, otherTT = "an insert after the flush of every segment", s.flushAll, s.flushAllTT
 	case g.truncatedTT != 0:
 		v.tell(insertAfterTruncate, v.at(e, "an insert into a segment a truncate had named: recovery drops its rows"))
 		return
@@ -163,7 +163,7 @@ func (v *verifier) seal(e *entry, id int64) {
 		return
 	}
 	if e.pos.less(g.lastInsert) {
-		o := v.at(e, "an insert of this segment stands behind its sealing in the log")
+		o := v.at(e, "an insert of this segment stands after its sealing in the log")
 		o.other, o.hasOther = g.lastInsert, true
 		v.tell(insertOutsideSegment, o)
 	}

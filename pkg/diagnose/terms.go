@@ -103,16 +103,16 @@ func (v *verifier) behind(c *message.Columns, i int, stale bool) {
 	o.other, o.otherTT, o.hasOther = t.tickPos, t.tick, true
 	switch {
 	case stale:
-		o.note = "a message of an older term lies behind a newer term's TimeTick"
+		o.note = "a message of an older term comes after a newer term's TimeTick"
 		v.tell(staleWriter, o)
 	case t.tickTerm != 0 && t.tickTerm < o.term:
-		o.note = "a message lies behind the TimeTick an older term still wrote"
+		o.note = "a message is too late for the TimeTick an older term still wrote"
 		v.tell(staleWriter, o)
 	case o.tt == t.tick:
 		o.note = "a message carries the TimeTick that was written before it"
 		v.tell(behindTimeTick, o)
 	default:
-		o.note = "a message lies behind a TimeTick of its own term"
+		o.note = "a message came too late: a TimeTick of its own term had passed it"
 		v.tell(behindTimeTick, o)
 	}
 	if o.tt < t.line {
@@ -208,7 +208,7 @@ func (v *verifier) tickBack(c *message.Columns, i int, stale, opening bool) bool
 	o.note = "a TimeTick that does not lie above the one before it"
 	switch {
 	case stale:
-		o.note = "an older term's TimeTick lies behind a newer term's"
+		o.note = "an older term's TimeTick comes after a newer term's"
 	case opening:
 		o.note = "an opening TimeTick does not lie above the TimeTick before it: the clock went back"
 	}
@@ -246,7 +246,7 @@ func (v *verifier) tickLastConfirmed(c *message.Columns, i int, lc position) {
 		return
 	}
 	if e := v.entry(&w.keys[0], 0); e.term == c.Term[i] && e.lc.less(lc) {
-		o := v.place(c, i, "a TimeTick's last confirmed id lies behind those of the messages it confirms")
+		o := v.place(c, i, "a TimeTick's last confirmed id is after those of the messages it confirms")
 		o.other, o.otherTT, o.hasOther = e.pos, e.tt, true
 		v.tell(lastConfirmedRegress, o)
 	}

@@ -219,7 +219,7 @@ func (v *verifier) transaction(e *entry) {
 		o.other, o.otherTT, o.hasOther = t.last, t.tt, true
 		v.tell(transactionOrder, o)
 	case e.tt >= t.deadline() && !replicated:
-		o := v.at(e, "a transaction's part behind its keepalive")
+		o := v.at(e, "a transaction's part after its keepalive")
 		o.other, o.otherTT, o.hasOther = t.last, t.tt, true
 		v.tell(transactionLatePart, o)
 	}
@@ -254,7 +254,7 @@ func (v *verifier) begin(e *entry, slot int32) {
 		}
 		v.end(slot, endNone)
 	} else if x.ended[origin(replicated)].get(e.txn) != endNone && !replicated {
-		v.tell(transactionOrder, v.at(e, "a transaction begins again behind its end"))
+		v.tell(transactionOrder, v.at(e, "a transaction begins again after its end"))
 	}
 	if len(x.slab) == 0 {
 		x.slab = append(x.slab, txnState{}) // the list's head
@@ -298,11 +298,11 @@ func (v *verifier) orphanPart(e *entry, replicated bool) {
 		}
 		v.tell(tornTransaction, v.at(e, "a transaction's part without its Begin"))
 	case endExpired:
-		v.tell(transactionLatePart, v.at(e, "a transaction's part behind its keepalive"))
+		v.tell(transactionLatePart, v.at(e, "a transaction's part after its keepalive"))
 	case endFailed:
-		v.tell(transactionLatePart, v.at(e, "a transaction's part behind the exclusive message that ended it"))
+		v.tell(transactionLatePart, v.at(e, "a transaction's part after the exclusive message that ended it"))
 	default:
-		v.tell(transactionOrder, v.at(e, "a transaction's part behind its end"))
+		v.tell(transactionOrder, v.at(e, "a transaction's part after its end"))
 	}
 }
 

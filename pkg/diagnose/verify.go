@@ -161,7 +161,7 @@ func Verify(ctx context.Context, r source.ColumnReader, opts VerifyOptions) (*Ve
 		case errors.As(err, &corrupt):
 			v.corrupt(corrupt)
 		default:
-			return v.report(), fmt.Errorf("verify the log behind %s: %w", v.id(v.last), err)
+			return v.report(), fmt.Errorf("verify the log after %s: %w", v.id(v.last), err)
 		}
 	}
 }
@@ -283,7 +283,7 @@ func (v *verifier) finish() {
 	if n := v.window.size(); n > 0 {
 		first := v.entry(v.window.top(), 0)
 		v.tell(unconfirmedTail, occurrence{pos: first.pos, tt: first.tt, vchannel: first.vchannel, typ: first.typ,
-			note: fmt.Sprintf("%d messages stand behind the last TimeTick; the next opening confirms them", n)})
+			note: fmt.Sprintf("%d messages stand after the last TimeTick; the next opening confirms them", n)})
 	}
 	v.deliverUpTo(^uint64(0))
 	v.leftoverTransactions()

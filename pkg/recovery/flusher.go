@@ -78,7 +78,7 @@ func (p *replay) flusher(ctx context.Context, src source.Source) error {
 		stops, code := flusherStop(m)
 		if stops != 0 && m.TimeTick <= p.startTick && live(m.VChannel) && !catalog.ChannelDropped(pos) && m.TimeTick > pos.GetTimestamp() {
 			i := about(code, m)
-			i.Stops, i.Detail = stops, "before the checkpoint, but behind its vchannel's flush position, where the flusher begins"
+			i.Stops, i.Detail = stops, "before the checkpoint, but after its vchannel's flush position, where the flusher begins"
 			found.add(i)
 		}
 		return nil

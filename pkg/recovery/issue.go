@@ -256,7 +256,7 @@ var consequences = map[Code]string{
 	CodeFlushMissing:      "the flush names a segment recovery does not know",
 	CodeCopyMissing:       "the broadcast is not finished: the coordinator sends the copy when it runs, and later changes of the same object wait",
 	CodeReplicateState:    "the replicate checkpoint does not advance: replication may resend or stall",
-	CodeStale:             "the message lies behind a TimeTick: every later reader drops it",
+	CodeStale:             "the message came too late for a TimeTick: every later reader drops it",
 	CodeDuplicateID:       "the message is delivered once",
 	CodeTimeWentBack:      "its TimeTick lies before one delivered earlier: readers deliver it, recovery ignores it, so it is missing from the recovered state",
 	CodeEqualTimeTick:     "recovery takes it for a second copy and passes over it; a flusher delivers it",

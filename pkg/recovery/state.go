@@ -183,7 +183,7 @@ func (s *State) Observe(d order.Delivery) {
 // counts as what holds the checkpoint: far above the interval it is saved at.
 const importWaitsFrom = 60_000 // ms
 
-// importWaits notes a CommitImport right behind the checkpoint that the log has long
+// importWaits notes a CommitImport right after the checkpoint that the log has long
 // passed: the flusher does not get past it, and the checkpoint with it.
 func (s *State) importWaits() {
 	m := s.firstMessage

@@ -72,7 +72,7 @@ func (p *Plan) proveCovered(ctx context.Context, log *LogState, r *refusals) err
 		return nil
 	}
 	if b.Last.Less(to) {
-		r.seen(CodeLogLost, makeAgain, "%s, now the log ends at %s: what lay behind it is gone", made, b.Last)
+		r.seen(CodeLogLost, makeAgain, "%s, now the log ends at %s: what came after it is gone", made, b.Last)
 		return nil
 	}
 	if cov.Digest == "" {

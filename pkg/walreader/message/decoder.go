@@ -142,7 +142,7 @@ func (m *Message) messageType(v string) {
 		m.defect(KeyType, "not a message type: "+clip(v), false)
 		return
 	case Type(t) == TypeTxn:
-		m.defect(KeyType, "Txn, which exists only behind a scanner", false)
+		m.defect(KeyType, "Txn, which exists only after a scanner", false)
 	}
 	m.Type = Type(t)
 }

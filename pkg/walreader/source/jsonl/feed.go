@@ -108,9 +108,9 @@ func (r *reader) feed() {
 			err = errors.New("the compressed text stops before its end")
 		}
 		// Nothing behind broken compression can be read, so the log is also torn there.
-		bad := &source.CorruptError{Source: r.src.name, Place: fmt.Sprintf("compressed text behind byte %d", f.offset), Lost: -1, Cause: err}
+		bad := &source.CorruptError{Source: r.src.name, Place: fmt.Sprintf("compressed text after byte %d", f.offset), Lost: -1, Cause: err}
 		r.send(&chunk{items: []item{{err: bad}}})
-		err = fmt.Errorf("%s: nothing can be read behind byte %d: %w", r.src.name, f.offset, source.ErrTornTail)
+		err = fmt.Errorf("%s: nothing can be read after byte %d: %w", r.src.name, f.offset, source.ErrTornTail)
 	}
 	r.send(&chunk{end: err})
 }

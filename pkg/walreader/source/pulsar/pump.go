@@ -326,7 +326,7 @@ func (e *StalledError) Error() string {
 		unknown = "give --pulsar-admin, so that what retention or TTL removed is told from what is held back; "
 	}
 	return fmt.Sprintf("read %s: the broker delivered nothing for %s at %s, though the log goes on to %s: %s"+
-		"look in the broker's log for read errors of its bookies and for dispatch limits, or go on behind the place with --from",
+		"look in the broker's log for read errors of its bookies and for dispatch limits, or go on after that place with --from",
 		e.Topic, e.Waited, at, e.End, unknown)
 }
 

@@ -71,7 +71,7 @@ func All(t testing.TB, src source.Source, r source.Range) []*message.Message {
 		t.Fatalf("read %+v: after %d records: %v", r, len(out), err)
 	}
 	if _, err := rd.Next(t.Context()); !errors.Is(err, io.EOF) {
-		t.Errorf("read %+v: a second call behind the end answers %v, want io.EOF", r, err)
+		t.Errorf("read %+v: a second call after the end answers %v, want io.EOF", r, err)
 	}
 	return out
 }
