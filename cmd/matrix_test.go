@@ -66,6 +66,7 @@ type said struct {
 	Code     int
 	Findings []string
 	Damage   int
+	NoFields bool // the fields of inserts were not checked
 }
 
 func ask(t *testing.T, stdin string, args ...string) said {
@@ -76,11 +77,16 @@ func ask(t *testing.T, stdin string, args ...string) said {
 		Findings []struct {
 			Code, Severity string
 			Count          int64
+			Evidence       []struct{ Name, Value string }
 		}
 		Damage []struct{ Lost int64 }
 	}
 	require.NoError(t, json.Unmarshal(out.Bytes(), &r), "%v\n%s\n%s", args, out, errOut)
 	for _, x := range r.Findings {
+		if len(x.Evidence) > 0 && strings.HasPrefix(x.Evidence[0].Value, "the fields of inserts: ") {
+			a.NoFields = true // they need payloads, which a form can lack
+			continue
+		}
 		a.Findings = append(a.Findings, fmt.Sprintf("%s %s ×%d", x.Severity, x.Code, x.Count))
 	}
 	slices.Sort(a.Findings)
@@ -124,7 +130,8 @@ func TestOneLogGivesOneTruthInEveryForm(t *testing.T) {
 			require.Contains(t, []int{0, 6}, code, errOut)
 
 			forms := map[string]string{"gzip": at("gz", gz.Bytes()), "zstd": at("zst", enc.EncodeAll([]byte(l.text()), nil)), "stdin": "-", "archive": arc}
-			for _, q := range [][]string{{"verify"}, {"timetick"}, {"state"}, {"recover"}} {
+			require.True(t, ask(t, "", "verify", arc, "-o", "json").NoFields, "an archive's payloads are read where that is asked for")
+			for _, q := range [][]string{{"verify", "--fields"}, {"timetick"}, {"state"}, {"recover"}} {
 				with := func(wal string) said {
 					return ask(t, l.text(), append(slices.Clone(q), wal, "-o", "json", "--catalog", catalog)...)
 				}
@@ -136,7 +143,10 @@ func TestOneLogGivesOneTruthInEveryForm(t *testing.T) {
 					require.Equal(t, want, with(wal), "%s over %s", q[0], form)
 				}
 				if q[0] == "verify" || q[0] == "timetick" { // what needs no payload
-					require.Equal(t, want, with(bare), "%s without payloads", q[0])
+					got := with(bare)
+					require.Equal(t, q[0] == "verify", got.NoFields)
+					got.NoFields = want.NoFields
+					require.Equal(t, want, got, "%s without payloads", q[0])
 				}
 				got := with(half)
 				require.Contains(t, []int{3, 4, 6}, got.Code, "%s over half an archive", q[0])

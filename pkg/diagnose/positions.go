@@ -90,18 +90,19 @@ func (v *verifier) judged(ctx context.Context) (*VerifyReport, error) {
 	return v.report(), err
 }
 
-// positions judges the checkpoint's position and the flush positions. A log that
-// could not be read in places has no ends to go by.
+// positions judges the checkpoint's position and the flush positions. What
+// could not be read at an end of the log may hold what lies beyond it.
 func (v *verifier) positions(ctx context.Context) error {
 	all := v.opts.Flushed
 	if cp := v.opts.Checkpoint; cp != nil {
 		all = append([]StoredPosition{{Key: cp.Key, FlushPosition: catalog.FlushPosition{TimeTick: cp.TimeTick, ID: cp.ID, HasID: !cp.ID.IsZero(), Unread: cp.Unread}}}, all...)
 	}
-	log := &source.Bounds{Empty: v.records == 0}
+	log := &source.Bounds{Empty: v.records == 0, Lacks: source.Lacks{Start: v.blindStart, End: v.corruptions > 0 && v.blindAt == v.records}}
 	if !log.Empty {
 		log.First, log.Last = v.messageID(v.first), v.messageID(v.last)
 	}
 	doubt := slices.ContainsFunc(all, func(p StoredPosition) bool { return p.HasID && p.Standing(log) != source.Within })
+	told := false
 	switch {
 	case !doubt:
 	case v.opts.Ends != nil:
@@ -110,11 +111,13 @@ func (v *verifier) positions(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if log = &b; err != nil {
-			log = nil
+			log, told = nil, true
 			v.tell(notChecked, occurrence{pos: v.last, note: "where the catalog's positions stand: the log's ends are not known", detail: fmt.Sprint(err)})
 		}
-	case v.corruptions > 0 || v.opts.Partial:
+	case v.opts.Partial:
 		log = nil
+	}
+	if !told && slices.ContainsFunc(all, func(p StoredPosition) bool { return p.HasID && p.Standing(log) == source.NotHeld }) {
 		v.tell(notChecked, occurrence{pos: v.last, note: "where the catalog's positions stand: not all of the log was read"})
 	}
 	for _, p := range all {

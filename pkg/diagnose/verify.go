@@ -181,6 +181,8 @@ type verifier struct {
 	lastSize    int32 // batch size of the last entry, 0 = unknown
 	ledgers     []ledger
 	shuffled    bool     // their order is not that of their numbers
+	blindStart  bool     // a place that cannot be read was met before the first record
+	blindAt     int64    // records read when the last such place was met
 	blindEnd    bool     // a place that cannot be read was met since the last record
 	lostAfter   position // the newest loss between two ledgers begins behind it
 	entries     batchRing
@@ -246,6 +248,7 @@ func (v *verifier) corrupt(err *source.CorruptError) {
 	v.corruptions++
 	v.tell(unreadable, occurrence{pos: v.last, note: "a place that cannot be read", detail: err.Error()})
 	v.haveLast, v.blindEnd = false, true // what follows need not join on
+	v.blindStart, v.blindAt = v.blindStart || v.records == 0, v.records
 	v.partial = true
 	for i := range v.vchannels { // in place: what waits in the window points at them
 		v.vchannels[i] = v.newVChannel(v.names[i])

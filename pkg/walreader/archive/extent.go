@@ -139,10 +139,18 @@ func (c *Copied) why() string {
 	}
 }
 
-// lacks says what a copy does not hold of its origin, for Bounds.
+// lacks says what a copy does not hold of its origin, for Bounds. A place that the
+// origin could not give at an end leaves that end unknown too.
 func (m *Manifest) lacks() source.Lacks {
 	e := m.extent("", "")
-	return source.Lacks{Start: !e.Start.IsZero(), End: !e.Whole, Of: e.End}
+	l := source.Lacks{Start: !e.Start.IsZero(), End: !e.Whole, Of: e.End}
+	for _, g := range m.Gaps {
+		l.Start = l.Start || g.AtStart
+		if n := len(m.Segments); !l.End && (n == 0 || !g.AtStart && g.After == m.Segments[n-1].Last) {
+			l.End, l.Of = true, message.ID{}
+		}
+	}
+	return l
 }
 
 // begin asks the source for its end, before anything is read of it.

@@ -114,7 +114,7 @@ type Bounds struct {
 	First, Last message.ID // zero where the log is empty
 	Empty       bool
 	Records     int64 // −1 = not known without reading
-	Lacks       Lacks // of a copy only: what its origin had and it does not hold
+	Lacks       Lacks // what the log had at its ends and this source does not hold, or cannot read
 }
 
 // Lacks says at which ends a copy holds less than its origin did, so that what

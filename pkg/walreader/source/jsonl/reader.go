@@ -59,6 +59,7 @@ type reader struct {
 	sel     selector
 	current []item
 	backend message.Backend
+	blind   source.Lacks // at which ends lines could not be read
 	last    message.ID
 	failed  error
 }
@@ -115,7 +116,7 @@ func (r *reader) Next(ctx context.Context) (*message.Message, error) {
 			r.failed = err
 			r.sel.end()
 			if errors.Is(err, io.EOF) || errors.Is(err, source.ErrTornTail) {
-				r.src.sawEnd(r.last)
+				r.src.sawEnd(r.last, r.blind)
 			}
 		default:
 			r.accept(it)
@@ -126,6 +127,7 @@ func (r *reader) Next(ctx context.Context) (*message.Message, error) {
 // accept hands an item to the selector, having looked at whose ids it has.
 func (r *reader) accept(it item) {
 	if it.m == nil {
+		r.blind.Start, r.blind.End = r.blind.Start || r.backend == message.BackendUnknown, true
 		r.sel.corrupt(it.err)
 		return
 	}
@@ -144,7 +146,7 @@ func (r *reader) accept(it item) {
 		})
 		return
 	}
-	r.last = it.m.ID
+	r.last, r.blind.End = it.m.ID, false
 	r.sel.push(it.m)
 }
 

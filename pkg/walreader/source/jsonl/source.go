@@ -97,7 +97,7 @@ func (s *Source) Describe() source.Description {
 }
 
 // Bounds reads a file from end to end without its payloads. Records that cannot
-// be read are left out. A stream tells what was seen once it was read to its end;
+// be read are left out; where they stand at an end, Lacks says so. A stream tells what was seen once it was read to its end;
 // before, it fails with ErrConsumed, and First is the first record read so far.
 func (s *Source) Bounds(ctx context.Context) (source.Bounds, error) {
 	if s.stream {
@@ -121,10 +121,13 @@ func (s *Source) Bounds(ctx context.Context) (source.Bounds, error) {
 		if b.Empty {
 			b.First, b.Empty = m.ID, false
 		}
-		b.Last = m.ID
+		b.Last, b.Lacks.End = m.ID, false
 		b.Records++
 		return nil
-	}, func(*source.CorruptError) error { return nil })
+	}, func(*source.CorruptError) error {
+		b.Lacks.Start, b.Lacks.End = b.Lacks.Start || b.Empty, true
+		return nil
+	})
 	if errors.Is(err, source.ErrTornTail) {
 		err = nil
 	}
@@ -167,9 +170,10 @@ func (s *Source) sawFirst(id message.ID) {
 	s.mu.Unlock()
 }
 
-// sawEnd notes that everything was read, up to the record last.
-func (s *Source) sawEnd(last message.ID) {
+// sawEnd notes that everything was read, up to the record last, and at which ends
+// a line could not be.
+func (s *Source) sawEnd(last message.ID, blind source.Lacks) {
 	s.mu.Lock()
-	s.seen.Last, s.ended = last, true
+	s.seen.Last, s.seen.Lacks, s.ended = last, blind, true
 	s.mu.Unlock()
 }
