@@ -54,9 +54,9 @@ func TestBrokerKilledDuringCommands(t *testing.T) {
 	dir := t.TempDir()
 	commands := func(name string, rate string) map[string][]string {
 		return map[string][]string{
-			"capture": {"capture", m.wal, "--dir", filepath.Join(dir, name), "--no-catalog", "--segment-rows", "2000", "--rate", rate},
-			"verify":  {"verify", m.wal, "-o", "json", "--rate", rate},
-			"inspect": {"inspect", m.wal, "--records", "-o", "ndjson", "--data", "--rate", rate},
+			"capture": {"capture", m.wal, "--dir", filepath.Join(dir, name), "--no-catalog", "--segment-rows", "2000", "--rate", rate, "--broker-wait", "3m"},
+			"verify":  {"verify", m.wal, "-o", "json", "--rate", rate, "--broker-wait", "3m"},
+			"inspect": {"inspect", m.wal, "--records", "-o", "ndjson", "--data", "--rate", rate, "--broker-wait", "3m"},
 		}
 	}
 	want := map[string]string{}
