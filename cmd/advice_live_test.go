@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -44,14 +43,7 @@ func TestRefusalAdviceLive(t *testing.T) {
 	require.Len(t, lines, 4, errOut)
 	for i, line := range lines {
 		if strings.HasPrefix(line, "walctl ") {
-			code, out, errOut := run(t, nil, strings.Fields(line)[1:]...)
-			for range 20 { // a standalone that was killed may not find its own bookie at once
-				if !strings.Contains(errOut, "bookies available") {
-					break
-				}
-				time.Sleep(3 * time.Second)
-				code, out, errOut = run(t, nil, strings.Fields(line)[1:]...)
-			}
+			code, out, errOut := onceBookieIsFound(func() (int, string, string) { return run(t, nil, strings.Fields(line)[1:]...) })
 			require.NotEqual(t, 1, code, "%s: %s%s", line, out, errOut)
 			require.NotEqual(t, 5, code, "%s: %s%s", line, out, errOut)
 		} else {

@@ -177,6 +177,18 @@ func expectation(t *testing.T, name string) golden.Expected {
 	return golden.Expected{}
 }
 
+// onceBookieIsFound asks again while a standalone that was killed does not find its
+// own bookie.
+func onceBookieIsFound(ask func() (code int, out, errOut string)) (code int, out, errOut string) {
+	for range 20 {
+		if code, out, errOut = ask(); !strings.Contains(errOut, "bookies available") {
+			break
+		}
+		time.Sleep(3 * time.Second)
+	}
+	return code, out, errOut
+}
+
 // Ledgers past their retention live on while their topic is not loaded, and the
 // first contact of every command leaves them. The control is a command told to
 // --touch: its ledgers go, so retention was at work.
@@ -214,14 +226,10 @@ func TestEveryCommandsFirstContactLive(t *testing.T) {
 		}
 	}
 	touch := []string{"inspect", b.URL + "/public/" + namespace(len(paths)) + "/" + e.PChannel, "--touch"}
-	code, errOut := look(t, env, touch)
-	for range 10 { // a standalone that was killed may not find its own bookie at once
-		if !strings.Contains(errOut, "bookies available") {
-			break
-		}
-		time.Sleep(3 * time.Second)
-		code, errOut = look(t, env, touch)
-	}
+	code, _, errOut := onceBookieIsFound(func() (int, string, string) {
+		code, errOut := look(t, env, touch)
+		return code, "", errOut
+	})
 	require.Contains(t, []int{0, 4}, code, errOut) // what it came to read may go under its eyes
 	ledgers := func(i int) int { return len(b.InternalInfo(t, topic(i))["ledgers"].([]any)) }
 	require.Eventually(t, func() bool { return ledgers(len(paths)) < held }, time.Minute, time.Second,

@@ -95,6 +95,21 @@ func TestNextCommandsWork(t *testing.T) {
 	}
 }
 
+// catalogKeys is every key of a catalog, named as typed in dir, but walctl's own.
+func catalogKeys(t *testing.T, dir, spec string) map[string][]byte {
+	t.Helper()
+	file := filepath.Join(dir, "keys.json")
+	_ = os.Remove(file)
+	code, out := shell(t, dir, "walctl catalog export --catalog "+spec+" --to kvjson:keys.json")
+	require.Equal(t, 0, code, out)
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	var kv map[string][]byte
+	require.NoError(t, json.Unmarshal(text, &kv))
+	maps.DeleteFunc(kv, func(k string, _ []byte) bool { return strings.HasPrefix(k, catalog.JournalPrefix) })
+	return kv
+}
+
 // The tour: an incident is planned, applied, found clean and taken back, and the
 // catalog has every byte it had.
 func TestTourOnBbolt(t *testing.T) {
@@ -108,17 +123,7 @@ func TestTourOnBbolt(t *testing.T) {
 				return out
 			}
 			const at = " --catalog file:incident/catalog.db"
-			keys := func() map[string][]byte {
-				file := filepath.Join(dir, "keys.json")
-				_ = os.Remove(file)
-				enter("walctl catalog export"+at+" --to kvjson:keys.json", 0)
-				text, err := os.ReadFile(file)
-				require.NoError(t, err)
-				var kv map[string][]byte
-				require.NoError(t, json.Unmarshal(text, &kv))
-				maps.DeleteFunc(kv, func(k string, _ []byte) bool { return strings.HasPrefix(k, catalog.JournalPrefix) })
-				return kv
-			}
+			keys := func() map[string][]byte { return catalogKeys(t, dir, "file:incident/catalog.db") }
 			enter("walctl demo "+name+" --dir incident", 0)
 			before := keys()
 			plan := "walctl recover incident" + at + " --milvus-version 2.6.14 --out p.json"

@@ -53,10 +53,11 @@ func TestBrokerKilledDuringCommands(t *testing.T) {
 	env := map[string]string{"WALCTL_PULSAR": b.URL, "WALCTL_PULSAR_ADMIN": b.AdminURL}
 	dir := t.TempDir()
 	commands := func(name string, rate string) map[string][]string {
+		live := []string{m.wal, "--rate", rate, "--broker-wait", "3m"} // a busy machine starts a broker slowly
 		return map[string][]string{
-			"capture": {"capture", m.wal, "--dir", filepath.Join(dir, name), "--no-catalog", "--segment-rows", "2000", "--rate", rate, "--broker-wait", "3m"},
-			"verify":  {"verify", m.wal, "-o", "json", "--rate", rate, "--broker-wait", "3m"},
-			"inspect": {"inspect", m.wal, "--records", "-o", "ndjson", "--data", "--rate", rate, "--broker-wait", "3m"},
+			"capture": append([]string{"capture", "--dir", filepath.Join(dir, name), "--no-catalog", "--segment-rows", "2000"}, live...),
+			"verify":  append([]string{"verify", "-o", "json"}, live...),
+			"inspect": append([]string{"inspect", "--records", "-o", "ndjson", "--data"}, live...),
 		}
 	}
 	want := map[string]string{}

@@ -16,7 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/walctl/walctl/internal/walgen"
-	"github.com/walctl/walctl/pkg/recovery/catalog"
 )
 
 // A page of commands is run from its text: an incident of the kind it speaks of is
@@ -214,16 +213,7 @@ func (m must) Check(err error) { m.Helper(); require.NoError(m.T, err) }
 // keys is every key of the place's catalog but walctl's own.
 func (p *place) keys(t *testing.T) map[string][]byte {
 	t.Helper()
-	file := filepath.Join(p.dir, "keys.json")
-	_ = os.Remove(file)
-	code, out := shell(t, p.dir, "walctl catalog export --catalog "+p.catalog+" --to kvjson:keys.json")
-	require.Equal(t, 0, code, out)
-	text, err := os.ReadFile(file)
-	require.NoError(t, err)
-	var kv map[string][]byte
-	require.NoError(t, json.Unmarshal(text, &kv))
-	maps.DeleteFunc(kv, func(k string, _ []byte) bool { return strings.HasPrefix(k, catalog.JournalPrefix) })
-	return kv
+	return catalogKeys(t, p.dir, p.catalog)
 }
 
 // What the README shows of a session is what is printed: each line typed in its order,

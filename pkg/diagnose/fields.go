@@ -122,7 +122,9 @@ func (w *FieldWatch) define(m *message.Message) {
 		}
 		s = &watchedSchema{before: map[int64]message.ID{}}
 		if k := w.keptAt(m.VChannel, m.TimeTick-1); k != nil && m.Type != message.TypeCreateCollection {
-			if w.doubt(m.VChannel); !k.rootcoord {
+			if k.rootcoord {
+				w.doubt(m.VChannel)
+			} else {
 				s.now = k.now
 			}
 		}

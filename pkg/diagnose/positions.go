@@ -102,7 +102,7 @@ func (v *verifier) positions(ctx context.Context) error {
 		log.First, log.Last = v.messageID(v.first), v.messageID(v.last)
 	}
 	doubt := slices.ContainsFunc(all, func(p StoredPosition) bool { return p.HasID && p.Standing(log) != source.Within })
-	told := false
+	unknown := occurrence{pos: v.last, note: "where the catalog's positions stand: not all of the log was read"}
 	switch {
 	case !doubt:
 	case v.opts.Ends != nil:
@@ -111,14 +111,14 @@ func (v *verifier) positions(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if log = &b; err != nil {
-			log, told = nil, true
-			v.tell(notChecked, occurrence{pos: v.last, note: "where the catalog's positions stand: the log's ends are not known", detail: fmt.Sprint(err)})
+			log = nil
+			unknown.note, unknown.detail = "where the catalog's positions stand: the log's ends are not known", fmt.Sprint(err)
 		}
 	case v.opts.Partial:
 		log = nil
 	}
-	if !told && slices.ContainsFunc(all, func(p StoredPosition) bool { return p.HasID && p.Standing(log) == source.NotHeld }) {
-		v.tell(notChecked, occurrence{pos: v.last, note: "where the catalog's positions stand: not all of the log was read"})
+	if slices.ContainsFunc(all, func(p StoredPosition) bool { return p.HasID && p.Standing(log) == source.NotHeld }) {
+		v.tell(notChecked, unknown)
 	}
 	for _, p := range all {
 		at := p.Standing(log)

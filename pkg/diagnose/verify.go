@@ -183,7 +183,7 @@ type verifier struct {
 	shuffled    bool     // their order is not that of their numbers
 	blindStart  bool     // a place that cannot be read was met before the first record
 	blindAt     int64    // records read when the last such place was met
-	blindEnd    bool     // a place that cannot be read was met since the last record
+	blindEnd    bool     // a place that cannot be read was met since the last ledger began
 	lostAfter   position // the newest loss between two ledgers begins behind it
 	entries     batchRing
 

@@ -97,8 +97,9 @@ func (s *Source) Describe() source.Description {
 }
 
 // Bounds reads a file from end to end without its payloads. Records that cannot
-// be read are left out; where they stand at an end, Lacks says so. A stream tells what was seen once it was read to its end;
-// before, it fails with ErrConsumed, and First is the first record read so far.
+// be read are left out; where they stand at an end, Lacks says so. A stream tells what
+// was seen once it was read to its end; before, it fails with ErrConsumed, and First is
+// the first record read so far.
 func (s *Source) Bounds(ctx context.Context) (source.Bounds, error) {
 	if s.stream {
 		s.mu.Lock()
