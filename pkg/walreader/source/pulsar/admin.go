@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
@@ -294,6 +295,14 @@ type position struct {
 	Ledger int64 `json:"ledgerId"`
 	Entry  int64 `json:"entryId"`
 	Batch  int32 `json:"batchIndex"`
+}
+
+// last is the position as an id; zero where the topic is empty.
+func (p position) last() message.ID {
+	if p.Entry < 0 {
+		return message.ID{}
+	}
+	return message.ID{Backend: message.BackendPulsar, A: p.Ledger, B: p.Entry, Batch: max(p.Batch, 0)}
 }
 
 // lastMessage is the topic's last message; entry −1 where there is none. It loads.

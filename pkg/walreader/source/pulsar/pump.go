@@ -15,6 +15,9 @@ import (
 // idleAfter is how long a pump waits for a message before it asks why none comes.
 const idleAfter = 2 * time.Second
 
+// retryEvery is how often a broker that is away is asked again.
+const retryEvery = 250 * time.Millisecond
+
 // Why a pump opens a new reader where it stands.
 var (
 	errLost   = errors.New("the connection was lost")
@@ -76,7 +79,7 @@ func (p *pump) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(250 * time.Millisecond):
+		case <-time.After(retryEvery):
 		}
 	}
 }

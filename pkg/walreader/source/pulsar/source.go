@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -108,21 +109,41 @@ func (s *Source) Bounds(ctx context.Context) (source.Bounds, error) {
 }
 
 // lastID is the id of the topic's last message now, zero where it is empty. Its
-// batch index is the entry's last.
+// batch index is the entry's last. A broker that was met and is away now is
+// waited for, as a reader waits for it.
 func (s *Source) lastID(ctx context.Context) (message.ID, error) {
+	defer s.waits.begin(s.cfg.service())()
+	for since := time.Now(); ; {
+		id, met, err := s.lastIDNow(ctx)
+		if err == nil || !met || time.Since(since) > s.cfg.Patience {
+			return id, err
+		}
+		select {
+		case <-ctx.Done():
+			return message.ID{}, ctx.Err()
+		case <-time.After(retryEvery):
+		}
+	}
+}
+
+// lastIDNow asks once. met tells, with an error, that the broker had answered
+// before and may do so again: what fails at the first try is told at once.
+func (s *Source) lastIDNow(ctx context.Context) (id message.ID, met bool, err error) {
+	var unreached *ReachError
 	if s.open {
 		p, err := s.admin.lastMessage(ctx)
 		if err == nil {
-			if p.Entry < 0 {
-				return message.ID{}, nil
-			}
-			return message.ID{Backend: message.BackendPulsar, A: p.Ledger, B: p.Entry, Batch: max(p.Batch, 0)}, nil
+			return p.last(), false, nil
 		}
 		if !errors.Is(err, errAdminClosed) {
-			return message.ID{}, fmt.Errorf("last message of %s: %w: %w", s.cfg.name(), source.ErrUnavailable, err)
+			var status *statusError
+			met = errors.As(err, &status) && status.Code >= http.StatusInternalServerError && s.connected.Load()
+			return message.ID{}, met, fmt.Errorf("last message of %s: %w: %w", s.cfg.name(), source.ErrUnavailable, err)
 		}
+		met = errors.As(err, &unreached)
 	}
-	return s.askLast(ctx)
+	id, err = s.askLast(ctx)
+	return id, errors.As(err, &unreached) && (met || s.connected.Load()), err
 }
 
 // askLast asks the broker itself, over a reader that is closed again.
