@@ -10,7 +10,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/walctl/walctl/internal/golden"
 	"github.com/walctl/walctl/internal/testenv"
 )
 
@@ -18,7 +17,6 @@ import (
 // up, loses nothing: the ledgers stand until the capture is verified, and what is
 // taken back last costs nothing that the capture does not hold.
 func TestRefusalAdviceLive(t *testing.T) {
-	golden.Root(t)
 	b := testenv.PrivatePulsar(t, nil)
 	ns := b.Namespace(t)
 	topic := "persistent://public/" + ns + "/by-dev-rootcoord-dml_3"

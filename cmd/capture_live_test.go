@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/walctl/walctl/internal/cli"
-	"github.com/walctl/walctl/internal/golden"
 	"github.com/walctl/walctl/internal/testenv"
 	"github.com/walctl/walctl/pkg/walreader/archive"
 )
@@ -35,7 +34,6 @@ func metricsServer(t *testing.T, text string) *httptest.Server {
 // A capture of a whole cluster takes the evidence of the moment: what a broker
 // and the metrics say, and of what does not answer, why. No secret is in it.
 func TestCaptureTakesEvidenceLive(t *testing.T) {
-	golden.Root(t)
 	const secret = "s3cr3t"
 	b := testenv.Pulsar(t)
 	ns := b.Namespace(t)

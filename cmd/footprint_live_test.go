@@ -137,7 +137,6 @@ func traces(t *testing.T, b *testenv.Broker, ns, topic string) string {
 
 // Every command that can open a live log leaves nothing behind on it.
 func TestEveryCommandsFootprintLive(t *testing.T) {
-	golden.Root(t)
 	b := testenv.Pulsar(t)
 	e := expectation(t, "live-pulsar")
 	m := move(t, b, "live-pulsar", e.PChannel)
@@ -193,7 +192,6 @@ func onceBookieIsFound(ask func() (code int, out, errOut string)) (code int, out
 // first contact of every command leaves them. The control is a command told to
 // --touch: its ledgers go, so retention was at work.
 func TestEveryCommandsFirstContactLive(t *testing.T) {
-	golden.Root(t)
 	b := testenv.PrivatePulsar(t, map[string]string{"retentionCheckIntervalInSeconds": "2",
 		"managedLedgerMinLedgerRolloverTimeMinutes": "0"})
 	e := expectation(t, "live-pulsar")

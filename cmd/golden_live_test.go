@@ -198,7 +198,6 @@ func decodeJSON(t *testing.T, text []byte) any {
 // log with the same findings, and over a real etcd the replay reaches what Milvus
 // reached.
 func TestGoldenLogsLive(t *testing.T) {
-	golden.Root(t)
 	b := testenv.Pulsar(t)
 	_, endpoints := testenv.Etcd(t)
 	for _, name := range golden.Names(t) {
@@ -303,7 +302,6 @@ func holdReplay(t *testing.T, m *moved, env map[string]string, endpoint string, 
 
 // Several logs captured at once lie whole beside each other.
 func TestCaptureSeveralLive(t *testing.T) {
-	golden.Root(t)
 	b := testenv.Pulsar(t)
 	ns := b.Namespace(t)
 	env := map[string]string{"WALCTL_PULSAR": b.URL, "WALCTL_PULSAR_ADMIN": b.AdminURL, "WALCTL_NAMESPACE": ns}

@@ -18,7 +18,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/walctl/walctl/internal/golden"
 	"github.com/walctl/walctl/internal/testenv"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 )
@@ -92,7 +91,6 @@ func TestInterruptEveryReaderOfAStream(t *testing.T) {
 // Every command that reads a live log ends on Ctrl-C in the middle of it, and its
 // reader is gone from the broker.
 func TestInterruptEveryReaderLive(t *testing.T) {
-	golden.Root(t)
 	b := testenv.Pulsar(t)
 	e := expectation(t, "10k-persist")
 	m := move(t, b, "10k-persist", e.PChannel)

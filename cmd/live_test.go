@@ -68,7 +68,6 @@ func publishGolden(t *testing.T, b *testenv.Broker, topic, name string) ([]teste
 // A log on a real broker reads as it was written, by URL, by name and by the end
 // of a name; nothing is left behind.
 func TestInspectLive(t *testing.T) {
-	golden.Root(t)
 	b := testenv.Pulsar(t)
 	ns := b.Namespace(t)
 	const pchannel = "by-dev-rootcoord-dml_3"
@@ -106,7 +105,6 @@ func TestInspectLive(t *testing.T) {
 
 // What keeps the log is told in the overview, and of every pchannel in the table.
 func TestInspectTellsOfRetention(t *testing.T) {
-	golden.Root(t)
 	b := testenv.Pulsar(t)
 	ns := b.Namespace(t)
 	b.SetRetention(t, ns, 3*24*60, -1)
@@ -161,7 +159,6 @@ func footprint(t *testing.T, b *testenv.Broker, ns, topic string) string {
 
 // Following shows what is written later, and ends when it is told to.
 func TestFollowLive(t *testing.T) {
-	golden.Root(t)
 	b := testenv.Pulsar(t)
 	topic := "persistent://public/" + b.Namespace(t) + "/by-dev-rootcoord-dml_5"
 	b.CreateTopic(t, topic)

@@ -23,7 +23,6 @@ import (
 // lives, applied, recover says clean, undone. The log and its topic are left as
 // they were.
 func TestRepairLive(t *testing.T) {
-	golden.Root(t)
 	b := testenv.Pulsar(t)
 	endpoint, _ := testenv.PrivateEtcd(t)
 	ns := b.Namespace(t)

@@ -20,7 +20,7 @@ import (
 
 // goldenkv NAME before|after FILE writes a golden log's catalog as kvjson.
 func goldenkv(ts *testscript.TestScript, _ bool, args []string) {
-	b, err := os.ReadFile(filepath.Join(goldenDir(), args[0], "expected.json.zst"))
+	b, err := os.ReadFile(filepath.Join(golden.Dir(), args[0], "expected.json.zst"))
 	ts.Check(err)
 	d, err := zstd.NewReader(bytes.NewReader(b))
 	ts.Check(err)

@@ -13,7 +13,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/walctl/walctl/internal/golden"
 	"github.com/walctl/walctl/internal/testenv"
 )
 
@@ -46,7 +45,6 @@ func waitForReaders(t *testing.T, b *testenv.Broker, topic string, n int) {
 // A broker killed and started again in the middle costs a capture and a scan
 // time, and nothing else: the same segments, the same answer.
 func TestBrokerKilledDuringCommands(t *testing.T) {
-	golden.Root(t)
 	b := testenv.PrivatePulsar(t, nil)
 	m := move(t, b, "10k-persist", "by-dev-rootcoord-dml_0")
 	topic := "persistent://public/" + m.namespace + "/by-dev-rootcoord-dml_0"

@@ -5,13 +5,13 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/walctl/walctl/internal/golden"
 	"github.com/walctl/walctl/internal/testenv"
 )
 
@@ -37,15 +37,8 @@ func TestScript(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, "config"))
 			e.Setenv("HOME", e.WorkDir)
-			e.Setenv("GOLDEN", goldenDir())
+			e.Setenv("GOLDEN", golden.Dir())
 			return nil
-		},
-		Condition: func(name string) (bool, error) {
-			if name == "golden" {
-				_, err := os.Stat(goldenDir())
-				return err == nil, nil
-			}
-			return false, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits,
@@ -59,11 +52,6 @@ func TestScript(t *testing.T) {
 			"next":     runNext,
 		},
 	})
-}
-
-func goldenDir() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..", "shared", "golden")
 }
 
 // exits CODE walctl ARGS… runs walctl in this process and compares its exit

@@ -40,7 +40,6 @@ const (
 )
 
 func newSecured(t *testing.T) *secured {
-	golden.Root(t)
 	s := &secured{b: testenv.SecurePulsar(t), dir: t.TempDir()}
 	s.root, s.etcd = testenv.SecureEtcd(t, s.b.Certs,
 		testenv.EtcdUser{Name: "looker", Password: readPassword, Prefix: "by-dev/"},

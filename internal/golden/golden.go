@@ -1,6 +1,6 @@
 // Package golden finds the logs whose recovered state Milvus's own code made,
-// for tests. They lie beside the project, not in it: where they are missing a
-// test skips, saying so.
+// for tests. They lie in testdata/golden at the project's top; what is too large
+// for it may lie in a further place, see FurtherEnv.
 package golden
 
 import (
@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"sort"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,36 +32,64 @@ type Expected struct {
 	KVAfter                   map[string][]byte `json:"kv_after"`
 }
 
-// Root returns the directory of golden logs, or skips the test.
-func Root(t testing.TB) string {
-	t.Helper()
+// FurtherEnv names the environment variable with a further directory of golden
+// logs. Without it, ../shared/golden beside the project is looked at.
+const FurtherEnv = "WALCTL_GOLDEN"
+
+// Dir is testdata/golden, which every clone has.
+func Dir() string { return filepath.Join(project(), "testdata", "golden") }
+
+func project() string {
 	_, file, _, _ := runtime.Caller(0)
-	root := filepath.Join(filepath.Dir(file), "..", "..", "..", "shared", "golden")
-	if _, err := os.Stat(root); err != nil {
-		t.Skip("SKIPPED: no golden logs at ../shared/golden beside the project; conformance with Milvus is not proven by this run")
-	}
-	return root
+	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
-// Names lists the golden logs that carry a wal.jsonl.
+// dirs are the places with golden logs: of two logs of one name the first counts.
+func dirs() []string {
+	further := os.Getenv(FurtherEnv)
+	if further == "" {
+		further = filepath.Join(project(), "..", "shared", "golden")
+	}
+	return []string{Dir(), further}
+}
+
+// Names lists the golden logs that carry a wal.jsonl, each once.
 func Names(t testing.TB) []string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(Root(t), "*", "wal.jsonl.zst"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("golden logs: none found (%v)", err)
+	var names []string
+	for _, dir := range dirs() {
+		files, err := filepath.Glob(filepath.Join(dir, "*", "wal.jsonl.zst"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			names = append(names, filepath.Base(filepath.Dir(f)))
+		}
 	}
-	names := make([]string, len(files))
-	for i, f := range files {
-		names[i] = filepath.Base(filepath.Dir(f))
+	if len(names) == 0 {
+		t.Fatalf("golden logs: none found in %s", Dir())
 	}
-	sort.Strings(names)
-	return names
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// Log returns the directory of a golden log. A log that the project does not
+// carry skips the test where the further place has none either.
+func Log(t testing.TB, name string) string {
+	t.Helper()
+	for _, dir := range dirs() {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return filepath.Join(dir, name)
+		}
+	}
+	t.Skipf("SKIPPED: golden log %s is too large for testdata/golden; name a directory that has it in %s", name, FurtherEnv)
+	return ""
 }
 
 // WAL returns the path of a golden log (zstd NDJSON).
 func WAL(t testing.TB, name string) string {
 	t.Helper()
-	return filepath.Join(Root(t), name, "wal.jsonl.zst")
+	return filepath.Join(Log(t, name), "wal.jsonl.zst")
 }
 
 // Read returns a golden file's bytes, decompressed.
@@ -89,7 +117,7 @@ func Read(t testing.TB, path string) []byte {
 // Expectations returns every state known of a golden log.
 func Expectations(t testing.TB, name string) []Expected {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(Root(t), name, "expected*.json.zst"))
+	files, err := filepath.Glob(filepath.Join(Log(t, name), "expected*.json.zst"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,95 @@
+package cmd
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/walctl/walctl/internal/golden"
+)
+
+// What verify has to say above info of the logs that are not sound, and its exit code.
+// Transactions open across an opening are Milvus's own defect and may be told of besides.
+var conformVerify = map[string]struct {
+	code     int
+	findings []string
+}{
+	"5k-faults":         {0, []string{"retry-duplicate"}},
+	"v3-5k-mix":         {0, []string{"retry-duplicate"}},
+	"carry26":           {3, []string{"last-confirmed-broken"}},
+	"live-stale-writer": {3, []string{"stale-writer", "vchannel-unborn", "torn-transaction", "insert-outside-segment"}},
+}
+
+// Every log that Milvus wrote: the commands say of it what Milvus made of it. Its
+// records come back in TestRecordsComeBackAsTheyWere. -short leaves out 200k.
+func TestConformsWithMilvus(t *testing.T) {
+	for _, name := range golden.Names(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if name == "200k" && testing.Short() {
+				t.Skip("SKIPPED: the large log, with -short")
+			}
+			if name != "wp-v6-clean" { // one WAL written twice into one log, for the file format alone
+				t.Run("verify", func(t *testing.T) { conformFindings(t, name) })
+			}
+			for _, e := range golden.Expectations(t, name) {
+				t.Run(e.File, func(t *testing.T) { conformReplay(t, name, e) })
+			}
+		})
+	}
+}
+
+func conformFindings(t *testing.T, name string) {
+	code, out, errOut := run(t, nil, "verify", golden.WAL(t, name), "-o", "json")
+	var got struct {
+		Findings []struct{ Code, Severity string }
+	}
+	require.NoError(t, json.Unmarshal([]byte(out), &got), errOut)
+	want := conformVerify[name]
+	require.Equal(t, want.code, code, errOut)
+	codes := map[string]bool{}
+	for _, f := range got.Findings {
+		if f.Severity == "info" || f.Severity == "warning" && f.Code == "last-confirmed-broken" {
+			continue
+		}
+		codes[f.Code] = true
+		require.Contains(t, want.findings, f.Code, "%s", f.Severity)
+	}
+	require.Len(t, codes, len(want.findings), "%v", codes)
+}
+
+// conformReplay holds state and recover to one state Milvus reached.
+func conformReplay(t *testing.T, name string, e golden.Expected) {
+	dir := t.TempDir()
+	before, after := filepath.Join(dir, "before.json"), filepath.Join(dir, "after.json")
+	text, err := json.Marshal(e.KVBefore)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(before, text, 0o600))
+	from := []string{"--catalog", "kvjson:" + before, "--until", "tt:" + itoa(e.LastTimeTick)}
+
+	for view, want := range map[string]json.RawMessage{"snapshot": e.Snapshot, "all": e.All} {
+		if len(want) == 0 {
+			continue
+		}
+		_, out, errOut := run(t, nil, append([]string{"state", golden.WAL(t, name), "--view", view, "-o", "json"}, from...)...)
+		require.NotEmpty(t, out, errOut)
+		got := decodeJSON(t, []byte(out)).(map[string]any)
+		require.Equal(t, plain(decodeJSON(t, want)), plain(got[view]), view)
+		require.Equal(t, plain(decodeJSON(t, e.UncommittedTxns)), plain(got["uncommitted_txns"]))
+		if e.AlterWAL != nil {
+			require.Equal(t, plain(decodeJSON(t, e.AlterWAL)), plain(got["alter_wal"]))
+		}
+	}
+	if e.KVAfter == nil {
+		return
+	}
+	_, _, errOut := run(t, nil, append([]string{"recover", golden.WAL(t, name), "--write-to", "kvjson:" + after, "-o", "json"}, from...)...)
+	text, err = os.ReadFile(after)
+	require.NoError(t, err, errOut)
+	var kv map[string][]byte
+	require.NoError(t, json.Unmarshal(text, &kv))
+	require.Equal(t, e.KVAfter, kv)
+}
