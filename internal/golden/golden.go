@@ -45,10 +45,15 @@ func project() string {
 }
 
 // dirs are the places with golden logs: of two logs of one name the first counts.
-func dirs() []string {
+// A further place that was named and is not there fails the test.
+func dirs(t testing.TB) []string {
+	t.Helper()
 	further := os.Getenv(FurtherEnv)
 	if further == "" {
-		further = filepath.Join(project(), "..", "shared", "golden")
+		return []string{Dir(), filepath.Join(project(), "..", "shared", "golden")}
+	}
+	if _, err := os.Stat(further); err != nil {
+		t.Fatalf("golden logs: %s: %v", FurtherEnv, err)
 	}
 	return []string{Dir(), further}
 }
@@ -57,7 +62,7 @@ func dirs() []string {
 func Names(t testing.TB) []string {
 	t.Helper()
 	var names []string
-	for _, dir := range dirs() {
+	for _, dir := range dirs(t) {
 		files, err := filepath.Glob(filepath.Join(dir, "*", "wal.jsonl.zst"))
 		if err != nil {
 			t.Fatal(err)
@@ -77,7 +82,7 @@ func Names(t testing.TB) []string {
 // carry skips the test where the further place has none either.
 func Log(t testing.TB, name string) string {
 	t.Helper()
-	for _, dir := range dirs() {
+	for _, dir := range dirs(t) {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			return filepath.Join(dir, name)
 		}
