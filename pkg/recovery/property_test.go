@@ -130,10 +130,25 @@ func TestPersistedPrefixPlusRestIsTheWhole(t *testing.T) {
 			rest := c.replay(t, persist(t, first), recovery.ReplayOptions{})
 			require.Equal(t, want, persist(t, rest), "%s split at %d", c.name, at)
 			require.Equal(t, string(asJSON(t, whole.State.Snapshot())), string(asJSON(t, rest.State.Snapshot())), "%s split at %d", c.name, at)
-			// Transactions given up before the split lie before the new start: fewer, but the same.
-			require.Subset(t, txnIDs(whole), txnIDs(rest), "%s split at %d", c.name, at)
+			// Transactions given up before the split lie before the new start: fewer, but
+			// the same. Where the start lies before the whole's (Milvus moves _lc past an
+			// open Begin in a new term, and the next opening is right again),
+			// more of them.
+			few, many := txnIDs(rest), txnIDs(whole)
+			if startID(t, c, persist(t, first)).Less(startID(t, c, c.before)) {
+				few, many = many, few
+			}
+			require.Subset(t, many, few, "%s split at %d", c.name, at)
 		}
 	}
+}
+
+// startID is where a replay over a catalog begins to read.
+func startID(t *testing.T, c logCase, keys map[string][]byte) message.ID {
+	md, _ := catalog.Decode(c.pchannel, keys)
+	id, err := recovery.CheckpointID(md, c.list[0].ID.Backend)
+	require.NoError(t, err)
+	return id
 }
 
 func startTick(t *testing.T, c logCase) uint64 {
