@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -73,6 +74,15 @@ func conformFindings(t *testing.T, name string) {
 	require.Len(t, codes, len(want.findings), "%v", codes)
 }
 
+// stateCode is 3 where a log's recovery leaves messages out that should count: the
+// whole log of a writer that went on after its successor had begun.
+func stateCode(name string, e golden.Expected) int {
+	if name == "live-stale-writer" && strings.HasPrefix(e.File, "expected.json") {
+		return 3
+	}
+	return 0
+}
+
 // conformReplay holds state and recover to one state Milvus reached.
 func conformReplay(t *testing.T, name string, e golden.Expected) {
 	dir := t.TempDir()
@@ -86,8 +96,8 @@ func conformReplay(t *testing.T, name string, e golden.Expected) {
 		if len(want) == 0 {
 			continue
 		}
-		_, out, errOut := run(t, nil, append([]string{"state", golden.WAL(t, name), "--view", view, "-o", "json"}, from...)...)
-		require.NotEmpty(t, out, errOut)
+		code, out, errOut := run(t, nil, append([]string{"state", golden.WAL(t, name), "--view", view, "-o", "json"}, from...)...)
+		require.Equal(t, stateCode(name, e), code, errOut)
 		got := decodeJSON(t, []byte(out)).(map[string]any)
 		require.Equal(t, plain(decodeJSON(t, want)), plain(got[view]), view)
 		require.Equal(t, plain(decodeJSON(t, e.UncommittedTxns)), plain(got["uncommitted_txns"]))
@@ -98,9 +108,10 @@ func conformReplay(t *testing.T, name string, e golden.Expected) {
 	if e.KVAfter == nil {
 		return
 	}
-	_, _, errOut := run(t, nil, append([]string{"recover", golden.WAL(t, name), "--write-to", "kvjson:" + after, "-o", "json"}, from...)...)
+	code, _, errOut := run(t, nil, append([]string{"recover", golden.WAL(t, name), "--write-to", "kvjson:" + after, "-o", "json"}, from...)...)
+	require.Zero(t, code, errOut)
 	text, err = os.ReadFile(after)
-	require.NoError(t, err, errOut)
+	require.NoError(t, err)
 	var kv map[string][]byte
 	require.NoError(t, json.Unmarshal(text, &kv))
 	require.Equal(t, e.KVAfter, kv)
