@@ -2,8 +2,6 @@ package diagnose
 
 import (
 	"encoding/base64"
-	"strconv"
-	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -44,16 +42,10 @@ func (v *verifier) newVChannel(name string) vchannelState {
 		return s
 	}
 	pchannel := name
-	i := strings.LastIndexByte(name, '_')
-	tail := name[i+1:]
-	if i > 0 && tail == "vcchan" {
-		s.kind, pchannel = kindControl, name[:i]
-	} else if j := strings.IndexByte(tail, 'v'); i > 0 && j > 0 {
-		coll, err := strconv.ParseInt(tail[:j], 10, 64)
-		_, err2 := strconv.ParseUint(tail[j+1:], 10, 32)
-		if err == nil && err2 == nil {
-			s.kind, s.collection, pchannel = kindData, coll, name[:i]
-		}
+	if coll := message.CollectionIDOf(name); message.IsControlChannel(name) {
+		s.kind, pchannel = kindControl, message.PChannelOf(name)
+	} else if p := message.PChannelOf(name); coll >= 0 && p != name {
+		s.kind, s.collection, pchannel = kindData, coll, p
 	}
 	if v.opts.PChannel == "" && s.kind != kindPChannel {
 		v.opts.PChannel = pchannel

@@ -8,7 +8,7 @@ import "github.com/walctl/walctl/pkg/walreader/message"
 // and has changed nothing: row and deliver, which hold the rules, take the row.
 
 // plainFlags are all the flags of such a row but HasTxn.
-const plainFlags = message.HasTimeTick | message.HasTerm | message.HasLastConfirmed | message.HasVChannel | message.HasHeader
+const plainFlags = message.PlainFlags
 
 // plain takes row i, whose flags are plain, into the window.
 func (v *verifier) plain(c *message.Columns, i int) bool {

@@ -1,8 +1,6 @@
 package diagnose
 
 import (
-	"strings"
-
 	"github.com/milvus-io/milvus/pkg/v3/proto/messagespb"
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -156,8 +154,5 @@ func (v *verifier) pchannel(e *entry) string {
 	if v.vchannels[e.vchannel].kind == kindPChannel {
 		return name
 	}
-	if i := strings.LastIndexByte(name, '_'); i > 0 {
-		return name[:i]
-	}
-	return name
+	return message.PChannelOf(name)
 }

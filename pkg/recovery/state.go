@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"strings"
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/commonpb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
@@ -229,7 +228,7 @@ func (s *State) advance(m *message.Message, tick uint64) {
 // isControl reports a message on the control channel that is not meant for the
 // whole pchannel: it changes no metadata here.
 func isControl(m *message.Message) bool {
-	return !m.Has(message.PChannelLevel) && strings.HasSuffix(m.VChannel, "vcchan")
+	return !m.Has(message.PChannelLevel) && message.IsControlChannel(m.VChannel)
 }
 
 // checkVChannel notes a message on a vchannel the metadata does not know.

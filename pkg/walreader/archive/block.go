@@ -206,17 +206,11 @@ func (b *block) loadTexts() error {
 
 // needsFull is message.NeedsFull for a row.
 func (b *block) needsFull(i int) bool {
-	return !b.Type[i].Hot() ||
-		b.Flags[i]&(message.HasBroadcast|message.HasReplicate|message.HasCipher|message.HasOtherProps) != 0 ||
-		b.canonical[i]&bitDefect != 0
+	return message.NeedsFull(b.Type[i], b.Flags[i], b.hasDefect(i))
 }
 
-// told is message.InFull for a row.
-func (b *block) inFull(i int) bool {
-	return b.needsFull(i) && (b.Type[i] != message.TypeCreateSegment || b.Flags[i]&^plainSegment != 0 || b.hasDefect(i))
-}
-
-const plainSegment = message.HasTimeTick | message.HasTerm | message.HasLastConfirmed | message.HasVChannel | message.HasHeader
+// inFull is message.InFull for a row.
+func (b *block) inFull(i int) bool { return message.InFull(b.Type[i], b.Flags[i], b.hasDefect(i)) }
 
 func (b *block) hasDefect(i int) bool { return b.canonical[i]&bitDefect != 0 }
 

@@ -171,7 +171,7 @@ func (c *capture) nameLog(ctx context.Context, d *source.Description) error {
 			d.Backend = m.ID.Backend
 		}
 		if d.PChannel == "" && m.VChannel != "" {
-			d.PChannel = PChannelOf(m.VChannel)
+			d.PChannel = message.PChannelOf(m.VChannel)
 		}
 		if d.PChannel != "" && d.Backend != message.BackendUnknown {
 			return nil

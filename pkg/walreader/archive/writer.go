@@ -7,7 +7,6 @@ import (
 	"io"
 	"path"
 	"slices"
-	"strings"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
@@ -305,13 +304,4 @@ func (w *Writer) Abandon() error {
 	err := w.lock.Close()
 	w.lock = nil
 	return err
-}
-
-// PChannelOf returns the pchannel a vchannel lies on: the name without its last
-// part where that part holds a `v` (docs/rules.md#names).
-func PChannelOf(vchannel string) string {
-	if i := strings.LastIndexByte(vchannel, '_'); i > 0 && strings.Contains(vchannel[i:], "v") {
-		return vchannel[:i]
-	}
-	return vchannel
 }

@@ -86,18 +86,24 @@ func (c *Columns) LastConfirmed(i int) ID {
 
 // NeedsFull reports whether a check may ask for this message's properties: a
 // reader brings them unasked.
-func (m *Message) NeedsFull() bool {
-	return !m.Type.Hot() || m.Flags&(HasBroadcast|HasReplicate|HasCipher|HasOtherProps|ManyPartitions) != 0 || len(m.Defects) > 0
+func (m *Message) NeedsFull() bool { return NeedsFull(m.Type, m.Flags, len(m.Defects) > 0) }
+
+// NeedsFull is Message.NeedsFull for a reader that has a message's columns only.
+func NeedsFull(t Type, f Flags, defective bool) bool {
+	return !t.Hot() || f&(HasBroadcast|HasReplicate|HasCipher|HasOtherProps|ManyPartitions) != 0 || defective
 }
 
 // InFull reports whether a row of this message stands in Columns.Full: all that
 // NeedsFull but a new segment that carries nothing odd, of which a log has many.
-func (m *Message) InFull() bool {
-	return m.NeedsFull() && (m.Type != TypeCreateSegment || m.Flags&^plainFlags != 0 || len(m.Defects) > 0)
+func (m *Message) InFull() bool { return InFull(m.Type, m.Flags, len(m.Defects) > 0) }
+
+// InFull is Message.InFull for a reader that has a message's columns only.
+func InFull(t Type, f Flags, defective bool) bool {
+	return NeedsFull(t, f, defective) && (t != TypeCreateSegment || f&^PlainFlags != 0 || defective)
 }
 
-// plainFlags are those of an ordinary message of a vchannel.
-const plainFlags = HasTimeTick | HasTerm | HasLastConfirmed | HasVChannel | HasHeader
+// PlainFlags are those of an ordinary message of a vchannel.
+const PlainFlags = HasTimeTick | HasTerm | HasLastConfirmed | HasVChannel | HasHeader
 
 // Reset empties the columns and keeps their memory and dictionary.
 func (c *Columns) Reset() {

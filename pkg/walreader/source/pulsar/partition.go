@@ -3,24 +3,17 @@ package pulsar
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"strings"
-)
 
-// partitionOf is how Pulsar calls the topics a partitioned topic is made of.
-var partitionOf = regexp.MustCompile(`^(.+)-partition-(\d+)$`)
+	"github.com/walctl/walctl/pkg/walreader/message"
+)
 
 // Unpartitioned is a topic's name without the number of its partition: what
 // Milvus calls the pchannel.
-func Unpartitioned(topic string) string {
-	if m := partitionOf.FindStringSubmatch(topic); m != nil {
-		return m[1]
-	}
-	return topic
-}
+func Unpartitioned(topic string) string { return message.PChannelOfTopic(topic) }
 
 // IsPartition reports whether a topic is one part of a partitioned one, by its name.
-func IsPartition(topic string) bool { return partitionOf.MatchString(topic) }
+func IsPartition(topic string) bool { return Unpartitioned(topic) != topic }
 
 // partitions are the parts of a topic, by their full names, as internal-info of a
 // partitioned topic lists them.
