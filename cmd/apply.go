@@ -105,7 +105,7 @@ func runApply(ctx context.Context, f *cli.Factory, o *applyOptions) error {
 	if res.Resumed {
 		went = ", going on where it stopped,"
 	}
-	lines := []string{fmt.Sprintf("Applied    %s%s in %s · journal %s", plural(len(p.Changes), "key"), went, plural(res.Transactions, "transaction"), res.Journal)}
+	lines := []string{fmt.Sprintf("Applied    %s%s in %s · journal %s", render.Plural(len(p.Changes), "key"), went, render.Plural(res.Transactions, "transaction"), res.Journal)}
 	if res.Export != "" {
 		lines = append(lines, "Saved      the keys as they were: "+res.Export)
 	}

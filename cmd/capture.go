@@ -282,7 +282,7 @@ func (l *capturedLog) write(w io.Writer, name string) error {
 }
 
 func (l *capturedLog) line(name string) string {
-	line := fmt.Sprintf("%s: %s in %s", name, plural(int(l.Records), "record"), plural(l.Segments, "segment"))
+	line := fmt.Sprintf("%s: %s in %s", name, render.Plural(int(l.Records), "record"), render.Plural(l.Segments, "segment"))
 	if l.Behind != "" {
 		line += ", after " + l.Behind
 	}
@@ -290,7 +290,7 @@ func (l *capturedLog) line(name string) string {
 		line += ", last " + l.Last
 	}
 	if l.Catalog > 0 {
-		line += " · catalog " + plural(l.Catalog, "key")
+		line += " · catalog " + render.Plural(l.Catalog, "key")
 	}
 	if l.Torn {
 		line += " · the source ends in the middle of a record"

@@ -188,10 +188,10 @@ func (d *catalogDump) read(ctx context.Context, f *cli.Factory, o *captureOption
 		}
 	}
 	if n := len(kvs) - len(keys); n > 0 {
-		d.from["left_out"] = plural(n, "key") + " of users and their passwords"
+		d.from["left_out"] = render.Plural(n, "key") + " of users and their passwords"
 	}
 	if hidden > 0 {
-		d.from["credentials_hidden"] = plural(hidden, "value") + " without the credentials in them"
+		d.from["credentials_hidden"] = render.Plural(hidden, "value") + " without the credentials in them"
 	}
 	b, err := json.Marshal(keys) // sorted; values as base64
 	if err != nil {

@@ -205,12 +205,12 @@ func writeChannelsHead(f *cli.Factory, r *channelsReport) error {
 		cures[r.Faults[i].Cure]++
 	}
 	lines := []string{fmt.Sprintf("%s · %s records · %s: %d sound, %d with faults",
-		plural(len(r.WALs), "pchannel"), render.Thousands(records), plural(len(r.Channels), "vchannel"), len(r.Channels)-faulty, faulty)}
+		render.Plural(len(r.WALs), "pchannel"), render.Thousands(records), render.Plural(len(r.Channels), "vchannel"), len(r.Channels)-faulty, faulty)}
 	if len(r.NotChecked) > 0 {
 		lines = append(lines, "NOT CHECKED  "+strings.Join(r.NotChecked, "; "))
 	}
 	if n := len(r.Faults); n > 0 {
-		lines = append(lines, plural(n, "fault")+": "+cureWords(cures))
+		lines = append(lines, render.Plural(n, "fault")+": "+cureWords(cures))
 	}
 	for _, l := range lines {
 		if _, err := fmt.Fprintln(f.Out(), render.Clean(l)); err != nil {

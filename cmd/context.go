@@ -27,7 +27,7 @@ walctl --context prod inspect dml_3`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newContextAddCmd(f), newContextUseCmd(f), newContextListCmd(f), newContextShowCmd(f),
-		newContextRemoveCmd(f), newContextImportCmd(f), newContextDiscoverCmd(f))
+		newContextRemoveCmd(f), newContextImportCmd(f), newContextDiscoverCmd(f), newContextTestCmd(f))
 	return cli.Finish(f, cmd)
 }
 

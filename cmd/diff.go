@@ -242,7 +242,7 @@ func sumDifferences(d []recovery.Difference) string {
 	for i := range d {
 		counts[d[i].Change]++
 	}
-	return fmt.Sprintf("%s: %d added, %d removed, %d changed", plural(len(d), "key"), counts[recovery.Added], counts[recovery.Removed], counts[recovery.Changed])
+	return fmt.Sprintf("%s: %d added, %d removed, %d changed", render.Plural(len(d), "key"), counts[recovery.Added], counts[recovery.Removed], counts[recovery.Changed])
 }
 
 func writeDifferences(f *cli.Factory, d []recovery.Difference, limit int, wide bool) error {

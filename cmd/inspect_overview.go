@@ -346,8 +346,8 @@ func writeHead(f *cli.Factory, r *inspectReport) error {
 		to, _ := time.Parse(time.RFC3339, r.To)
 		lines = append(lines,
 			fmt.Sprintf("%s … %s · %s · %s", r.First, r.Last, render.HumanSpan(from, to), termSpan(r)),
-			fmt.Sprintf("%s, %s · %s · unconfirmed tail %s", plural(int(r.Records), "record"),
-				render.HumanBytes(r.Bytes), plural(int(r.Openings), "opening"), render.Thousands(int64(r.Tail))))
+			fmt.Sprintf("%s, %s · %s · unconfirmed tail %s", render.Plural(int(r.Records), "record"),
+				render.HumanBytes(r.Bytes), render.Plural(int(r.Openings), "opening"), render.Thousands(int64(r.Tail))))
 	}
 	if h := r.WAL.Held; h != nil && h.Words() != "" {
 		lines = append(lines, "NOT WHOLE  "+render.Clean(h.Words()))

@@ -290,17 +290,9 @@ func (w *writeReport) write(f *cli.Factory, output cli.Output, err error, onward
 	if unknown && w.KeysWritten < w.Keys {
 		maybe = "; the last transaction may have been written too"
 	}
-	lines := []string{fmt.Sprintf("Half done  %s of %s written · journal %s%s", render.Thousands(int64(w.KeysWritten)), plural(w.Keys, "key"), w.Journal, maybe)}
+	lines := []string{fmt.Sprintf("Half done  %s of %s written · journal %s%s", render.Thousands(int64(w.KeysWritten)), render.Plural(w.Keys, "key"), w.Journal, maybe)}
 	for _, l := range onward {
 		lines = append(lines, fmt.Sprintf("%-10s %s", l[0], f.Carry(l[1])))
 	}
 	return errors.Join(err, printLines(f, lines))
-}
-
-// plural counts a thing: 1 key, 2 keys.
-func plural(n int, thing string) string {
-	if n != 1 {
-		thing += "s"
-	}
-	return render.Thousands(int64(n)) + " " + thing
 }

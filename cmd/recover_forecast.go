@@ -220,7 +220,7 @@ func writeForecast(f *cli.Factory, o *recoverOptions, r *forecastReport) error {
 		held += r.PChannels[i].Held
 	}
 	if _, err := fmt.Fprintf(f.Out(), "%s · %s · %s after the channel checkpoints, %s in buffers at once\n",
-		plural(len(r.Nodes), "node"), plural(len(r.PChannels), "pchannel"), plural(int(rows), "row"), render.HumanBytes(held)); err != nil {
+		render.Plural(len(r.Nodes), "node"), render.Plural(len(r.PChannels), "pchannel"), render.Plural(int(rows), "row"), render.HumanBytes(held)); err != nil {
 		return err
 	}
 	if err := render.Findings(f.Out(), f.Style(o.output), r.Findings); err != nil {

@@ -206,7 +206,7 @@ func (r *memoryPart) lines() []string {
 		return nil
 	}
 	return []string{
-		fmt.Sprintf("Replayed   %s, %s, %s in %.1f s: %s records/s", plural(len(r.Logs), "log"), plural(int(r.Records), "record"), plural(int(r.Rows), "row"), r.Seconds, render.Thousands(int64(r.Rate))),
+		fmt.Sprintf("Replayed   %s, %s, %s in %.1f s: %s records/s", render.Plural(len(r.Logs), "log"), render.Plural(int(r.Records), "record"), render.Plural(int(r.Rows), "row"), r.Seconds, render.Thousands(int64(r.Rate))),
 		fmt.Sprintf("Memory     buffers' peak %s of %s, %s spilled; the process's %s", render.HumanBytes(r.Memory.Peak), render.HumanBytes(r.Memory.Limit),
 			render.HumanBytes(r.Memory.Spilled), render.HumanBytes(r.RSS)),
 		"Buffers    " + bufferLine(r.Buffers), "Digest     " + r.Digest,

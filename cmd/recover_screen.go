@@ -93,7 +93,7 @@ func (x restartReport) line() string {
 	if x.MilvusSeconds > 1 {
 		took = "about " + render.HumanDuration(time.Duration(x.MilvusSeconds)*time.Second)
 	}
-	s := fmt.Sprintf("Cost       a restart replays %s, %s, %s at Milvus's %s/s", plural(int(x.Messages), "message"), render.HumanBytes(x.Bytes),
+	s := fmt.Sprintf("Cost       a restart replays %s, %s, %s at Milvus's %s/s", render.Plural(int(x.Messages), "message"), render.HumanBytes(x.Bytes),
 		took, render.Thousands(plan.MilvusRate))
 	if x.Messages >= forecastFrom {
 		s += "; its memory: recover --forecast"
@@ -153,10 +153,10 @@ func (o *recoverOptions) write(f *cli.Factory, r *recoverReport, d []recovery.Di
 // every finding, and everything quarantined by its id.
 func (o *recoverOptions) writeWide(f *cli.Factory, r *recoverReport) error {
 	lines := []string{fmt.Sprintf("Reached    %s at %s · %s, %s", r.Until.ID, render.HumanTime(message.TimeOf(r.Until.TimeTick)),
-		plural(int(r.Delivered), "message")+" delivered", plural(len(r.Uncommitted), "open transaction"))}
+		render.Plural(int(r.Delivered), "message")+" delivered", render.Plural(len(r.Uncommitted), "open transaction"))}
 	if t := r.Tail; t.Messages > 0 {
 		lines = append(lines, fmt.Sprintf("Tail       %s, %s, not confirmed: the next opening changes %s",
-			plural(int(t.Messages), "record"), plural(int(t.Rows), "row"), plural(t.Differences, "more key")))
+			render.Plural(int(t.Messages), "record"), render.Plural(int(t.Rows), "row"), render.Plural(t.Differences, "more key")))
 	}
 	if r.Restart.MeasuredPerSecond > 0 {
 		lines = append(lines, fmt.Sprintf("Measured   %s messages/s in this replay, reading included", render.Thousands(r.Restart.MeasuredPerSecond)))
@@ -259,7 +259,7 @@ func coverageLine(r *recoverReport) string {
 	case len(c.Gaps) == 1:
 		state = "INCOMPLETE: " + c.Gaps[0]
 	case len(c.Gaps) > 1:
-		state = fmt.Sprintf("INCOMPLETE: %s and %s", c.Gaps[0], plural(len(c.Gaps)-1, "more gap"))
+		state = fmt.Sprintf("INCOMPLETE: %s and %s", c.Gaps[0], render.Plural(len(c.Gaps)-1, "more gap"))
 	}
 	if c.TornTail {
 		state += ", the last record torn"
@@ -267,7 +267,7 @@ func coverageLine(r *recoverReport) string {
 	if r.Tail.Messages > 0 {
 		state += fmt.Sprintf(" · the last %s not confirmed", render.Thousands(r.Tail.Messages))
 	}
-	return fmt.Sprintf("Coverage   %s … %s, %s, %s", c.First, c.Last, plural(int(c.Records), "record"), state)
+	return fmt.Sprintf("Coverage   %s … %s, %s, %s", c.First, c.Last, render.Plural(int(c.Records), "record"), state)
 }
 
 // applicableLines say whether apply would take the plan, and why not.
@@ -324,10 +324,10 @@ func blastLines(all []plan.Blast, wide bool) []string {
 		lines = append(lines, fmt.Sprintf("Cost       %s: %s left out: in the log, not in the state a restart reaches", b.VChannel, counts(b)))
 	}
 	if hidden.Txns > 0 {
-		lines = append(lines, fmt.Sprintf("           %s, %s (-o wide)", plural(int(hidden.Txns), "more vchannel"), plural(int(hidden.Rows), "row")))
+		lines = append(lines, fmt.Sprintf("           %s, %s (-o wide)", render.Plural(int(hidden.Txns), "more vchannel"), render.Plural(int(hidden.Rows), "row")))
 	}
 	if unknown > 0 {
-		lines = append(lines, fmt.Sprintf("Cost       up to %s can lose more than is counted here: what would tell is gone", plural(unknown, "vchannel")))
+		lines = append(lines, fmt.Sprintf("Cost       up to %s can lose more than is counted here: what would tell is gone", render.Plural(unknown, "vchannel")))
 	}
 	return lines
 }
@@ -340,7 +340,7 @@ func counts(b plan.Blast) string {
 		what string
 	}{{b.Rows, "row"}, {b.Deletes, "delete"}, {b.DDL, "definition"}, {b.Txns, "transaction"}} {
 		if x.n > 0 {
-			parts = append(parts, plural(int(x.n), x.what))
+			parts = append(parts, render.Plural(int(x.n), x.what))
 		}
 	}
 	return strings.Join(parts, ", ")

@@ -284,7 +284,7 @@ func (r *replayed) lacksPayloads() int64 {
 }
 
 func lackingText(n int64) string {
-	return plural(int(n), "definition") + " without payload, not checked; export the log with --data, or capture it with its payloads"
+	return render.Plural(int(n), "definition") + " without payload, not checked; export the log with --data, or capture it with its payloads"
 }
 
 // stopReport says where a replay ended and what it read.

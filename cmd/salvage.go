@@ -236,7 +236,7 @@ func undecoded(r *salvage.Report) error {
 	rows := r.FailedRows
 	switch {
 	case r.Corrupt():
-		return fmt.Errorf("%w: %s, listed as not decodable", cli.ErrCorrupt, plural(int(rows), "row"))
+		return fmt.Errorf("%w: %s, listed as not decodable", cli.ErrCorrupt, render.Plural(int(rows), "row"))
 	case r.Incomplete():
 		return fmt.Errorf("%w: %s rows or deletes could not be read, listed as not decodable", cli.ErrPartial, render.Thousands(rows+r.Deletes.Predicates+r.Deletes.Encrypted))
 	}
@@ -254,7 +254,7 @@ func (o *salvageOptions) write(f *cli.Factory, r *salvageReport) error {
 	if o.dir == "" {
 		verb = "would be brought out"
 	}
-	if _, err := fmt.Fprintf(f.Out(), "%s read · %s %s\n", plural(int(r.RowsIn), "row"), render.Thousands(r.RowsOut), verb); err != nil {
+	if _, err := fmt.Fprintf(f.Out(), "%s read · %s %s\n", render.Plural(int(r.RowsIn), "row"), render.Thousands(r.RowsOut), verb); err != nil {
 		return err
 	}
 	if err := r.table().Write(f.Out(), f.Style(o.output)); err != nil {

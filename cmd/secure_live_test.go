@@ -2,11 +2,13 @@ package cmd
 
 import (
 	"bytes"
+	"encoding/json"
 	"io/fs"
 	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -123,6 +125,7 @@ func TestSecuredCluster(t *testing.T) {
 	t.Run("read", func(t *testing.T) { s.reads(t, super) })
 	t.Run("wrong credentials", func(t *testing.T) { s.wrong(t, super) })
 	t.Run("a role that may only consume", s.consumer)
+	t.Run("context test", func(t *testing.T) { s.answers(t, super) })
 	t.Run("repair", func(t *testing.T) { s.repairs(t, super) })
 	require.Equal(t, footprintBefore, footprint(t, s.b.Broker, s.ns, s.topic))
 }
@@ -170,16 +173,62 @@ func (s *secured) reads(t *testing.T, token string) {
 	require.Contains(t, errOut, "--etcd-root")
 }
 
+// What answers to whom: the parts that say no end it with 1, each by its reason.
+func (s *secured) answers(t *testing.T, token string) {
+	forged := testenv.SignToken([]byte(strings.Repeat("k", 32)), testenv.Superuser, time.Hour)
+	role := s.token("eater", time.Hour)
+	for name, c := range map[string]struct {
+		env   map[string]string
+		write bool
+		no    string // the parts that say no
+		says  string
+	}{
+		"all":              {s.env(token), false, "", "1 topic in public/" + s.ns},
+		"a wrong token":    {s.env(forged), false, "admin port broker", "does not accept the token"},
+		"a mere consumer":  {s.env(role), false, "admin port", "administrators of the tenant"},
+		"a mere reader":    {s.env(token), true, "write", "may not"},
+		"a root of nobody": {with(s.env(token), "WALCTL_ETCD_ROOT", "by-dev/other"), false, "root", "there is no key below the metadata root"},
+		"a writer": {with(s.env(token), "WALCTL_ETCD_WRITE_USER", "mender", "WALCTL_ETCD_WRITE_PASSWORD", writePassword),
+			true, "", "as user mender"},
+	} {
+		args := []string{"context", "test", "-o", "json"}
+		if c.write {
+			args = append(args, "--write")
+		}
+		code, out, errOut := s.run(t, c.env, args...)
+		var got struct {
+			Parts []struct {
+				Part, Where, Answer string
+				OK                  bool
+			}
+		}
+		require.NoError(t, json.Unmarshal([]byte(out), &got), "%s: %s", name, errOut)
+		var no []string
+		for _, p := range got.Parts {
+			if !p.OK {
+				no = append(no, p.Part)
+			}
+		}
+		slices.Sort(no)
+		require.Equal(t, c.no, strings.Join(no, " "), "%s: %s", name, out)
+		require.Contains(t, out, c.says, name)
+		require.Equal(t, min(len(no), 1), code, name)
+	}
+	require.Equal(t, s.before, s.catalog(t), "asking whether one may write wrote something")
+}
+
+// with is an environment with some of its variables changed.
+func with(env map[string]string, kv ...string) map[string]string {
+	for i := 0; i < len(kv); i += 2 {
+		env[kv[i]] = kv[i+1]
+	}
+	return env
+}
+
 func (s *secured) wrong(t *testing.T, token string) {
 	other, err := testenv.NewCertificates(t.TempDir())
 	require.NoError(t, err)
-	with := func(kv ...string) map[string]string {
-		env := s.env(token)
-		for i := 0; i < len(kv); i += 2 {
-			env[kv[i]] = kv[i+1]
-		}
-		return env
-	}
+	with := func(kv ...string) map[string]string { return with(s.env(token), kv...) }
 	forged := testenv.SignToken([]byte(strings.Repeat("k", 32)), testenv.Superuser, time.Hour)
 	expired := s.token(testenv.Superuser, -time.Hour)
 	s.secrets = append(s.secrets, forged)

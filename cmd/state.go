@@ -134,10 +134,10 @@ func (o *stateOptions) write(f *cli.Factory, r *stateReport, view recovery.View,
 	}
 	read := "nothing to read"
 	if r.Coverage.Records > 0 {
-		read = fmt.Sprintf("%s read from %s", plural(int(r.Coverage.Records), "record"), r.Coverage.First)
+		read = fmt.Sprintf("%s read from %s", render.Plural(int(r.Coverage.Records), "record"), r.Coverage.First)
 	}
-	lines := []string{head, fmt.Sprintf("%s · %s · %s, %s · %s", read, plural(len(view.VChannels), "vchannel"),
-		plural(growing, "growing segment"), plural(int(rows), "row"), plural(len(r.Uncommitted), "open transaction"))}
+	lines := []string{head, fmt.Sprintf("%s · %s · %s, %s · %s", read, render.Plural(len(view.VChannels), "vchannel"),
+		render.Plural(growing, "growing segment"), render.Plural(int(rows), "row"), render.Plural(len(r.Uncommitted), "open transaction"))}
 	if o.view == "buffers" {
 		lines = append(lines, bufferLine(*r.Buffers))
 	}

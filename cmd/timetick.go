@@ -116,7 +116,7 @@ func writeTimetick(f *cli.Factory, o *timetickOptions, r *timetickReport) error 
 		return writeTickMetrics(f.Out(), r)
 	}
 	if _, err := fmt.Fprintf(f.Out(), "%s · %s · %s · %s\nlongest wait %s · longest idle %s · unconfirmed tail %s\n%s\n",
-		plural(int(r.Records), "record"), plural(int(r.TimeTicks), "TimeTick"), plural(int(r.Openings), "opening"), render.HumanSpan(r.From, r.To),
+		render.Plural(int(r.Records), "record"), render.Plural(int(r.TimeTicks), "TimeTick"), render.Plural(int(r.Openings), "opening"), render.HumanSpan(r.From, r.To),
 		seconds(r.LongestWait), seconds(r.LongestIdle), render.Thousands(int64(r.Unconfirmed)), drawTimeline(r.TickReport, f.Style(o.output))); err != nil {
 		return err
 	}

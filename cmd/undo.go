@@ -97,7 +97,7 @@ func runUndo(ctx context.Context, f *cli.Factory, o *undoOptions) error {
 	if err := report.write(f, o.output, err, [2]string{"Finish", again + place + confirmation(f)}, [2]string{"Look", "walctl undo --list" + place}); err != nil || o.output == cli.JSON {
 		return err
 	}
-	return printLines(f, []string{fmt.Sprintf("Undone     %s in %s", plural(keys, "key"), plural(res.Transactions, "transaction")), "Proof      " + report.Next})
+	return printLines(f, []string{fmt.Sprintf("Undone     %s in %s", render.Plural(keys, "key"), render.Plural(res.Transactions, "transaction")), "Proof      " + report.Next})
 }
 
 // journal finds the journal meant and what it takes back, with reading credentials.

@@ -318,7 +318,7 @@ func writeVerify(f *cli.Factory, o *verifyOptions, r *verifyReport) error {
 
 // verdictLine is the first line: how much was read and what came of it.
 func verdictLine(r *diagnose.VerifyReport) string {
-	line := fmt.Sprintf("%s · %d invariants: %d hold", plural(int(r.Records), "record"), len(r.Invariants), r.Hold)
+	line := fmt.Sprintf("%s · %d invariants: %d hold", render.Plural(int(r.Records), "record"), len(r.Invariants), r.Hold)
 	if r.Broken > 0 {
 		line += fmt.Sprintf(", %d broken", r.Broken)
 	}
@@ -364,7 +364,7 @@ func writeDropped(f *cli.Factory, o *verifyOptions, d *diagnose.DroppedSummary) 
 		return cmp.Or(cmp.Compare(b.Rows, a.Rows), cmp.Compare(b.Messages, a.Messages), cmp.Compare(a.Name, b.Name))
 	})
 	if _, err := fmt.Fprintf(f.Out(), "%s never reach a reader: %s, %s\n",
-		plural(int(d.Messages), "message"), plural(int(d.Rows), "row"), plural(int(d.Deletes), "delete")); err != nil {
+		render.Plural(int(d.Messages), "message"), render.Plural(int(d.Rows), "row"), render.Plural(int(d.Deletes), "delete")); err != nil {
 		return err
 	}
 	t := render.Table{Columns: []render.Column{{Name: "vchannel"}, {Name: "messages", Right: true}, {Name: "rows", Right: true}, {Name: "deletes", Right: true}}}

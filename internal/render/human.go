@@ -8,6 +8,14 @@ import (
 	"time"
 )
 
+// Plural counts a thing: 1 key, 2 keys.
+func Plural(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return Thousands(int64(n)) + " " + thing
+}
+
 // Thousands prints a count with separators: 1,204,331.
 func Thousands(n int64) string {
 	s := strconv.FormatInt(n, 10)

@@ -82,6 +82,27 @@ type Guard struct {
 // of permission before anything is done.
 const NeverRevision int64 = -1
 
+// ProveWrite shows that the credentials may put and delete these keys, by a
+// transaction whose guard cannot hold: nothing is written. The first key put, or
+// deleted, guards it. Errors are those of Txn.
+func ProveWrite(ctx context.Context, c Catalog, puts map[string][]byte, deletes []string) error {
+	guard := Guard{Revisions: map[string]int64{}}
+	for key := range puts {
+		guard.Revisions[key] = NeverRevision
+	}
+	for _, key := range deletes {
+		guard.Revisions[key] = NeverRevision
+	}
+	_, err := c.Txn(ctx, guard, puts, deletes)
+	if _, ok := IsConflict(err); ok {
+		return nil
+	}
+	if err == nil {
+		err = errors.New("the catalog committed a transaction whose guard cannot hold")
+	}
+	return fmt.Errorf("prove write permission: %w", err)
+}
+
 // Limits is what one transaction takes.
 type Limits struct {
 	Ops   int // of compares, and of puts plus deletes; each counts alone

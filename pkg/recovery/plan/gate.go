@@ -177,24 +177,23 @@ func checkLog(want Log, got *LogState, r *refusals) {
 	}
 }
 
+// MayWrite shows that the credentials may write where a plan writes: the journal
+// and a pchannel's keys. It writes nothing.
+func MayWrite(ctx context.Context, c catalog.Catalog) error {
+	return catalog.ProveWrite(ctx, c, map[string][]byte{activeKey: nil, catalog.CheckpointKey("walctl"): nil}, nil)
+}
+
 // proveWrite shows that the credentials may write every key, by transactions
 // whose guard cannot hold.
 func proveWrite(ctx context.Context, c catalog.Catalog, id string, puts, deletes []string, r *refusals) error {
 	puts = append([]string{activeKey, headerKey(id), recordKey(id, 0)}, puts...)
-	never := catalog.Guard{Revisions: map[string]int64{activeKey: catalog.NeverRevision}}
 	try := func(p map[string][]byte, d []string) (denied bool, err error) {
-		_, err = c.Txn(ctx, never, p, d)
-		if _, ok := catalog.IsConflict(err); ok {
-			return false, nil
-		}
+		err = catalog.ProveWrite(ctx, c, p, d)
 		if errors.Is(err, catalog.ErrDenied) || errors.Is(err, catalog.ErrReadOnly) {
 			r.denied(err)
 			return true, nil
 		}
-		if err == nil {
-			err = fmt.Errorf("the catalog committed a transaction whose guard cannot hold")
-		}
-		return false, fmt.Errorf("prove write permission: %w", err)
+		return false, err
 	}
 	size := max(c.Limits().Ops, 2)
 	for part := range slices.Chunk(puts, size) {

@@ -329,19 +329,25 @@ const (
 
 // known reports whether it is a frame of Pulsar's with one of these commands.
 func (g greeting) known() bool {
+	command, ok := g.command()
+	return ok && (command == commandConnected || command == commandError || command == commandAuthChallenge)
+}
+
+// command is the number of a frame's command; false where it is no frame of Pulsar's.
+func (g greeting) command() (uint64, bool) {
 	if len(g) < 10 {
-		return false
+		return 0, false
 	}
 	total, size := binary.BigEndian.Uint32(g), binary.BigEndian.Uint32(g[4:])
 	if size < 2 || total < size+4 || total > 6<<20 {
-		return false
+		return 0, false
 	}
 	num, typ, n := protowire.ConsumeTag(g[8:])
 	if n < 0 || num != 1 || typ != protowire.VarintType {
-		return false
+		return 0, false
 	}
-	command, n := protowire.ConsumeVarint(g[8+n:])
-	return n > 0 && (command == commandConnected || command == commandError || command == commandAuthChallenge)
+	command, m := protowire.ConsumeVarint(g[8+n:])
+	return command, m > 0
 }
 
 // connectFrame is the greeting a client sends.
