@@ -155,34 +155,62 @@ func (b *Buffer) apply(d order.Delivery) {
 
 // applyOne is what a write buffer makes of a message. docs/rules.md#buffers
 func (b *Buffer) applyOne(m *message.Message, tick uint64) {
-	switch m.Type {
-	case message.TypeCreateSegment:
-		if b.segments[m.Segment] == nil {
-			b.newSegment(m.Segment, m.Partition).created = tick
-		}
-	case message.TypeInsert:
-		b.insert(m, tick)
-	case message.TypeDelete:
-		b.deletes = append(b.deletes, b.newChunk(m, tick))
-		b.deleted += int64(m.Rows)
-	case message.TypeFlush:
+	if change := caseOf(m.Type); change != nil {
+		change(b, m, tick)
+	}
+}
+
+// caseOf returns what a type does to a buffer, nil for types that do nothing. A
+// CreateCollection makes one (begins).
+func caseOf(t message.Type) func(*Buffer, *message.Message, uint64) {
+	switch {
+	case t == message.TypeInsert:
+		return (*Buffer).insert
+	case t == message.TypeDelete:
+		return (*Buffer).delete
+	case t == message.TypeCreateSegment:
+		return (*Buffer).createSegment
+	case t.Seals() != message.SealsNone:
+		return (*Buffer).seal
+	}
+	return nil
+}
+
+// begins reports the type with which a vchannel's buffer begins.
+func begins(t message.Type) bool { return t == message.TypeCreateCollection }
+
+func (b *Buffer) createSegment(m *message.Message, tick uint64) {
+	if b.segments[m.Segment] == nil {
+		b.newSegment(m.Segment, m.Partition).created = tick
+	}
+}
+
+func (b *Buffer) delete(m *message.Message, tick uint64) {
+	b.deletes = append(b.deletes, b.newChunk(m, tick))
+	b.deleted += int64(m.Rows)
+}
+
+// seal syncs the segments that a message ends.
+func (b *Buffer) seal(m *message.Message, _ uint64) {
+	switch m.Type.Seals() {
+	case message.SealsOwn:
 		b.flush(b.segments[m.Segment])
-	case message.TypeManualFlush, message.TypeTruncateCollection, message.TypeSchemaChange, message.TypeAlterCollection:
+	case message.SealsListed:
 		for _, id := range m.FlushedSegments() {
 			b.flush(b.segments[id])
 		}
-	case message.TypeDropPartition:
+	case message.SealsPartition:
 		for _, s := range b.segments {
 			if s.partition == m.Partition {
 				b.flush(s)
 			}
 		}
-	case message.TypeFlushAll, message.TypeAlterWAL, message.TypeDropCollection:
+	case message.SealsAll, message.SealsCollection:
 		for _, s := range b.segments {
 			b.flush(s)
 		}
 		b.dropChunks(&b.deletes)
-		b.dropped = m.Type == message.TypeDropCollection
+		b.dropped = m.Type.Seals() == message.SealsCollection
 	}
 }
 

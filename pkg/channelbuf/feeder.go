@@ -66,7 +66,7 @@ func (f *Feeder) Observe(ctx context.Context, d order.Delivery) error {
 	}
 	b := f.buffers[m.VChannel]
 	if b == nil {
-		if m.Type != message.TypeCreateCollection {
+		if !begins(m.Type) {
 			f.Unregistered[m.VChannel]++
 			return nil
 		}

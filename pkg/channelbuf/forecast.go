@@ -123,14 +123,14 @@ func (f *Forecaster) Observe(d order.Delivery) {
 }
 
 func (f *Forecaster) observe(m *message.Message, tick uint64) {
-	if m.Type == message.TypeFlushAll || m.Type == message.TypeAlterWAL {
+	if m.Type.Seals() == message.SealsAll {
 		for _, b := range f.buffers {
 			f.sealAll(b, tick)
 		}
 		return
 	}
 	b := f.buffers[m.VChannel]
-	if b == nil && m.Type == message.TypeCreateCollection && !message.IsControlChannel(m.VChannel) {
+	if b == nil && begins(m.Type) && !message.IsControlChannel(m.VChannel) {
 		b = newDemand(tick)
 		f.buffers[m.VChannel] = b
 	}
@@ -149,21 +149,29 @@ func (f *Forecaster) observe(m *message.Message, tick uint64) {
 		}
 	case message.TypeDelete:
 		f.grow(&b.deletes, m, f.policy.DeleteBufBytes)
-	case message.TypeFlush:
+	default:
+		f.ends(b, m, tick)
+	}
+}
+
+// ends syncs the segments of a buffer that a message seals.
+func (f *Forecaster) ends(b *demand, m *message.Message, tick uint64) {
+	switch m.Type.Seals() {
+	case message.SealsOwn:
 		f.seal(b.segments[m.Segment])
-	case message.TypeDropPartition:
+	case message.SealsListed:
+		for _, id := range m.FlushedSegments() {
+			f.seal(b.segments[id])
+		}
+	case message.SealsPartition:
 		for _, s := range b.segments {
 			if s.partition == m.Partition {
 				f.seal(s)
 			}
 		}
-	case message.TypeDropCollection:
+	case message.SealsCollection:
 		f.sealAll(b, tick)
 		b.dropped = true
-	default:
-		for _, id := range m.FlushedSegments() {
-			f.seal(b.segments[id])
-		}
 	}
 }
 

@@ -102,7 +102,7 @@ func (v *verifier) afterDrop(s *vchannelState, e *entry) {
 			return // undecodable is told as such
 		}
 	}
-	if s.droppedTT == 0 || e.bits&bitReplayDDL != 0 {
+	if s.droppedTT == 0 || e.bits&bitTxn != 0 {
 		return
 	}
 	o := v.at(e, note)

@@ -13,15 +13,14 @@ const (
 	bitSelf
 	bitExclusive
 	bitExclusive30
-	bitV1        // version 1; every other known type is version 2
-	bitData      // lives on a vchannel
-	bitTxn       // needs a transaction context
-	bitPChannel  // of the message: pchannel-level
-	bit30        // only 3.0 writes it
-	bitReplayDDL // may follow a DropCollection
-	bitRows      // only on a vchannel of a collection
-	bitDDL       // broadcast by writers since 2.6.5
-	bitPlain     // of the message: deliverPlain may take it
+	bitV1       // version 1; every other known type is version 2
+	bitData     // lives on a vchannel
+	bitTxn      // needs a transaction context, and may follow a DropCollection
+	bitPChannel // of the message: pchannel-level
+	bit30       // only 3.0 writes it
+	bitRows     // only on a vchannel of a collection
+	bitDDL      // broadcast by writers since 2.6.5
+	bitPlain    // of the message: deliverPlain may take it
 )
 
 func bitsOf(t message.Type) uint16 {
@@ -29,36 +28,24 @@ func bitsOf(t message.Type) uint16 {
 	if t.Hot() || t == message.TypeCreateSegment {
 		b |= bitHot // its columns tell all of it
 	}
-	if t.Is(message.SelfControlled) {
-		b |= bitSelf
+	for _, f := range [...]struct {
+		flag message.TypeFlags
+		bit  uint16
+	}{
+		{message.SelfControlled, bitSelf}, {message.Exclusive, bitExclusive}, {message.Exclusive30, bitExclusive30},
+		{message.TxnBound, bitTxn}, {message.OfRows, bitRows}, {message.Broadcast, bitDDL},
+	} {
+		if t.Is(f.flag) {
+			b |= f.bit
+		}
 	}
-	if t.Is(message.Exclusive) {
-		b |= bitExclusive
-	}
-	if t.Is(message.Exclusive30) {
-		b |= bitExclusive30
-	}
-	switch t {
-	case message.TypeTimeTick, message.TypeInsert, message.TypeDelete, message.TypeCreateCollection, message.TypeDropCollection,
-		message.TypeCreatePartition, message.TypeDropPartition, message.TypeImport:
+	if t.Version() == 1 {
 		b |= bitV1
 	}
-	switch t {
-	case message.TypeBeginTxn, message.TypeCommitTxn, message.TypeRollbackTxn:
-		b |= bitTxn | bitData | bitReplayDDL | bitRows
-	case message.TypeInsert, message.TypeDelete, message.TypeCreateSegment, message.TypeFlush:
-		b |= bitRows
-	case message.TypeCommitImport, message.TypeRollbackImport, message.TypeTruncateCollection:
+	if t.Scope() == message.ScopeVChannel {
 		b |= bitData
 	}
-	if t >= message.TypeInsert && t <= message.TypeAlterCollection {
-		b |= bitData
-	}
-	if t >= message.TypeCreateCollection && t <= message.TypeDropPartition || t >= message.TypeSchemaChange && t <= message.TypeRollbackImport ||
-		t == message.TypeAlterWAL || t == message.TypeAlterReplicateConfig {
-		b |= bitDDL
-	}
-	if t >= message.TypeRestoreSnapshot && t <= message.TypeRollbackImport {
+	if t.Since() == message.Since30 {
 		b |= bit30
 	}
 	return b

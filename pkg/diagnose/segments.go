@@ -1,10 +1,6 @@
 package diagnose
 
-import (
-	"google.golang.org/protobuf/encoding/protowire"
-
-	"github.com/walctl/walctl/pkg/walreader/message"
-)
+import "github.com/walctl/walctl/pkg/walreader/message"
 
 // segmentState is one segment of the log.
 type segmentState struct {
@@ -41,19 +37,25 @@ func (v *verifier) segment(e *entry) {
 		}
 	case message.TypeCreateSegment:
 		v.createSegment(e)
-	case message.TypeFlush:
+	default:
+		v.sealing(e)
+	}
+}
+
+// sealing takes what ends segments; a dropped partition or collection is lifecycle's.
+func (v *verifier) sealing(e *entry) {
+	v.altered = v.altered || e.typ == message.TypeSchemaChange || e.typ == message.TypeAlterCollection
+	switch e.typ.Seals() {
+	case message.SealsOwn:
 		v.seal(e, e.segment)
-	case message.TypeManualFlush:
-		v.sealListed(e, 3)
-	case message.TypeSchemaChange:
-		v.altered = true
-		v.sealListed(e, 2)
-	case message.TypeAlterCollection:
-		v.altered = true
-		v.sealListed(e, 5)
-	case message.TypeTruncateCollection:
-		v.sealListed(e, 3)
-	case message.TypeFlushAll, message.TypeAlterWAL:
+	case message.SealsListed:
+		if e.full == nil || e.vchannel == 0 || v.vchannels[e.vchannel].kind != kindData {
+			return
+		}
+		for _, id := range e.full.FlushedSegments() {
+			v.seal(e, id)
+		}
+	case message.SealsAll:
 		if e.bits&bitPChannel != 0 {
 			v.segments.flushAllTT, v.segments.flushAll = e.tt, e.pos
 		}
@@ -170,28 +172,4 @@ func (v *verifier) seal(e *entry, id int64) {
 	if g.sealTT == 0 {
 		g.sealTT, g.seal, g.sealedBy = e.tt, e.pos, e.typ
 	}
-}
-
-// sealListed seals the segments in field n of the header.
-func (v *verifier) sealListed(e *entry, n protowire.Number) {
-	if e.full == nil || e.vchannel == 0 || v.vchannels[e.vchannel].kind != kindData {
-		return
-	}
-	header(e.full, message.KeyHeader, func(num protowire.Number, x uint64, b []byte) {
-		if num != n {
-			return
-		}
-		if b == nil {
-			v.seal(e, int64(x))
-			return
-		}
-		for len(b) > 0 {
-			x, k := protowire.ConsumeVarint(b)
-			if k < 0 {
-				return
-			}
-			v.seal(e, int64(x))
-			b = b[k:]
-		}
-	})
 }

@@ -5,7 +5,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
-	"github.com/milvus-io/milvus/pkg/v3/proto/messagespb"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
@@ -31,56 +30,67 @@ func (s *State) apply(m *message.Message, tick uint64) {
 	}
 	s.checkVChannel(m)
 	s.broadcast(m)
-	switch m.Type {
-	case message.TypeTimeTick, message.TypeDelete:
-	case message.TypeInsert:
-		s.insert(m, tick)
-	case message.TypeCreateSegment:
-		s.createSegment(m, tick)
-	case message.TypeFlush:
-		if g := s.segments[m.Segment]; g != nil {
-			s.flush(g, tick)
-		}
-	case message.TypeManualFlush:
-		if _, ok := header[*messagespb.ManualFlushMessageHeader](s, m); ok {
-			s.flushListed(m, tick)
-		}
-	case message.TypeTruncateCollection:
-		if _, ok := header[*messagespb.TruncateCollectionMessageHeader](s, m); ok {
-			s.flushListed(m, tick)
-		}
-	case message.TypeFlushAll:
-		s.flushAll(tick)
-	case message.TypeCreateCollection:
-		s.createCollection(m, tick)
-	case message.TypeDropCollection:
-		s.dropCollection(m, tick)
-	case message.TypeCreatePartition:
-		s.createPartition(m, tick)
-	case message.TypeDropPartition:
-		s.dropPartition(m, tick)
-	case message.TypeSchemaChange:
-		s.schemaChange(m, tick)
-	case message.TypeAlterCollection:
-		s.alterCollection(m, tick)
-	case message.TypeAlterWAL:
-		s.alterWALTo(m, tick)
-	case message.TypeCommitImport, message.TypeRollbackImport:
-		i := about(CodeNewerType, m)
-		i.Stops = Line26
-		s.issues.add(i)
-	case message.TypeTxn:
-		s.stops(CodeNeverOnWire, m, errors.New("a whole transaction as one record"))
-	default:
-		if !m.Type.Known() {
-			i := about(CodeUnknownType, m)
-			i.Detail = m.Type.String()
-			if v := s.vchannels[m.VChannel]; v != nil && !dropped(v) {
-				i.Stops = AllLines // its flusher gets it
-			}
-			s.issues.add(i)
-		}
+	if change := caseOf(m.Type); change != nil {
+		change(s, m, tick)
+	} else if !m.Type.Known() {
+		s.unknown(m)
 	}
+}
+
+// caseOf returns what a type changes in the metadata, nil for types that change
+// nothing there: what changes with the checkpoint is advanceOf's.
+func caseOf(t message.Type) func(*State, *message.Message, uint64) {
+	switch t {
+	case message.TypeInsert:
+		return (*State).insert
+	case message.TypeCreateSegment:
+		return (*State).createSegment
+	case message.TypeFlush:
+		return (*State).flushOwn
+	case message.TypeManualFlush, message.TypeTruncateCollection:
+		return (*State).flushNamed
+	case message.TypeFlushAll:
+		return (*State).flushEvery
+	case message.TypeCreateCollection:
+		return (*State).createCollection
+	case message.TypeDropCollection:
+		return (*State).dropCollection
+	case message.TypeCreatePartition:
+		return (*State).createPartition
+	case message.TypeDropPartition:
+		return (*State).dropPartition
+	case message.TypeSchemaChange:
+		return (*State).schemaChange
+	case message.TypeAlterCollection:
+		return (*State).alterCollection
+	case message.TypeAlterWAL:
+		return (*State).alterWALTo
+	case message.TypeCommitImport, message.TypeRollbackImport:
+		return (*State).newer
+	case message.TypeTxn:
+		return (*State).wholeTxn
+	}
+	return nil
+}
+
+// newer notes a type that a flusher of 2.6 does not get past.
+func (s *State) newer(m *message.Message, _ uint64) {
+	i := about(CodeNewerType, m)
+	i.Stops = Line26
+	s.issues.add(i)
+}
+
+func (s *State) wholeTxn(m *message.Message, _ uint64) {
+	s.stops(CodeNeverOnWire, m, errors.New("a whole transaction as one record"))
+}
+
+func (s *State) unknown(m *message.Message) {
+	i := about(CodeUnknownType, m)
+	i.Detail = m.Type.String()
+	if v := s.vchannels[m.VChannel]; v != nil && !dropped(v) {
+		i.Stops = AllLines // its flusher gets it
+	}
+	s.issues.add(i)
 }
 
 // defects turns what is wrong with an envelope into issues.
@@ -89,23 +99,13 @@ func (s *State) defects(m *message.Message) {
 		switch {
 		case d.Fatal:
 			s.stops(CodeEnvelope, m, d)
-		case d.Property == message.KeyHeader && readsHeader(m.Type):
+		case d.Property == message.KeyHeader && m.Type.Is(message.HeaderForced):
 			s.stops(CodeHeader, m, d)
 		}
 	}
 	if m.Has(message.NotPersisted) {
 		s.issues.add(about(CodeNeverOnWire, m))
 	}
-}
-
-// readsHeader reports whether recovery takes a type's header apart by force.
-func readsHeader(t message.Type) bool {
-	switch t {
-	case message.TypeInsert, message.TypeDelete, message.TypeFlush, message.TypeCreateSegment, message.TypeImport,
-		message.TypeBeginTxn, message.TypeCommitTxn, message.TypeRollbackTxn:
-		return true
-	}
-	return false // the others are unmarshalled whole where they are applied
 }
 
 // header decodes a typed header. What is missing or broken would make a node

@@ -38,7 +38,7 @@ func FlusherStart(flushed map[string]*msgpb.MsgPosition, live func(vchannel stri
 // the code.
 func flusherStop(m *message.Message) (Line, Code) {
 	switch {
-	case m.Type == message.TypeCommitImport || m.Type == message.TypeRollbackImport:
+	case m.Type.Flusher() == message.Panics26:
 		return Line26, CodeNewerType
 	case !m.Type.Known():
 		return AllLines, CodeUnknownType

@@ -23,19 +23,15 @@ type Loss struct {
 func (l Loss) IsZero() bool { return l == Loss{} }
 
 func (l *Loss) message(m *message.Message) {
-	switch m.Type {
-	case message.TypeInsert:
+	switch m.Type.Loses() {
+	case message.LosesRows:
 		l.Rows += m.Rows
-	case message.TypeDelete:
+	case message.LosesDeletes:
 		l.Deletes += m.Rows
-	case message.TypeCommitTxn, message.TypeTxn:
+	case message.LosesTxn:
 		l.Txns++
-	case message.TypeTimeTick, message.TypeCreateSegment, message.TypeFlush, message.TypeManualFlush, message.TypeFlushAll,
-		message.TypeBeginTxn, message.TypeRollbackTxn, message.TypeImport, message.TypeCommitImport, message.TypeRollbackImport:
-	default:
-		if m.Type.Known() {
-			l.DDL++
-		}
+	case message.LosesDefinition:
+		l.DDL++
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/milvus-io/milvus/pkg/v3/proto/messagespb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 )
@@ -127,6 +128,22 @@ func (s *State) flush(g *segment, tick uint64) {
 func (s *State) flushAll(tick uint64) {
 	for _, g := range s.growing {
 		s.flush(g, tick)
+	}
+}
+
+func (s *State) flushEvery(_ *message.Message, tick uint64) { s.flushAll(tick) }
+
+// flushOwn seals the segment a Flush names.
+func (s *State) flushOwn(m *message.Message, tick uint64) {
+	if g := s.segments[m.Segment]; g != nil {
+		s.flush(g, tick)
+	}
+}
+
+// flushNamed seals the segments that a message is there to seal.
+func (s *State) flushNamed(m *message.Message, tick uint64) {
+	if _, ok := header[proto.Message](s, m); ok {
+		s.flushListed(m, tick)
 	}
 }
 

@@ -213,8 +213,8 @@ func sameMessage(a, b *message.Message) bool {
 
 // advance is what every message does to the checkpoint, control channel included.
 func (s *State) advance(m *message.Message, tick uint64) {
-	if m.Type == message.TypeAlterReplicateConfig {
-		s.alterReplicateConfig(m)
+	if change := advanceOf(m.Type); change != nil {
+		change(s, m)
 	}
 	s.tick, s.changed = tick, true
 	if m.Flags&(message.HasLastConfirmed|message.LastConfirmedSelf) != 0 {
@@ -223,6 +223,15 @@ func (s *State) advance(m *message.Message, tick uint64) {
 	if m.Has(message.HasReplicate) {
 		s.advanceReplicate(m)
 	}
+}
+
+// advanceOf returns what a type changes in the checkpoint itself, nil for types that
+// only move it.
+func advanceOf(t message.Type) func(*State, *message.Message) {
+	if t == message.TypeAlterReplicateConfig {
+		return (*State).alterReplicateConfig
+	}
+	return nil
 }
 
 // isControl reports a message on the control channel that is not meant for the

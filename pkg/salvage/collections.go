@@ -118,31 +118,52 @@ func (c *collection) former() (out []rows.Former) {
 
 // ddl learns from a message of the log, whether or not a reader gets it.
 func (cs collections) ddl(m *message.Message, tick uint64) {
+	learn := definitionOf(m.Type)
+	if learn == nil {
+		return
+	}
 	id := m.Collection
 	if id == 0 {
 		if id = message.CollectionIDOf(m.VChannel); id < 0 {
 			return
 		}
 	}
-	switch m.Type {
-	case message.TypeCreateCollection, message.TypeSchemaChange, message.TypeAlterCollection:
-		if s, err := m.Schema(); err == nil {
-			cs.get(id).learn(s, tick)
-		}
-	}
-	switch m.Type {
+	learn(cs, id, m, tick)
+}
+
+// definitionOf returns what is learned of a collection from a type, nil for types
+// that tell nothing.
+func definitionOf(t message.Type) func(cs collections, id int64, m *message.Message, tick uint64) {
+	switch t {
 	case message.TypeCreateCollection:
-		if b, err := message.BodyAs[*msgpb.CreateCollectionRequest](m); err == nil {
-			cs.get(id).created(b)
+		return func(cs collections, id int64, m *message.Message, tick uint64) {
+			cs.schema(id, m, tick)
+			if b, err := message.BodyAs[*msgpb.CreateCollectionRequest](m); err == nil {
+				cs.get(id).created(b)
+			}
+		}
+	case message.TypeSchemaChange:
+		return collections.schema
+	case message.TypeAlterCollection:
+		return func(cs collections, id int64, m *message.Message, tick uint64) {
+			cs.schema(id, m, tick)
+			if b, err := message.BodyAs[*messagespb.AlterCollectionMessageBody](m); err == nil {
+				cs.get(id).properties(b.GetUpdates().GetProperties())
+			}
 		}
 	case message.TypeCreatePartition:
-		if b, err := message.BodyAs[*msgpb.CreatePartitionRequest](m); err == nil && b.GetPartitionName() != "" {
-			cs.get(id).partitions[m.Partition] = b.GetPartitionName()
+		return func(cs collections, id int64, m *message.Message, _ uint64) {
+			if b, err := message.BodyAs[*msgpb.CreatePartitionRequest](m); err == nil && b.GetPartitionName() != "" {
+				cs.get(id).partitions[m.Partition] = b.GetPartitionName()
+			}
 		}
-	case message.TypeAlterCollection:
-		if b, err := message.BodyAs[*messagespb.AlterCollectionMessageBody](m); err == nil {
-			cs.get(id).properties(b.GetUpdates().GetProperties())
-		}
+	}
+	return nil
+}
+
+func (cs collections) schema(id int64, m *message.Message, tick uint64) {
+	if s, err := m.Schema(); err == nil {
+		cs.get(id).learn(s, tick)
 	}
 }
 

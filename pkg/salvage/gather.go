@@ -113,33 +113,38 @@ func (r *run) gravesOf(vchannel string) *graves {
 
 // message takes what a delivered message ends. docs/salvage.md#which-rows-live
 func (g *gatherer) message(m *message.Message, tick uint64) error {
-	switch m.Type {
-	case message.TypeDelete:
+	if m.Type == message.TypeDelete {
 		if g.opts.VChannel != nil && !g.opts.VChannel(m.VChannel) {
 			return nil
 		}
 		return g.deleteKeys(m, tick, g.gravesOf(m.VChannel), true)
-	case message.TypeTimeTick, message.TypeInsert, message.TypeCreateSegment, message.TypeFlush:
-		return nil
 	}
 	g.collections.ddl(m, tick)
-	if message.IsControlChannel(m.VChannel) && !m.Has(message.PChannelLevel) {
-		return nil // a copy: the vchannel's own message counts
+	end := endOf(m.Type)
+	if end == nil || message.IsControlChannel(m.VChannel) && !m.Has(message.PChannelLevel) {
+		return nil // of a control channel's copy the vchannel's own message counts
 	}
-	switch m.Type {
+	end(g, g.gravesOf(m.VChannel), m, tick)
+	return nil
+}
+
+// endOf returns what a type ends of a vchannel's rows, nil for types that end none.
+func endOf(t message.Type) func(*gatherer, *graves, *message.Message, uint64) {
+	switch t {
 	case message.TypeDropCollection:
-		v := g.gravesOf(m.VChannel)
-		v.dropped = max(v.dropped, tick)
-		g.collections.get(m.Collection).dropped = true
-	case message.TypeTruncateCollection:
-		v := g.gravesOf(m.VChannel)
-		v.truncated = max(v.truncated, tick)
-	case message.TypeDropPartition:
-		v := g.gravesOf(m.VChannel)
-		if v.partitionsDropped == nil {
-			v.partitionsDropped = make(map[int64]uint64)
+		return func(g *gatherer, v *graves, m *message.Message, tick uint64) {
+			v.dropped = max(v.dropped, tick)
+			g.collections.get(m.Collection).dropped = true
 		}
-		v.partitionsDropped[m.Partition] = max(v.partitionsDropped[m.Partition], tick)
+	case message.TypeTruncateCollection:
+		return func(_ *gatherer, v *graves, _ *message.Message, tick uint64) { v.truncated = max(v.truncated, tick) }
+	case message.TypeDropPartition:
+		return func(_ *gatherer, v *graves, m *message.Message, tick uint64) {
+			if v.partitionsDropped == nil {
+				v.partitionsDropped = make(map[int64]uint64)
+			}
+			v.partitionsDropped[m.Partition] = max(v.partitionsDropped[m.Partition], tick)
+		}
 	}
 	return nil
 }

@@ -68,14 +68,29 @@ func (l *lost) dropped(m *message.Message, why order.Reason) error {
 	if u := l.r.opts.UntilTimeTick; u > 0 && m.TimeTick > u {
 		return nil
 	}
-	switch m.Type {
-	case message.TypeCommitTxn:
-		l.commits[m.TxnID] = m.TimeTick
-		l.committed(m.TxnID, m.TimeTick)
-	case message.TypeRollbackTxn:
-		delete(l.waiting, m.TxnID)
+	if take := lostOf(m.Type); take != nil {
+		return take(l, m, why)
+	}
+	return nil
+}
+
+// lostOf returns what is made of a type that the scanner drops, nil for types that
+// neither carry rows nor end a transaction.
+func lostOf(t message.Type) func(*lost, *message.Message, order.Reason) error {
+	switch t {
 	case message.TypeInsert, message.TypeDelete:
-		return l.add(m, why)
+		return (*lost).add
+	case message.TypeCommitTxn:
+		return func(l *lost, m *message.Message, _ order.Reason) error {
+			l.commits[m.TxnID] = m.TimeTick
+			l.committed(m.TxnID, m.TimeTick)
+			return nil
+		}
+	case message.TypeRollbackTxn:
+		return func(l *lost, m *message.Message, _ order.Reason) error {
+			delete(l.waiting, m.TxnID)
+			return nil
+		}
 	}
 	return nil
 }

@@ -133,7 +133,7 @@ func (r *reader) payloadColumn(i int) int {
 	switch {
 	case r.payload == source.PayloadNone || r.b.PayloadSize[i] == 0 && !r.b.private(i):
 		return 0
-	case !carriesRows(r.b.Type[i]):
+	case r.b.Type[i].PayloadRead():
 		return payDDL
 	case r.payload == source.PayloadAll:
 		return payData

@@ -161,7 +161,7 @@ func (s *segmentWriter) addPlace(w *columnfile.Writer, m *message.Message, ordin
 func (s *segmentWriter) addPayload(m *message.Message, ordinal int64) error {
 	w := s.payload.w
 	data, ddl := m.Payload, []byte(nil)
-	if !carriesRows(m.Type) {
+	if m.Type.PayloadRead() {
 		data, ddl = nil, m.Payload
 	}
 	w.Int(payOrdinal, ordinal)
@@ -172,11 +172,6 @@ func (s *segmentWriter) addPayload(m *message.Message, ordinal int64) error {
 		return fmt.Errorf("writing the payload: %w", err)
 	}
 	return nil
-}
-
-// carriesRows: the types whose payload replay does not read.
-func carriesRows(t message.Type) bool {
-	return t == message.TypeInsert || t == message.TypeDelete || t == message.TypeTimeTick
 }
 
 func (s *segmentWriter) note(m *message.Message, ordinal int64) {

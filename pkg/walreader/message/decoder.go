@@ -371,6 +371,19 @@ func fields(b []byte, onVarint func(protowire.Number, uint64), onBytes func(prot
 	return true
 }
 
+// varints hands on the numbers of a packed field.
+func varints(b []byte, see func(uint64)) bool {
+	for len(b) > 0 {
+		x, n := protowire.ConsumeVarint(b)
+		if n < 0 {
+			return false
+		}
+		see(x)
+		b = b[n:]
+	}
+	return true
+}
+
 func (d *Decoder) base64(v string) ([]byte, bool) {
 	if len(v) > maxHeader {
 		return nil, false

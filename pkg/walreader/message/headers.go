@@ -8,6 +8,7 @@ import (
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/messagespb"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -149,22 +150,27 @@ func (m *Message) UpdateMask() ([]string, error) {
 // SchemaChange or AlterCollection. nil for other types and where the header
 // cannot be read, which is a Defect. docs/rules.md#types
 func (m *Message) FlushedSegments() []int64 {
-	switch m.Type {
-	case TypeManualFlush, TypeTruncateCollection, TypeSchemaChange, TypeAlterCollection:
-	default:
+	if m.Type.Seals() != SealsListed {
 		return nil
 	}
-	h, err := m.Header()
+	v, ok := m.Props.Get(KeyHeader)
+	if !ok || len(v) > maxHeader || m.Version == 0 {
+		return nil
+	}
+	b, err := base64.StdEncoding.DecodeString(v)
 	if err != nil {
 		return nil
 	}
-	switch h := h.(type) {
-	case interface{ GetSegmentIds() []int64 }:
-		return h.GetSegmentIds()
-	case interface{ GetFlushedSegmentIds() []int64 }:
-		return h.GetFlushedSegmentIds()
+	field, out := m.Type.row().listed, []int64(nil)
+	add := func(x uint64) { out = append(out, int64(x)) }
+	if !fields(b, func(n protowire.Number, x uint64) {
+		if n == field {
+			add(x)
+		}
+	}, func(n protowire.Number, v []byte) bool { return n != field || varints(v, add) }) {
+		return nil
 	}
-	return nil
+	return out
 }
 
 // BroadcastHeader decodes `_bh`.

@@ -21,21 +21,6 @@ const (
 	LegacyKeyCollection = "collection_id"
 )
 
-// legacyTypes are the message types of version 0 that Milvus adapts.
-var legacyTypes = [...]struct {
-	old commonpb.MsgType
-	t   Type
-}{
-	{commonpb.MsgType_TimeTick, TypeTimeTick},
-	{commonpb.MsgType_Insert, TypeInsert},
-	{commonpb.MsgType_Delete, TypeDelete},
-	{commonpb.MsgType_CreateCollection, TypeCreateCollection},
-	{commonpb.MsgType_DropCollection, TypeDropCollection},
-	{commonpb.MsgType_CreatePartition, TypeCreatePartition},
-	{commonpb.MsgType_DropPartition, TypeDropPartition},
-	{commonpb.MsgType_Import, TypeImport},
-}
-
 // legacy fills the envelope of a version 0 message as Milvus's catch-up scanner
 // would rebuild it. What only a scanner or the catalog knows is left to Legacy.
 func (d *Decoder) legacy(m *Message) {
@@ -48,17 +33,12 @@ func (d *Decoder) legacy(m *Message) {
 		m.defect(LegacyKeyType, err.Error(), true)
 		return
 	}
-	i := slices.IndexFunc(legacyTypes[:], func(l struct {
-		old commonpb.MsgType
-		t   Type
-	}) bool {
-		return l.old == old
-	})
-	if i < 0 {
+	t, ok := legacyTypeOf(old)
+	if !ok {
 		m.defect(LegacyKeyType, "Milvus cannot adapt "+old.String()+" from before the streaming service", true)
 		return
 	}
-	m.Type = legacyTypes[i].t
+	m.Type = t
 	if m.Payload == nil && m.PayloadSize > 0 {
 		d.legacyProps(m)
 		return

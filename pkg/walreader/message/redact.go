@@ -68,7 +68,7 @@ func RedactedJSON(p proto.Message) (json.RawMessage, error) {
 // no credential, else spelled anew without them. A header that cannot be decoded
 // and may carry one is hidden whole.
 func (m *Message) ShownHeader(stored string) string {
-	if !m.Type.carriesCredentials() {
+	if !m.Type.Is(Credentials) {
 		return stored
 	}
 	raw, err := base64.StdEncoding.DecodeString(stored)
@@ -112,12 +112,6 @@ func respell(kind proto.Message, raw []byte) (b []byte, changed bool, err error)
 	}
 	b, err = proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	return b, true, err
-}
-
-// carriesCredentials reports whether a type's header can hold a credential.
-func (t Type) carriesCredentials() bool {
-	i := t.info()
-	return i != nil && i.flags&Credentials != 0
 }
 
 // Redact hides every credential in a protobuf message and reports whether there

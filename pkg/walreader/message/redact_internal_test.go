@@ -17,7 +17,7 @@ func TestCredentialTypesAreFlagged(t *testing.T) {
 	for _, kind := range Types() {
 		i := kind.info()
 		want := canHide(i.header.ProtoReflect().Descriptor(), 0)
-		require.Equal(t, want, kind.carriesCredentials(), "%s", kind)
+		require.Equal(t, want, kind.Is(Credentials), "%s", kind)
 	}
 }
 

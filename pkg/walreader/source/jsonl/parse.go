@@ -97,7 +97,7 @@ func (p *parser) wants(t message.Type) bool {
 	case source.PayloadAll:
 		return true
 	case source.PayloadDDL:
-		return t != message.TypeInsert && t != message.TypeDelete && t != message.TypeTimeTick
+		return t.PayloadRead()
 	}
 	return false
 }

@@ -300,14 +300,10 @@ func (p *pump) convert(cm client.Message, id message.ID, form message.Form) *mes
 	}
 	m.Props.Sort()
 	p.dec.Decode(m)
-	if p.keep == source.PayloadNone || p.keep == source.PayloadDDL && !ddl(m.Type) {
+	if p.keep == source.PayloadNone || p.keep == source.PayloadDDL && !m.Type.PayloadRead() {
 		m.Payload = nil
 	}
 	return m
-}
-
-func ddl(t message.Type) bool {
-	return t != message.TypeInsert && t != message.TypeDelete && t != message.TypeTimeTick
 }
 
 // StalledError means that the broker is there, and delivers nothing although the log goes

@@ -211,7 +211,7 @@ func (s Suite) offsets(t *testing.T) {
 func (s Suite) payload(t *testing.T) {
 	src := s.source(t)
 	for _, m := range All(t, src, source.Range{Props: true, Payload: source.PayloadDDL}) {
-		hot := m.Type == message.TypeInsert || m.Type == message.TypeDelete || m.Type == message.TypeTimeTick
+		hot := !m.Type.PayloadRead()
 		if !hot && m.Payload == nil && m.PayloadSize > 0 {
 			t.Fatalf("%s: %s lacks the payload PayloadDDL promises", m.ID, m.Type)
 		}
