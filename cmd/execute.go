@@ -126,6 +126,7 @@ NDJSON on stdin, or archive:PATH, jsonl:PATH.`,
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(commands(f)...)
 	root.AddCommand(newConnectionTopic())
+	f.Completions(root)
 	root.SetUsageFunc(printUsage)
 	return root
 }
