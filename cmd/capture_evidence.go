@@ -19,7 +19,6 @@ import (
 	"github.com/walctl/walctl/pkg/recovery"
 	"github.com/walctl/walctl/pkg/walreader/archive"
 	"github.com/walctl/walctl/pkg/walreader/source"
-	"github.com/walctl/walctl/pkg/walreader/source/pulsar"
 )
 
 // collector takes what lies beside the logs of one capture. The logs share what
@@ -47,19 +46,19 @@ func (c *collector) before(ctx context.Context, s source.Source, w *archive.Writ
 	if err := c.catalog(ctx, s, w, out); err != nil {
 		return err
 	}
-	switch s := s.(type) {
-	case *pulsar.Source:
-		e, p := s.MetadataEvidence(ctx)
-		if err := addTopic(w, archive.TopicName, e, cli.NewProtection(p, s.AdminOpen())); err != nil {
+	if live, ok := source.As[source.WitnessSource](s); ok {
+		e, p := live.Metadata(ctx)
+		if err := addTopic(w, source.EvidenceTopic, e, cli.NewProtection(p)); err != nil {
 			return err
 		}
-	case *archive.Source:
-		if err := copyEvidence(s, w); err != nil {
+	}
+	if with, ok := source.As[source.EvidenceSource](s); ok {
+		if err := copyEvidence(with, w); err != nil {
 			return err
 		}
 	}
 	for i, m := range c.metrics() {
-		if err := m.add(w, fmt.Sprintf(archive.MetricsName, i+1)); err != nil {
+		if err := m.add(w, fmt.Sprintf("%s-%d.prom", source.EvidenceMetrics, i+1)); err != nil {
 			return err
 		}
 	}
@@ -68,35 +67,35 @@ func (c *collector) before(ctx context.Context, s source.Source, w *archive.Writ
 
 // opened adds a topic's statistics: our own reader has loaded it by now.
 func (c *collector) opened(ctx context.Context, s source.Source, w *archive.Writer) error {
-	live, ok := s.(*pulsar.Source)
+	live, ok := source.As[source.WitnessSource](s)
 	if !ok {
 		return nil
 	}
-	return addTopic(w, archive.TopicStatsName, live.StatsEvidence(ctx), nil)
+	return addTopic(w, source.EvidenceTopicStats, live.Stats(ctx), nil)
 }
 
-func addTopic(w *archive.Writer, name string, e pulsar.Evidence, p *cli.Protection) error {
+func addTopic(w *archive.Writer, name string, e source.Testimony, p *cli.Protection) error {
 	b, err := json.MarshalIndent(cli.TopicEvidence{Schema: render.Schema, Topic: e.Topic, CapturedAt: e.At, Protection: p,
 		Answers: e.Answers, Errors: e.Errors}, "", "  ")
 	if err != nil {
 		return fmt.Errorf("spelling %s: %w", name, err)
 	}
 	return w.AddEvidence(archive.Evidence{Name: name, CapturedAt: e.At,
-		Provenance: map[string]string{"kind": "pulsar-admin", "topic": e.Topic, "errors": strconv.Itoa(len(e.Errors))}}, append(b, '\n'))
+		Provenance: map[string]string{"kind": e.Kind, "topic": e.Topic, "errors": strconv.Itoa(len(e.Errors))}}, append(b, '\n'))
 }
 
 // copyEvidence takes over what another archive has, but for the catalog, which
 // was taken as one.
-func copyEvidence(s *archive.Source, w *archive.Writer) error {
-	for _, e := range s.Manifest().Evidence {
-		if e.Name == archive.CatalogName {
+func copyEvidence(s source.EvidenceSource, w *archive.Writer) error {
+	for _, e := range s.Evidence() {
+		if e.Name == source.EvidenceCatalog {
 			continue
 		}
-		b, e, err := s.Evidence(e.Name)
+		b, err := s.ReadEvidence(e.Name)
 		if err != nil {
 			return err
 		}
-		if err := w.AddEvidence(e, b); err != nil {
+		if err := w.AddEvidence(archive.Evidence{Name: e.Name, CapturedAt: e.CapturedAt, Provenance: e.Provenance}, b); err != nil {
 			return err
 		}
 	}
@@ -126,14 +125,14 @@ func (c *collector) catalog(ctx context.Context, s source.Source, w *archive.Wri
 		return d.err
 	case d.err != nil:
 		out.Missing = append(out.Missing, fmt.Sprintf("the catalog is not captured: %v", d.err))
-		return w.AddEvidence(archive.Evidence{Name: archive.CatalogErrorName, CapturedAt: d.at,
+		return w.AddEvidence(archive.Evidence{Name: source.EvidenceCatalogError, CapturedAt: d.at,
 			Provenance: map[string]string{"catalog": spec, "error": d.err.Error()}}, []byte(d.err.Error()+"\n"))
 	}
 	out.Catalog = d.keys
-	if err := w.DropEvidence(archive.CatalogErrorName); err != nil { // of an earlier capture
+	if err := w.DropEvidence(source.EvidenceCatalogError); err != nil { // of an earlier capture
 		return err
 	}
-	return w.AddEvidence(archive.Evidence{Name: archive.CatalogName, CapturedAt: d.at, Provenance: d.from}, d.text)
+	return w.AddEvidence(archive.Evidence{Name: source.EvidenceCatalog, CapturedAt: d.at, Provenance: d.from}, d.text)
 }
 
 // catalogDump is a catalog at one moment, or why there is none.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/testenv"
-	"github.com/walctl/walctl/pkg/walreader/archive"
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 // metricsServer answers /metrics, and refuses everything else.
@@ -69,7 +69,7 @@ func TestCaptureTakesEvidenceLive(t *testing.T) {
 			require.NoError(t, err)
 			require.True(t, strings.HasPrefix(string(got), want), "%s", got)
 		}
-		require.FileExists(t, filepath.Join(at, archive.CatalogErrorName))
+		require.FileExists(t, filepath.Join(at, source.EvidenceCatalogError))
 		code, out, errOut := run(t, nil, "inspect", dir, "--log", p, "-o", "json")
 		require.Equal(t, 0, code, errOut)
 		var r inspectReport
@@ -92,7 +92,7 @@ func TestCaptureTakesEvidenceLive(t *testing.T) {
 	require.Equal(t, 0, code, errOut)
 	require.Contains(t, out, "catalog 1 key")
 	at := filepath.Join(dir, "evidence", "pchannel="+pchannels[0])
-	require.NoFileExists(t, filepath.Join(at, archive.CatalogErrorName))
+	require.NoFileExists(t, filepath.Join(at, source.EvidenceCatalogError))
 	got, err := os.ReadFile(filepath.Join(at, "catalog.json"))
 	require.NoError(t, err)
 	require.JSONEq(t, `{"streamingnode-meta/x":"AA=="}`, string(got))

@@ -18,7 +18,6 @@ import (
 	"github.com/walctl/walctl/internal/safefile"
 	"github.com/walctl/walctl/pkg/diagnose"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
-	"github.com/walctl/walctl/pkg/walreader/archive"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
@@ -117,16 +116,11 @@ func repairTarget(wal string, o *channelsOptions) string {
 // asOf is the moment an archive's own catalog was captured, as a TimeTick; 0 for
 // any other catalog.
 func (g *gathered) asOf(o *channelsOptions) uint64 {
-	a, ok := g.src.(*archive.Source)
+	e, ok := source.EvidenceOf(g.src, source.EvidenceCatalog)
 	if !ok || o.catalog.Spec != "" {
 		return 0
 	}
-	for _, e := range a.Manifest().Evidence {
-		if e.Name == archive.CatalogName {
-			return (uint64(e.CapturedAt.UnixMilli()) + 1) << 18
-		}
-	}
-	return 0
+	return (uint64(e.CapturedAt.UnixMilli()) + 1) << 18
 }
 
 // readCatalog fills everything the checks take from the metadata.
@@ -340,13 +334,13 @@ func fetchMetrics(ctx context.Context, url string) ([]diagnose.LiveWAL, error) {
 
 // archivedMetrics reads the metrics an archive carries, where none were named.
 func (g *gathered) archivedMetrics() {
-	a, ok := g.src.(*archive.Source)
+	with, ok := source.As[source.EvidenceSource](g.src)
 	if ok && !g.in.LiveKnown {
-		for _, e := range a.Manifest().Evidence {
-			if !strings.HasPrefix(e.Name, "metrics") {
+		for _, e := range with.Evidence() {
+			if !strings.HasPrefix(e.Name, source.EvidenceMetrics) {
 				continue
 			}
-			file, err := safefile.Open(filepath.Join(g.src.Describe().Location, filepath.FromSlash(e.Path)))
+			file, err := safefile.Open(e.File)
 			if err != nil {
 				g.unknown = append(g.unknown, "metrics ("+err.Error()+")")
 				continue

@@ -18,7 +18,6 @@ import (
 	"github.com/walctl/walctl/pkg/recovery/repair"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
-	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
 )
 
 type channelsRepairOptions struct {
@@ -130,21 +129,15 @@ func (o *channelsRepairOptions) planInput(ctx context.Context, f *cli.Factory, g
 		bounds = source.Bounds{First: l.First, Last: l.Last}
 	}
 	binding.Log = plan.Log{Location: absolute(o.wals[0]), LastID: idText(last), LastTimeTick: l.LastTick}
-	if live, ok := g.src.(producerLister); ok {
-		if binding.Log.Ledgers, err = live.LedgerIDs(ctx); err != nil && !errors.Is(err, source.ErrUnavailable) {
-			return nil, err
-		}
-		binding.Log.Location = g.pchannel
-		if strings.Contains(o.wals[0], "://") {
-			binding.Log.Location = o.wals[0]
-		}
+	if err := ofLive(ctx, &binding.Log, g.src, o.wals[0], g.pchannel); err != nil {
+		return nil, err
 	}
 	in := &plan.Input{PChannel: g.pchannel, Before: map[string][]byte{}, Revisions: map[string]int64{}, Binding: binding, Created: f.Now(),
 		Coverage: plan.Coverage{From: idText(l.First), To: idText(l.Last), Messages: l.Records, Undecodable: l.Damaged},
 		LogFirst: bounds.First, LogLast: bounds.Last, Limits: g.cat.Limits()}
 	if !l.First.IsZero() {
 		c, err := recovery.Cover(ctx, g.src, l.First, l.Last)
-		if err != nil && !errors.Is(err, jsonl.ErrConsumed) {
+		if err != nil && !errors.Is(err, source.ErrConsumed) {
 			return nil, err
 		}
 		in.Coverage.Digest = c.Digest()
@@ -174,10 +167,10 @@ func (o *channelsRepairOptions) restart(ctx context.Context, f *cli.Factory, g *
 		return nil, err
 	}
 	version := versionOf(ctx, settings.MilvusVersion, g.cat)
-	rs := &repair.Restart{Source: g.src, Catalog: g.cat, Metadata: g.wals[g.pchannel], Line: recovery.LineOf(version), Stream: jsonl.ErrConsumed,
+	rs := &repair.Restart{Source: g.src, Catalog: g.cat, Metadata: g.wals[g.pchannel], Line: recovery.LineOf(version),
 		Options: recovery.ReplayOptions{Tail: true, Collections: g.collections, Flushed: g.cluster.ChannelCheckpoints, State: recovery.Options{Milvus: version}}}
 	rs.Result, err = recovery.Replay(ctx, g.src, rs.Metadata, rs.Options)
-	if errors.Is(err, jsonl.ErrConsumed) {
+	if errors.Is(err, source.ErrConsumed) {
 		return rs, nil
 	}
 	return rs, err

@@ -13,7 +13,6 @@ import (
 	"github.com/walctl/walctl/pkg/diagnose"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
-	"github.com/walctl/walctl/pkg/walreader/source/pulsar"
 )
 
 // inspectReport is the JSON answer of an overview.
@@ -75,9 +74,7 @@ func inspectOverview(ctx context.Context, f *cli.Factory, o *inspectOptions, s s
 	}
 	r := t.report(f, cli.DescribeWAL(s), bad)
 	r.Protection, r.CatalogMissing = cli.ProtectionOf(s), cli.CatalogMissing(s)
-	if live, ok := s.(*pulsar.Source); ok {
-		r.Partitioned = live.Partitioned()
-	}
+	r.Partitioned = source.Partitioned(s)
 	if soon := f.Soon(ctx, s, o.wal, o.catalog, t.last); len(soon) > 0 {
 		r.Findings = soon
 	}
@@ -458,9 +455,7 @@ func glance(ctx context.Context, f *cli.Factory, o *inspectOptions, name string,
 	}
 	defer s.Close()
 	r.Protection, r.Held = cli.ProtectionOf(s), cli.HeldOf(s)
-	if live, ok := s.(*pulsar.Source); ok {
-		r.Partitioned = live.Partitioned()
-	}
+	r.Partitioned = source.Partitioned(s)
 	b, err := s.Bounds(ctx)
 	if err != nil {
 		return r, nil, err

@@ -79,7 +79,7 @@ func openReader(ctx context.Context, s source.Source, rng source.Range, follow b
 	if !follow {
 		return s.Open(ctx, rng)
 	}
-	fs, ok := s.(source.FollowSource)
+	fs, ok := source.As[source.FollowSource](s)
 	if !ok {
 		return nil, cli.Usagef("-f: a log of kind %s does not grow; it can be read, not followed", s.Describe().Kind)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/walctl/walctl/pkg/channelbuf"
 	"github.com/walctl/walctl/pkg/walreader/archive"
 	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 // TestOverload replays the shape that takes streaming nodes out of memory: 16
@@ -106,7 +107,7 @@ func writeLog(_ context.Context, w *archive.Writer, g *walgen.Generator, nodes m
 	if err != nil {
 		return err
 	}
-	if err := w.AddEvidence(archive.Evidence{Name: archive.CatalogName, CapturedAt: time.UnixMilli(first.PublishTime).UTC()}, b); err != nil {
+	if err := w.AddEvidence(archive.Evidence{Name: source.EvidenceCatalog, CapturedAt: time.UnixMilli(first.PublishTime).UTC()}, b); err != nil {
 		return err
 	}
 	return w.Close()

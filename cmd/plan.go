@@ -86,10 +86,21 @@ type logGate struct {
 	missing error         // why the log it names cannot be opened
 }
 
-// producerLister is a live log.
-type producerLister interface {
-	Producers(ctx context.Context) ([]string, error)
-	LedgerIDs(ctx context.Context) ([]string, error)
+// ofLive says of the log a plan is bound to which ledgers it is made of, and names a
+// live one by its pchannel or, where it was given so, by its URL.
+func ofLive(ctx context.Context, l *plan.Log, src source.Source, wal, pchannel string) (err error) {
+	if made, ok := source.As[source.LayoutSource](src); ok {
+		if l.Ledgers, err = made.LedgerIDs(ctx); err != nil && !errors.Is(err, source.ErrUnavailable) {
+			return err
+		}
+	}
+	if _, live := source.As[source.ProducerSource](src); live {
+		l.Location = pchannel
+		if strings.Contains(wal, "://") {
+			l.Location = wal
+		}
+	}
+	return nil
 }
 
 // State implements plan.Gate.
@@ -121,7 +132,7 @@ func (g logGate) State(ctx context.Context) (plan.LogState, error) {
 			return s, err
 		}
 	}
-	live, ok := g.src.(producerLister)
+	live, ok := source.As[source.ProducerSource](g.src)
 	if !ok {
 		if !g.offline {
 			s.Unlisted = append(s.Unlisted, "producers: "+s.Location+" is a copy; the topic itself was not looked at")
@@ -131,8 +142,10 @@ func (g logGate) State(ctx context.Context) (plan.LogState, error) {
 	if s.Producers, err = live.Producers(ctx); err != nil {
 		s.Unlisted = append(s.Unlisted, err.Error())
 	}
-	if s.Ledgers, err = live.LedgerIDs(ctx); err != nil {
-		s.Ledgers = nil // told with the producers
+	if made, ok := source.As[source.LayoutSource](g.src); ok {
+		if s.Ledgers, err = made.LedgerIDs(ctx); err != nil {
+			s.Ledgers = nil // told with the producers
+		}
 	}
 	return s, nil
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/walctl/walctl/pkg/recovery/plan"
 	"github.com/walctl/walctl/pkg/recovery/repair"
 	"github.com/walctl/walctl/pkg/walreader/source"
-	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
 )
 
 // planFlags say which plan a replay is to end in.
@@ -92,12 +91,12 @@ func (o *recoverOptions) planning(f *cli.Factory) *planned {
 // restarts is the replay as a repair takes it.
 func (r *replayed) restarts(src source.Source, cat catalog.Catalog, o *recoverOptions) *repair.Restart {
 	return &repair.Restart{Source: src, Catalog: cat, Metadata: r.metadata, Options: r.options, Line: r.line, Result: r.Result,
-		Stream: jsonl.ErrConsumed, AlterWAL: o.plan.alterWAL, Until: o.replay.until}
+		AlterWAL: o.plan.alterWAL, Until: o.replay.until}
 }
 
 // partial tells where the log is a copy that does not hold all of its origin.
 func partial(ctx context.Context, src source.Source, in *plan.Input) error {
-	if _, copied := src.(source.ExtentSource); !copied {
+	if _, copied := source.As[source.ExtentSource](src); !copied {
 		return nil
 	}
 	x, err := source.ExtentOf(ctx, src)
@@ -131,14 +130,8 @@ func (o *recoverOptions) planInput(ctx context.Context, f *cli.Factory, src sour
 		return nil, err
 	}
 	binding.Log = plan.Log{Location: absolute(o.wal), LastID: idText(bounds.Last), LastTimeTick: r.State.TimeTick()}
-	if live, ok := src.(producerLister); ok {
-		if binding.Log.Ledgers, err = live.LedgerIDs(ctx); err != nil && !errors.Is(err, source.ErrUnavailable) {
-			return nil, err
-		}
-		binding.Log.Location = r.wal.PChannel
-		if strings.Contains(o.wal, "://") {
-			binding.Log.Location = o.wal
-		}
+	if err := ofLive(ctx, &binding.Log, src, o.wal, r.wal.PChannel); err != nil {
+		return nil, err
 	}
 	in := &plan.Input{
 		PChannel: r.wal.PChannel, Before: maps.Clone(r.metadata.KV), Revisions: maps.Clone(r.metadata.Revisions),
@@ -163,14 +156,14 @@ func boundsOf(ctx context.Context, src source.Source, r *replayed) (source.Bound
 	seen := source.Bounds{First: r.Coverage.First, Last: r.Coverage.Last}
 	if !source.BoundsByReading(src) || r.options.Until.Kind == source.AtID || r.Coverage.Records == 0 {
 		b, err := src.Bounds(ctx)
-		if errors.Is(err, jsonl.ErrConsumed) { // a stream: what was read of it is what there is
+		if errors.Is(err, source.ErrConsumed) { // a stream: what was read of it is what there is
 			return seen, nil
 		}
 		return b, err
 	}
 	first, err := source.FirstID(ctx, src)
 	switch {
-	case errors.Is(err, jsonl.ErrConsumed):
+	case errors.Is(err, source.ErrConsumed):
 	case err != nil:
 		return seen, err
 	default:

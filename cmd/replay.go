@@ -17,7 +17,6 @@ import (
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
-	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
 )
 
 // replayFlags are what every command that replays a log takes.
@@ -129,7 +128,7 @@ func (r *replayed) fieldsGone(ctx context.Context, src source.Source, wal string
 		return nil, nil
 	}
 	rd, err := src.Open(ctx, source.Range{From: source.Bound{Kind: source.AtID, ID: r.Coverage.First}, Props: true, Payload: source.PayloadAll})
-	if errors.Is(err, jsonl.ErrConsumed) {
+	if errors.Is(err, source.ErrConsumed) {
 		return nil, nil
 	}
 	if err != nil {

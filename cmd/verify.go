@@ -15,7 +15,6 @@ import (
 	"github.com/walctl/walctl/pkg/diagnose"
 	"github.com/walctl/walctl/pkg/recovery"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
-	"github.com/walctl/walctl/pkg/walreader/archive"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
@@ -195,11 +194,11 @@ func verifyFields(ctx context.Context, s source.Source, rng source.Range, o *ver
 // verifyBytes checks what the pass had no need to read: an archive's payloads,
 // evidence and second manifest. What the pass has met is not told again.
 func verifyBytes(ctx context.Context, s source.Source, bad *damage) error {
-	a, ok := s.(*archive.Source)
+	with, ok := source.As[source.ByteVerifier](s)
 	if !ok {
 		return nil
 	}
-	found, err := a.VerifyBytes(ctx, nil)
+	found, err := with.VerifyBytes(ctx, nil)
 	if err != nil {
 		return err
 	}

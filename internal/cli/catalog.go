@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -14,7 +15,6 @@ import (
 	"github.com/walctl/walctl/internal/config"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader"
-	"github.com/walctl/walctl/pkg/walreader/archive"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
@@ -291,22 +291,21 @@ func nameInRecords(ctx context.Context, s source.Source) (string, error) {
 
 // catalogOfArchive is the --catalog of the dump an archive carries, or "".
 func catalogOfArchive(s source.Source) string {
-	d := s.Describe()
-	if d.Kind != archive.Kind {
-		return ""
-	}
-	path, ok := archive.Catalog(d.Location, d.PChannel)
+	e, ok := source.EvidenceOf(s, source.EvidenceCatalog)
 	if !ok {
 		return ""
 	}
-	return "kvjson:" + path
+	if _, err := os.Stat(e.File); err != nil {
+		return ""
+	}
+	return "kvjson:" + e.File
 }
 
 // PChannelIn asks the log for its name, or else --pchannel; where neither tells, a
 // catalog of a single WAL does.
 func PChannelIn(ctx context.Context, src source.Source, cat catalog.Catalog) (string, error) {
 	d := src.Describe()
-	if d.PChannel != "" && d.Kind != string(walreader.KindJSONL) {
+	if d.PChannel != "" && !d.Called {
 		return d.PChannel, nil
 	}
 	own, err := "", error(nil)

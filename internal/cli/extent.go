@@ -5,14 +5,13 @@ import (
 	"fmt"
 
 	"github.com/walctl/walctl/internal/render"
-	"github.com/walctl/walctl/pkg/walreader/archive"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 // HeldOf is how much of its log a copy holds; nil for a log that is its own
 // origin, and where that cannot be told.
 func HeldOf(s source.Source) *render.Held {
-	copied, ok := s.(source.ExtentSource)
+	copied, ok := source.As[source.ExtentSource](s)
 	if !ok {
 		return nil
 	}
@@ -32,8 +31,8 @@ func HeldOf(s source.Source) *render.Held {
 			*p.into = p.id.String()
 		}
 	}
-	if a, ok := s.(*archive.Source); ok && h.To != "" {
-		has, err := a.HasPayload()
+	if with, ok := source.As[source.PayloadSource](s); ok && h.To != "" {
+		has, err := with.HasPayload()
 		h.NoPayload = err == nil && !has
 	}
 	return h
@@ -75,15 +74,15 @@ func nameOf(s source.Source) string {
 // CatalogMissing says that an archive has no catalog beside its log, and why; ""
 // where it has one, and for any other log.
 func CatalogMissing(s source.Source) string {
-	a, ok := s.(*archive.Source)
+	with, ok := source.As[source.EvidenceSource](s)
 	if !ok {
 		return ""
 	}
-	for _, e := range a.Manifest().Evidence {
+	for _, e := range with.Evidence() {
 		switch e.Name {
-		case archive.CatalogName:
+		case source.EvidenceCatalog:
 			return ""
-		case archive.CatalogErrorName:
+		case source.EvidenceCatalogError:
 			return "no catalog was captured with it (" + e.Provenance["error"] + "); --catalog names one"
 		}
 	}

@@ -9,10 +9,8 @@ import (
 
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/diagnose"
-	"github.com/walctl/walctl/pkg/walreader/archive"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
-	"github.com/walctl/walctl/pkg/walreader/source/pulsar"
 )
 
 // Protection is what keeps a log from being deleted, for answers.
@@ -62,38 +60,39 @@ func outlived(ledgers int) string {
 // what lies behind the catalog's checkpoint or, where none is known, its last record.
 // wal is the log as it was named.
 func (f *Factory) Soon(ctx context.Context, s source.Source, wal string, c CatalogFlags, last message.ID) []diagnose.Finding {
-	live, ok := s.(*pulsar.Source)
-	if !ok || !live.AdminOpen() || !live.FirstContact().Ends() {
+	live, ok := source.As[source.ProtectedSource](s)
+	if !ok {
 		return nil
 	}
-	p, now := live.FirstContact(), f.Now()
+	p, now := live.Protection(), f.Now()
+	if !p.Told || !p.Ends() {
+		return nil
+	}
 	l := diagnose.Lifetime{PChannel: s.Describe().PChannel, WAL: wal, Position: last, Ledgers: p.Ledgers}
-	if p.Loaded != pulsar.Yes { // a broker that has it in memory trims by itself, all the time
+	if !p.Loaded { // a broker that has it in memory trims by itself, all the time
 		l.Expired = p.Expired
 	}
 	if at, err := f.EnvWithCatalog(s, c).Checkpoint(ctx, ""); err == nil && at.ID.Backend == message.BackendPulsar {
 		l.Position, l.Checkpoint = at.ID, true
 	}
-	l.At = p.LostAtOf(l.Position, now)
+	l.At = live.LostAt(l.Position, now)
 	return diagnose.PositionSoon(l, now)
 }
 
 // ProtectionOf is what first contact saw of a live log, or what was captured
 // with an archive; nil for any other.
 func ProtectionOf(s source.Source) *Protection {
-	switch s := s.(type) {
-	case *pulsar.Source:
-		return NewProtection(s.FirstContact(), s.AdminOpen())
-	case *archive.Source:
-		if t, err := CapturedTopic(s); err == nil {
-			return t.Protection
-		}
+	if live, ok := source.As[source.ProtectedSource](s); ok {
+		return NewProtection(live.Protection())
+	}
+	if t, err := CapturedTopic(s); err == nil {
+		return t.Protection
 	}
 	return nil
 }
 
 // NewProtection spells what a broker said for answers.
-func NewProtection(p pulsar.Protection, adminOpen bool) *Protection {
+func NewProtection(p source.Protection) *Protection {
 	seconds := func(d time.Duration) int64 {
 		if d < 0 {
 			return -1
@@ -101,7 +100,7 @@ func NewProtection(p pulsar.Protection, adminOpen bool) *Protection {
 		return int64(d.Seconds())
 	}
 	return &Protection{
-		AdminOpen: adminOpen, RetentionKnown: p.RetentionKnown,
+		AdminOpen: p.Told, RetentionKnown: p.RetentionKnown,
 		RetentionSeconds: seconds(p.Retention), RetentionBytes: p.RetentionBytes, TTLSeconds: seconds(p.TTL),
 		Ledgers: p.Ledgers, OldestLedger: p.OldestLedger, OldestTime: render.RFC3339(p.OldestTime),
 		LostAt: render.RFC3339(p.LostAt), Expired: p.Expired,
@@ -120,14 +119,18 @@ type TopicEvidence struct {
 }
 
 // CapturedTopic reads what was captured of an archive's topic before it was read.
-func CapturedTopic(s *archive.Source) (*TopicEvidence, error) {
-	b, e, err := s.Evidence(archive.TopicName)
+func CapturedTopic(s source.Source) (*TopicEvidence, error) {
+	with, ok := source.As[source.EvidenceSource](s)
+	if !ok {
+		return nil, fmt.Errorf("evidence %s: %w", source.EvidenceTopic, source.ErrNotFound)
+	}
+	b, err := with.ReadEvidence(source.EvidenceTopic)
 	if err != nil {
 		return nil, err
 	}
 	t := new(TopicEvidence)
 	if err := json.Unmarshal(b, t); err != nil {
-		return nil, fmt.Errorf("evidence %s: %w", e.Path, err)
+		return nil, fmt.Errorf("evidence %s: %w", source.EvidenceTopic, err)
 	}
 	if t.Protection != nil {
 		t.Protection.CapturedAt = render.RFC3339(t.CapturedAt)

@@ -10,7 +10,6 @@ import (
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/walreader"
 	"github.com/walctl/walctl/pkg/walreader/source"
-	"github.com/walctl/walctl/pkg/walreader/source/pulsar"
 )
 
 // WALFlags are what a command that reads a WAL takes beside its argument.
@@ -62,10 +61,8 @@ func (f *Factory) OpenWAL(ctx context.Context, spec string, w WALFlags) (source.
 	if words := protected(s, f.Now()); words != "" && !w.Silent {
 		f.Notef("%s", words)
 	}
-	if live, ok := s.(*pulsar.Source); ok && !w.Silent {
-		if words := live.Partitioned(); words != "" {
-			f.Notef("note: %s", words)
-		}
+	if words := source.Partitioned(s); words != "" && !w.Silent {
+		f.Notef("note: %s", words)
 	}
 	if !w.Silent {
 		f.noteHeld(s)

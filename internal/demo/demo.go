@@ -173,5 +173,5 @@ func (s *story) archive(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	at := time.UnixMilli(s.ms[len(s.ms)-1].PublishTime).UTC()
-	return w.AddEvidence(archive.Evidence{Name: archive.CatalogName, CapturedAt: at, Provenance: map[string]string{"from": "walctl demo"}}, b)
+	return w.AddEvidence(archive.Evidence{Name: source.EvidenceCatalog, CapturedAt: at, Provenance: map[string]string{"from": "walctl demo"}}, b)
 }

@@ -197,7 +197,7 @@ func (e *NotHeldError) Error() string {
 // extent holds what was read against the end that the origin named: only that
 // proves that nothing is missing there.
 func (p *replay) extent(ctx context.Context, src source.Source) error {
-	of, copied := src.(source.ExtentSource)
+	of, copied := source.As[source.ExtentSource](src)
 	if !copied || p.opts.Until.Kind == source.AtID {
 		return nil
 	}

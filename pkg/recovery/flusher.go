@@ -10,7 +10,6 @@ import (
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
-	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
 )
 
 // FlusherStart is the smallest flush position of the vchannels given, from which the
@@ -62,7 +61,7 @@ func (p *replay) flusher(ctx context.Context, src source.Source) error {
 		return nil
 	}
 	rd, err := guarded(ctx, src, source.Range{From: source.Bound{Kind: source.AtID, ID: from}})
-	if errors.Is(err, jsonl.ErrConsumed) {
+	if errors.Is(err, source.ErrConsumed) {
 		return nil // a stream: what lies before the checkpoint went by
 	}
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/source"
-	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
 )
 
 // flushPositions judges where the flushers of the vchannels that a restart brings
@@ -98,7 +97,7 @@ func (p *replay) ends(ctx context.Context, src source.Source, at map[string]cata
 	}
 	b, err := src.Bounds(ctx)
 	switch {
-	case errors.Is(err, jsonl.ErrConsumed):
+	case errors.Is(err, source.ErrConsumed):
 		return nil, nil //nolint:nilnil // a stream of which only a part was read: not known
 	case err != nil:
 		return nil, fmt.Errorf("find the log's ends: %w", err)

@@ -67,7 +67,7 @@ func Run(ctx context.Context, src source.Source, sink Sink, o Options) (*Report,
 // copied tells where the log is a copy that does not hold all of its origin, unless
 // an end before that was asked for.
 func (r *Report) copied(ctx context.Context, src source.Source, asked source.Range) error {
-	if _, copied := src.(source.ExtentSource); !copied || asked.To.Kind != source.Unbounded || asked.Limit > 0 {
+	if _, copied := source.As[source.ExtentSource](src); !copied || asked.To.Kind != source.Unbounded || asked.Limit > 0 {
 		return nil
 	}
 	x, err := source.ExtentOf(ctx, src)

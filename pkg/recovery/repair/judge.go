@@ -117,7 +117,7 @@ func (r *Restart) judge(ctx context.Context, in *plan.Input, p *plan.Plan) ([]st
 		}
 	}
 	res, err := recovery.Replay(ctx, r.Source, md, opts)
-	if r.streamed(err) {
+	if streamed(err) {
 		if len(before) == 0 && onlyReplayed(p) {
 			return nil, nil // a restart leaves the same
 		}

@@ -27,8 +27,6 @@ type Restart struct {
 	// Line is the Milvus asked about; 0 = what stops every line is an obstacle.
 	Line   recovery.Line
 	Result *recovery.Result
-	// Stream tells the error of a source that can be read once only.
-	Stream error
 	// AlterWAL says what becomes of a switch of WALs that was cut off: "finish",
 	// "drop", "" to leave it.
 	AlterWAL string
@@ -127,7 +125,7 @@ func (p *repaired) again(ctx context.Context, md catalog.Metadata, fromStart boo
 	opts := p.Options
 	opts.FromStart = fromStart
 	res, err := recovery.Replay(ctx, p.Source, md, opts)
-	if p.streamed(err) {
+	if streamed(err) {
 		return fmt.Errorf("replay over the repaired catalog: a stream is read once only; save it to a file and name that: %w", err)
 	}
 	if err == nil {
@@ -136,7 +134,7 @@ func (p *repaired) again(ctx context.Context, md catalog.Metadata, fromStart boo
 	return err
 }
 
-func (r *Restart) streamed(err error) bool { return r.Stream != nil && errors.Is(err, r.Stream) }
+func streamed(err error) bool { return errors.Is(err, source.ErrConsumed) }
 
 // register gives the catalog the vchannels and schemas that it lost, and replays
 // with them.
@@ -244,7 +242,7 @@ func (p *repaired) give(ctx context.Context, kind plan.Kind, missing []string) (
 		return nil, nil
 	}
 	logged, err := histories(ctx, p.Source, look)
-	if err != nil && !p.streamed(err) {
+	if err != nil && !streamed(err) {
 		return nil, err
 	}
 	g := &giver{md: p.Metadata, collections: p.collections, logged: logged}
@@ -358,7 +356,7 @@ func note(in *plan.Input, err error) { in.Notes = append(in.Notes, strings.TrimS
 // is taken from.
 func (r *Restart) Registration(ctx context.Context, vchannel string) ([]plan.Edit, string, error) {
 	logged, err := histories(ctx, r.Source, map[string]bool{vchannel: true})
-	if err != nil && !r.streamed(err) {
+	if err != nil && !streamed(err) {
 		return nil, "", err
 	}
 	g := &giver{md: r.Metadata, collections: r.Options.Collections, logged: logged}

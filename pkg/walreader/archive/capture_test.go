@@ -505,7 +505,7 @@ func TestEvidenceIsReplacedWholeOrNotAtAll(t *testing.T) {
 	all := goldenMessages(t, "small")[:10]
 	store := func(content string) func(*Writer) error {
 		return func(w *Writer) error {
-			return w.AddEvidence(Evidence{Name: CatalogName, Provenance: map[string]string{"revision": content}}, []byte(content))
+			return w.AddEvidence(Evidence{Name: source.EvidenceCatalog, Provenance: map[string]string{"revision": content}}, []byte(content))
 		}
 	}
 	for at := 1; ; at++ {

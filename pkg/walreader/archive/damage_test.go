@@ -90,7 +90,7 @@ func requireSoundRest(t *testing.T, fsys FS, all []*message.Message, what string
 	return lost, bad
 }
 
-func requireLocated(t *testing.T, fsys FS, name, what string) []*Damage {
+func requireLocated(t *testing.T, fsys FS, name, what string) []*source.Damage {
 	t.Helper()
 	s, err := Open(context.Background(), "", Options{FS: fsys})
 	require.NoError(t, err, what)
@@ -236,7 +236,7 @@ func TestHostileManifestsAreRefused(t *testing.T) {
 		"absolute path":    func(m *Manifest) { m.Segments[0].Payload.Path = "/etc/passwd" },
 		"drive path":       func(m *Manifest) { m.Segments[0].Payload.Path = `index/C:\x` },
 		"empty path":       func(m *Manifest) { m.Segments[0].Payload.Path = "" },
-		"evidence upwards": func(m *Manifest) { m.Evidence = []Evidence{{Name: CatalogName, Path: "../x/y"}} },
+		"evidence upwards": func(m *Manifest) { m.Evidence = []Evidence{{Name: source.EvidenceCatalog, Path: "../x/y"}} },
 		"version":          func(m *Manifest) { m.Version = 99 },
 		"negative size":    func(m *Manifest) { m.Segments[0].Index.Bytes = -1 },
 		"huge tail":        func(m *Manifest) { m.Segments[0].Index.Tail = 1 << 62 },

@@ -3,26 +3,13 @@ package archive
 import (
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/walctl/walctl/pkg/walreader/source"
-)
-
-// The names of evidence. MetricsName is one of several: metrics-1.prom.
-const (
-	// CatalogName holds the catalog captured with a log: JSON, key relative to
-	// the metadata root → base64 of its value.
-	CatalogName = "catalog.json"
-	// CatalogErrorName says in its place why there is none.
-	CatalogErrorName = "catalog.error.txt"
-	// TopicName holds what a broker's metadata said before the log was read,
-	// TopicStatsName the loaded topic's statistics.
-	TopicName      = "topic.json"
-	TopicStatsName = "topic-stats.json"
-	MetricsName    = "metrics-%d.prom" // Prometheus text
 )
 
 // AddEvidence stores a file of the same moment beside the log and names it in
@@ -90,10 +77,19 @@ func (w *Writer) DropEvidence(name string) error {
 	return nil
 }
 
-// Evidence returns a file captured beside the log, and what the manifest says of
-// it; source.ErrNotFound where there is none, ErrDamaged where it is not what
-// was written.
-func (s *Source) Evidence(name string) ([]byte, Evidence, error) {
+// Evidence implements source.EvidenceSource.
+func (s *Source) Evidence() []source.Evidence {
+	out := make([]source.Evidence, len(s.m.Evidence))
+	for i, e := range s.m.Evidence {
+		out[i] = source.Evidence{Name: e.Name, File: filepath.Join(s.dir, filepath.FromSlash(e.Path)),
+			CapturedAt: e.CapturedAt, Provenance: e.Provenance}
+	}
+	return out
+}
+
+// ReadEvidence implements source.EvidenceSource. The error wraps ErrDamaged where
+// the file is not what was written.
+func (s *Source) ReadEvidence(name string) ([]byte, error) {
 	for _, e := range s.m.Evidence {
 		if e.Name != name {
 			continue
@@ -103,9 +99,9 @@ func (s *Source) Evidence(name string) ([]byte, Evidence, error) {
 			err = fmt.Errorf("%w: checksum differs", ErrDamaged)
 		}
 		if err != nil {
-			return nil, e, fmt.Errorf("evidence %s: %w", e.Path, err)
+			return nil, fmt.Errorf("evidence %s: %w", e.Path, err)
 		}
-		return b, e, nil
+		return b, nil
 	}
-	return nil, Evidence{}, fmt.Errorf("evidence %s: %w", name, source.ErrNotFound)
+	return nil, fmt.Errorf("evidence %s: %w", name, source.ErrNotFound)
 }

@@ -38,7 +38,7 @@ func TestALogWhoseManifestsAreLostIsReadFromItsSegments(t *testing.T) {
 			w, err := NewWriter(dir, writerOptions(all))
 			require.NoError(t, err)
 			for _, content := range []string{"old", "new"} { // the second replaces the first
-				require.NoError(t, w.AddEvidence(Evidence{Name: CatalogName}, []byte(content)))
+				require.NoError(t, w.AddEvidence(Evidence{Name: source.EvidenceCatalog}, []byte(content)))
 			}
 			require.NoError(t, w.Close())
 			loseManifests(t, dir, lose)

@@ -152,6 +152,10 @@ var (
 	_ source.FollowSource = (*Source)(nil)
 	_ source.ColumnSource = (*Source)(nil)
 	_ source.ExtentSource = (*Source)(nil)
+
+	_ source.EvidenceSource = (*Source)(nil)
+	_ source.PayloadSource  = (*Source)(nil)
+	_ source.ByteVerifier   = (*Source)(nil)
 )
 
 // Open opens a log of the archive in dir. It reads the manifest only. Several
@@ -218,7 +222,7 @@ func Catalog(dir, pchannel string) (string, bool) {
 		return "", false
 	}
 	for _, e := range m.Evidence {
-		if e.Name == CatalogName {
+		if e.Name == source.EvidenceCatalog {
 			p := filepath.Join(dir, filepath.FromSlash(e.Path))
 			_, err := os.Stat(p)
 			return p, err == nil

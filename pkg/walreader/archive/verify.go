@@ -11,44 +11,19 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
-// Damage is a place whose bytes are not those that were written. It is an error.
-type Damage struct {
-	Path        string // below the archive's directory
-	Place       string // "footer", "row group 0, column checksum, page 3 …", "missing"
-	First, Last message.ID
-	Rows        int64 // rows that cannot be read whole because of it; 0 = none
-	Cause       error
-}
-
-// Error implements error.
-func (d *Damage) Error() string {
-	if d.Rows == 0 {
-		return fmt.Sprintf("%s: %s: %v", d.Path, d.Place, d.Cause)
-	}
-	return fmt.Sprintf("%s: %s: %v (ids %s … %s, %d rows)", d.Path, d.Place, d.Cause, d.First, d.Last, d.Rows)
-}
-
-// Unwrap returns the cause.
-func (d *Damage) Unwrap() error { return d.Cause }
-
-// Corrupt returns the damage as the error a reader returns for such a place.
-func (d *Damage) Corrupt(dir string) *source.CorruptError {
-	return &source.CorruptError{Source: dir, Place: d.Path + ": " + d.Place, Lost: d.Rows, Cause: d.Cause}
-}
-
-// VerifyBytes reads every byte of every file the manifest names, both manifest
+// VerifyBytes implements source.ByteVerifier: it reads every byte of every file the manifest names, both manifest
 // copies included, and returns each place that is damaged. An archive whose
 // payload files were all left behind (a copy without rows' data) is not damaged
 // by that. The error is the context's, or that of a progress that cannot go on.
-func (s *Source) VerifyBytes(ctx context.Context, progress source.Progress) ([]*Damage, error) {
+func (s *Source) VerifyBytes(ctx context.Context, progress source.Progress) ([]*source.Damage, error) {
 	v := verifier{s: s, progress: progress, total: s.bytes()}
 	for _, name := range []string{manifestPath(s.m.PChannel), copyPath(s.m.PChannel)} {
 		if _, err := readManifest(s.fsys, name); err != nil {
-			v.add(&Damage{Path: name, Place: "manifest", Cause: err})
+			v.add(&source.Damage{Path: name, Place: "manifest", Cause: err})
 		}
 	}
 	for _, d := range s.damage[min(1, len(s.damage)):] { // the first is the manifest's
-		v.add(&Damage{Path: d.Place, Place: "without its manifest", Rows: max(0, d.Lost), Cause: d.Cause})
+		v.add(&source.Damage{Path: d.Place, Place: "without its manifest", Rows: max(0, d.Lost), Cause: d.Cause})
 	}
 	withPayload, err := s.HasPayload()
 	if err != nil {
@@ -68,7 +43,7 @@ func (s *Source) VerifyBytes(ctx context.Context, progress source.Progress) ([]*
 	}
 	for _, e := range s.m.Evidence {
 		if got, err := hashFile(ctx, s.fsys, e.Path, e.Bytes); err != nil || got != e.Hash {
-			v.add(&Damage{Path: e.Path, Place: "evidence", Cause: orChecksum(err)})
+			v.add(&source.Damage{Path: e.Path, Place: "evidence", Cause: orChecksum(err)})
 		}
 	}
 	return v.found, ctx.Err()
@@ -82,7 +57,7 @@ func (s *Source) bytes() int64 {
 	return n
 }
 
-// HasPayload reports whether any payload file of the log is there. A copy without
+// HasPayload implements source.PayloadSource: it reports whether any payload file of the log is there. A copy without
 // rows' data has none.
 func (s *Source) HasPayload() (bool, error) {
 	files, err := s.fsys.List(payloadDir(s.m.PChannel))
@@ -103,10 +78,10 @@ type verifier struct {
 	s                     *Source
 	progress              source.Progress
 	records, bytes, total int64
-	found                 []*Damage
+	found                 []*source.Damage
 }
 
-func (v *verifier) add(d *Damage) { v.found = append(v.found, d) }
+func (v *verifier) add(d *source.Damage) { v.found = append(v.found, d) }
 
 // file checks one file: its hash first, and where that differs, what it was.
 func (v *verifier) file(ctx context.Context, seg *Segment, e FileEntry, cols []columnfile.Column) error {
@@ -131,7 +106,7 @@ func (v *verifier) file(ctx context.Context, seg *Segment, e FileEntry, cols []c
 
 func (v *verifier) locate(seg *Segment, e FileEntry, cols []columnfile.Column, cause error) {
 	if v.pages(seg, e, cols) { // outside every page: no row is touched
-		v.add(&Damage{Path: e.Path, Place: "bytes outside every page", First: seg.First.ID(v.s.m.Backend), Last: seg.Last.ID(v.s.m.Backend), Cause: cause})
+		v.add(&source.Damage{Path: e.Path, Place: "bytes outside every page", First: seg.First.ID(v.s.m.Backend), Last: seg.Last.ID(v.s.m.Backend), Cause: cause})
 	}
 }
 
@@ -140,7 +115,7 @@ func (v *verifier) pages(seg *Segment, e FileEntry, cols []columnfile.Column) bo
 	f, in, err := openColumns(v.s.fsys, e, seg.Rows, cols)
 	if err != nil {
 		backend := v.s.m.Backend
-		whole := &Damage{Path: e.Path, Place: "file", First: seg.First.ID(backend), Last: seg.Last.ID(backend), Rows: seg.Rows, Cause: err}
+		whole := &source.Damage{Path: e.Path, Place: "file", First: seg.First.ID(backend), Last: seg.Last.ID(backend), Rows: seg.Rows, Cause: err}
 		if missing(err) {
 			whole.Place = "missing"
 		}
@@ -150,7 +125,7 @@ func (v *verifier) pages(seg *Segment, e FileEntry, cols []columnfile.Column) bo
 	defer func() { f.Close(); _ = in.Close() }() // only read
 	before := len(v.found)
 	_ = f.CheckPages(func(p *columnfile.PageError) error { // never stops: fn returns nil
-		d := &Damage{Path: e.Path, Place: pagePlace(p), Rows: p.Rows, Cause: p.Cause}
+		d := &source.Damage{Path: e.Path, Place: pagePlace(p), Rows: p.Rows, Cause: p.Cause}
 		d.First, d.Last = v.ids(f, seg, p)
 		v.add(d)
 		return nil

@@ -12,7 +12,7 @@ import (
 // can, else gathered from its messages. Checksums are computed on the way, so
 // payloads are read.
 func OpenColumns(ctx context.Context, s Source, r Range) (ColumnReader, error) {
-	if cs, ok := s.(ColumnSource); ok {
+	if cs, ok := As[ColumnSource](s); ok {
 		return cs.OpenColumns(ctx, r)
 	}
 	r.Props, r.Payload = true, PayloadAll

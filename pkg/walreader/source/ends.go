@@ -16,7 +16,7 @@ type ScanningSource interface {
 
 // BoundsByReading reports whether a source's Bounds read all of it.
 func BoundsByReading(s Source) bool {
-	scanning, ok := s.(ScanningSource)
+	scanning, ok := As[ScanningSource](s)
 	return ok && scanning.BoundsByReading()
 }
 

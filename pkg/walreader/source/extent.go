@@ -43,7 +43,7 @@ type ExtentSource interface {
 
 // ExtentOf asks a source how whole it is. One that is its own origin is whole.
 func ExtentOf(ctx context.Context, s Source) (Extent, error) {
-	if e, ok := s.(ExtentSource); ok {
+	if e, ok := As[ExtentSource](s); ok {
 		return e.Extent(ctx)
 	}
 	b, err := s.Bounds(ctx)

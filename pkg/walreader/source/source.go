@@ -106,6 +106,7 @@ type Description struct {
 	Kind     string // "pulsar", "archive", "jsonl", …
 	Location string // topic, directory or file; no credentials
 	PChannel string // "" where it is not known before reading
+	Called   bool   // PChannel is what whoever opened it says: the log does not tell it before it is read
 	Backend  message.Backend
 }
 

@@ -304,12 +304,12 @@ func TestWhatIsNotThere(t *testing.T) {
 	require.ErrorIs(t, err, source.ErrNotFound)
 	s := jsonl.FromReader("-", strings.NewReader(""))
 	_, err = s.Bounds(context.Background())
-	require.ErrorIs(t, err, jsonl.ErrConsumed)
+	require.ErrorIs(t, err, source.ErrConsumed)
 	ms, errs := readAll(t, s, source.Range{})
 	require.Empty(t, ms)
 	require.Empty(t, errs)
 	_, err = s.Open(context.Background(), source.Range{})
-	require.ErrorIs(t, err, jsonl.ErrConsumed)
+	require.ErrorIs(t, err, source.ErrConsumed)
 }
 
 func TestAReadThatFailsIsNoEnd(t *testing.T) {

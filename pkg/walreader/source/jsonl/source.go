@@ -14,9 +14,6 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
-// ErrConsumed means that a stream such as standard input can be read once.
-var ErrConsumed = errors.New("a stream can be read only once: save it to a file and name that")
-
 // Source is a WAL in a file or stream of record lines.
 type Source struct {
 	name   string
@@ -93,12 +90,12 @@ func (s *Source) Named(pchannel string) *Source {
 func (s *Source) Describe() source.Description {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return source.Description{Kind: "jsonl", Location: s.name, PChannel: s.called, Backend: s.backend}
+	return source.Description{Kind: "jsonl", Location: s.name, PChannel: s.called, Called: true, Backend: s.backend}
 }
 
 // Bounds reads a file from end to end without its payloads. Records that cannot
 // be read are left out; where they stand at an end, Lacks says so. A stream tells what
-// was seen once it was read to its end; before, it fails with ErrConsumed, and First is
+// was seen once it was read to its end; before, it fails with source.ErrConsumed, and First is
 // the first record read so far.
 func (s *Source) Bounds(ctx context.Context) (source.Bounds, error) {
 	if s.stream {
@@ -107,7 +104,7 @@ func (s *Source) Bounds(ctx context.Context) (source.Bounds, error) {
 		b := s.seen
 		b.Records = -1
 		if !s.ended {
-			return b, fmt.Errorf("find the end of %s: %w", s.name, ErrConsumed)
+			return b, fmt.Errorf("find the end of %s: %w", s.name, source.ErrConsumed)
 		}
 		b.Empty = b.First.IsZero()
 		return b, nil
@@ -150,7 +147,7 @@ func (s *Source) Open(ctx context.Context, r source.Range) (source.Reader, error
 	s.mu.Lock()
 	if s.stream && s.consumed {
 		s.mu.Unlock()
-		return nil, fmt.Errorf("read %s: %w", s.name, ErrConsumed)
+		return nil, fmt.Errorf("read %s: %w", s.name, source.ErrConsumed)
 	}
 	s.consumed = true
 	s.mu.Unlock()

@@ -205,17 +205,9 @@ type ledger struct {
 // internalInfo is a topic's managed-ledger metadata: read from the metadata
 // store, the topic is not loaded.
 type internalInfo struct {
-	Ledgers []ledger          `json:"ledgers"`
-	Cursors map[string]cursor `json:"cursors"`
+	Ledgers []ledger `json:"ledgers"`
 
 	Partitions partitions `json:"partitions"` // of a partitioned topic, which has nothing else
-}
-
-type cursor struct {
-	MarkDelete *struct {
-		LedgerID int64 `json:"ledgerId"`
-		EntryID  int64 `json:"entryId"`
-	} `json:"markDelete"`
 }
 
 func (a *admin) internalInfo(ctx context.Context) (internalInfo, error) {

@@ -69,11 +69,8 @@ func TestFootprint(t *testing.T) {
 	if _, err := s.Bounds(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Protection(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	metadata, _ := s.MetadataEvidence(t.Context())
-	if stats := s.StatsEvidence(t.Context()); len(metadata.Errors)+len(stats.Errors) != 0 || len(metadata.Answers) != 5 || len(stats.Answers) != 2 {
+	metadata, _ := s.Metadata(t.Context())
+	if stats := s.Stats(t.Context()); len(metadata.Errors)+len(stats.Errors) != 0 || len(metadata.Answers) != 5 || len(stats.Answers) != 2 {
 		t.Errorf("evidence: %+v, %+v", metadata, stats)
 	}
 	if _, err := pulsar.ListTopics(t.Context(), cfg); err != nil {
@@ -133,8 +130,8 @@ func TestAdminPortClosed(t *testing.T) {
 		t.Errorf("%d records, want 50", n)
 	}
 	// What cannot be asked is evidence too.
-	metadata, _ := src.MetadataEvidence(t.Context())
-	stats := src.StatsEvidence(t.Context())
+	metadata, _ := src.Metadata(t.Context())
+	stats := src.Stats(t.Context())
 	if len(metadata.Answers)+len(stats.Answers) != 0 || len(metadata.Errors) != 6 || len(stats.Errors) != 2 {
 		t.Errorf("evidence without an admin port: %+v, %+v", metadata, stats)
 	}

@@ -37,7 +37,7 @@ func (a *admin) partitionCount(ctx context.Context) (int, error) {
 	return out.Partitions, err
 }
 
-// Partitioned says what is wrong with a topic that has parts; "" where it has none.
+// Partitioned implements source.PartitionedSource: it says what is wrong with a topic that has parts; "" where it has none.
 func (s *Source) Partitioned() string {
 	if s.parts == 0 {
 		return ""

@@ -9,10 +9,9 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
-// Producers lists who may write to the topic right now, each as the broker names
-// it. An error means that it is not known: nobody may be taken for absent.
+// Producers implements source.ProducerSource.
 func (s *Source) Producers(ctx context.Context) ([]string, error) {
-	if !s.AdminOpen() {
+	if !s.open {
 		return nil, fmt.Errorf("producers of %s: the admin port does not tell: %w", s.Describe().Location, source.ErrUnavailable)
 	}
 	var stats struct {
@@ -43,10 +42,9 @@ func (s *Source) Producers(ctx context.Context) ([]string, error) {
 	return out, nil
 }
 
-// LedgerIDs lists the ledgers of the topic, oldest first. Two places hold the
-// same log only if they share one.
+// LedgerIDs implements source.LayoutSource.
 func (s *Source) LedgerIDs(ctx context.Context) ([]string, error) {
-	if !s.AdminOpen() {
+	if !s.open {
 		return nil, errors.Join(source.ErrUnavailable, errAdminClosed)
 	}
 	info, err := s.admin.internalInfo(ctx)

@@ -26,30 +26,10 @@ const (
 	No
 )
 
-// Protection is what stands between a topic's log and its deletion. Milvus's own
-// subscription follows the end of the log, so retention is all there is.
-type Protection struct {
-	RetentionKnown bool
-	Retention      time.Duration // applied; −1 = for ever; meaningless unless RetentionKnown
-	RetentionBytes int64         // applied; −1 = no limit; meaningless unless RetentionKnown
-	TTLKnown       bool
-	TTL            time.Duration // applied message TTL; 0 = none
-
-	Loaded       Known // does a broker have the topic in memory; No is never proven
-	OldestLedger int64 // −1 = no ledger, or not known
-	OldestTime   time.Time
-	// LostAt is when the oldest ledger may go at the earliest; zero = never, or
-	// not known. It is in the past where a ledger outlived its retention.
-	LostAt  time.Time
-	Ledgers int
-	Bytes   int64 // of closed ledgers
-	// Expired counts the ledgers that live only because the topic is not loaded.
-	Expired int
-	// BacklogClear is the stored position of Milvus's backlog-clear subscription,
-	// "" where there is none. Retention does not hold back for what lies behind it.
-	BacklogClear string
-
-	metadata internalInfo // what the above was made of
+// protection is source.Protection and what it was made of.
+type protection struct {
+	source.Protection
+	metadata internalInfo
 }
 
 // RefusedError is first contact's refusal: going on would load the topic, and
@@ -165,7 +145,7 @@ func whyClosed(err error) error {
 // refusal names the two commands. Retention is raised where it comes from: a
 // policy of the topic itself overrides the namespace's, but reaches the broker
 // late; one of the namespace holds at once.
-func (s *Source) refusal(ctx context.Context, p Protection) error {
+func (s *Source) refusal(ctx context.Context, p protection) error {
 	tool := "pulsar-admin --admin-url " + s.cfg.AdminURL + " "
 	namespace := s.cfg.Tenant + "/" + s.cfg.Namespace
 	policyName := "persistent://" + namespace + "/" + Unpartitioned(s.cfg.Topic)
@@ -211,7 +191,7 @@ func (r retention) flags() string {
 	return "--time " + time + " --size " + size
 }
 
-func (p Protection) retention() string {
+func (p protection) retention() string {
 	size := "any size"
 	if p.RetentionBytes >= 0 {
 		size = fmt.Sprintf("%d MiB", p.RetentionBytes>>20)
@@ -229,7 +209,7 @@ func (p Protection) retention() string {
 // the namespace look for its policy topic, take over that topic's bundle and
 // load every topic in it. Asking for a retention takes a bundle over without
 // loading: first the policy topic's, then the topic's own.
-func (s *Source) look(ctx context.Context) (p Protection, exists Known, err error) {
+func (s *Source) look(ctx context.Context) (p protection, exists Known, err error) {
 	p.OldestLedger, p.RetentionBytes = -1, -1
 	if err := s.admin.settlePolicies(ctx); errors.Is(err, errAdminClosed) || ctx.Err() != nil {
 		return p, Unknown, err
@@ -268,12 +248,6 @@ func (s *Source) look(ctx context.Context) (p Protection, exists Known, err erro
 		}
 	}
 	p.ledgers(info, time.Now(), false)
-	if c, ok := info.Cursors["backlog-clear"]; ok {
-		p.BacklogClear = "unknown"
-		if c.MarkDelete != nil {
-			p.BacklogClear = fmt.Sprintf("%d/%d", c.MarkDelete.LedgerID, c.MarkDelete.EntryID)
-		}
-	}
 	return p, Yes, nil
 }
 
@@ -281,7 +255,7 @@ func (s *Source) look(ctx context.Context) (p Protection, exists Known, err erro
 // once its age or the size of what follows it exceeds retention. The last one
 // is closed by loading: its time starts then. Where the topic is loaded the last
 // is the open one, which no trim touches.
-func (p *Protection) ledgers(info internalInfo, now time.Time, loaded bool) {
+func (p *protection) ledgers(info internalInfo, now time.Time, loaded bool) {
 	p.metadata, p.Ledgers = info, len(info.Ledgers)
 	p.Bytes, p.Expired, p.LostAt, p.OldestLedger, p.OldestTime = 0, 0, time.Time{}, -1, time.Time{}
 	for _, l := range info.Ledgers {
@@ -318,16 +292,16 @@ func (p *Protection) ledgers(info internalInfo, now time.Time, loaded bool) {
 	}
 }
 
-// Protection reports what keeps the log from being deleted. It asks the admin
-// port again; where that is closed everything in it is unknown, with an error
-// that wraps source.ErrUnavailable.
-func (s *Source) Protection(ctx context.Context) (Protection, error) {
+// askProtection reports what keeps the log from being deleted. It asks the admin port again;
+// where that is closed everything in it is unknown, with an error that wraps
+// source.ErrUnavailable.
+func (s *Source) askProtection(ctx context.Context) (protection, error) {
 	p, _, err := s.look(ctx)
 	if err != nil {
 		return p, fmt.Errorf("protection of %s: %w: %w", s.cfg.name(), source.ErrUnavailable, err)
 	}
 	if ttl, err := s.admin.appliedTTL(ctx); err == nil {
-		p.TTLKnown, p.TTL = true, time.Duration(ttl)*time.Second
+		p.TTL = time.Duration(ttl) * time.Second
 	}
 	if s.admin.loaded(ctx) {
 		p.load(p.metadata, time.Now())
@@ -336,19 +310,15 @@ func (s *Source) Protection(ctx context.Context) (Protection, error) {
 }
 
 // load counts as of a topic that is loaded.
-func (p *Protection) load(info internalInfo, now time.Time) {
-	p.Loaded = Yes
+func (p *protection) load(info internalInfo, now time.Time) {
+	p.Loaded = true
 	p.ledgers(info, now, true)
 }
 
-// Ends reports whether retention deletes anything of the log at all, as far as known.
-func (p Protection) Ends() bool {
-	return p.RetentionKnown && (p.Retention >= 0 || p.RetentionBytes >= 0)
-}
+// LostAt implements source.ProtectedSource.
+func (s *Source) LostAt(id message.ID, now time.Time) time.Time { return s.seen.lostAt(id, now) }
 
-// LostAtOf is when the ledger that holds a position may be deleted at the earliest:
-// zero = never, or not known. It is in the past where the next trim deletes it.
-func (p Protection) LostAtOf(id message.ID, now time.Time) time.Time {
+func (p protection) lostAt(id message.ID, now time.Time) time.Time {
 	if !p.RetentionKnown {
 		return time.Time{}
 	}
@@ -360,7 +330,7 @@ func (p Protection) LostAtOf(id message.ID, now time.Time) time.Time {
 		}
 		last := i == len(p.metadata.Ledgers)-1
 		switch {
-		case last && (p.Loaded == Yes || p.Expired == 0):
+		case last && (p.Loaded || p.Expired == 0):
 			return time.Time{} // it is open
 		case last: // loading closes it: its time starts now
 			return now.Add(max(p.Retention, 0))

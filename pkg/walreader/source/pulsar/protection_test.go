@@ -37,13 +37,13 @@ func TestLedgersPastRetention(t *testing.T) {
 		"size, all within":          {-1, 50 << 20, 0, time.Time{}},
 		"size zero, last untouched": {-1, 0, 2, now},
 	} {
-		p := Protection{RetentionKnown: true, Retention: c.time, RetentionBytes: c.bytes}
+		p := protection{Protection: source.Protection{RetentionKnown: true, Retention: c.time, RetentionBytes: c.bytes}}
 		p.ledgers(info, now, false)
 		if p.Expired != c.expired || !p.LostAt.Equal(c.lostAt) || p.OldestLedger != 1 || p.Ledgers != 3 {
 			t.Errorf("%s: %d expired, lost at %s; want %d, %s", name, p.Expired, p.LostAt, c.expired, c.lostAt)
 		}
 	}
-	p := Protection{}
+	p := protection{}
 	p.ledgers(info, now, false)
 	if p.Expired != 0 || !p.LostAt.IsZero() {
 		t.Errorf("unknown retention gives %d expired, lost at %s", p.Expired, p.LostAt)

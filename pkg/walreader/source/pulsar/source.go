@@ -20,7 +20,7 @@ type Source struct {
 	cfg   Config
 	admin *admin
 	open  bool // the admin port answers
-	seen  Protection
+	seen  protection
 	parts int // of a partitioned topic, whose first part is read; 0 = it has none
 	limit *rate.Limiter
 	waits *waits
@@ -33,7 +33,12 @@ type Source struct {
 }
 
 var (
-	_ source.FollowSource = (*Source)(nil)
+	_ source.FollowSource      = (*Source)(nil)
+	_ source.WitnessSource     = (*Source)(nil)
+	_ source.ProtectedSource   = (*Source)(nil)
+	_ source.ProducerSource    = (*Source)(nil)
+	_ source.LayoutSource      = (*Source)(nil)
+	_ source.PartitionedSource = (*Source)(nil)
 )
 
 // Open makes first contact with a topic and refuses where reading it would
@@ -71,12 +76,15 @@ func (s *Source) Describe() source.Description {
 	return source.Description{Kind: "pulsar", Location: s.cfg.name(), PChannel: Unpartitioned(s.cfg.Topic), Backend: message.BackendPulsar}
 }
 
-// FirstContact is what was seen of the topic before it was touched.
-func (s *Source) FirstContact() Protection { return s.seen }
+// Protection implements source.ProtectedSource. Where the admin port did not answer
+// when the source was opened, it is not told.
+func (s *Source) Protection() source.Protection { return s.told(s.seen) }
 
-// AdminOpen reports whether the admin port answered when the source was opened.
-// Where it did not, retention and ledgers are not known.
-func (s *Source) AdminOpen() bool { return s.open }
+// told is what a look found, and whether the admin port tells.
+func (s *Source) told(p protection) source.Protection {
+	p.Told = s.open
+	return p.Protection
+}
 
 // Bounds implements source.Source. It loads the topic.
 func (s *Source) Bounds(ctx context.Context) (source.Bounds, error) {
