@@ -12,6 +12,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/internal/selector"
 )
 
 // maxLine is the longest line read; Milvus's largest message is a tenth of it.
@@ -109,7 +110,7 @@ func (r *reader) feed() {
 		}
 		// Nothing behind broken compression can be read, so the log is also torn there.
 		bad := &source.CorruptError{Source: r.src.name, Place: fmt.Sprintf("compressed text after byte %d", f.offset), Lost: -1, Cause: err}
-		r.send(&chunk{items: []item{{err: bad}}})
+		r.send(&chunk{items: []selector.Item{{Err: bad}}})
 		err = fmt.Errorf("%s: nothing can be read after byte %d: %w", r.src.name, f.offset, source.ErrTornTail)
 	}
 	r.send(&chunk{end: err})
@@ -174,7 +175,7 @@ func (f *feeder) grow() bool {
 	bad := corrupt(f.r.src.name, f.line, f.offset, fmt.Errorf("the line is longer than %d MiB", maxLine>>20))
 	f.offset += int64(len(f.buf))
 	f.buf, f.skipping = f.take(), true
-	return f.r.send(&chunk{items: []item{{err: bad}}})
+	return f.r.send(&chunk{items: []selector.Item{{Err: bad}}})
 }
 
 // skip drops what belongs to the line given up.

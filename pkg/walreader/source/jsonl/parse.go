@@ -10,6 +10,7 @@ import (
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/internal/selector"
 )
 
 // maxKeptProps is how long a list of properties is kept for the next line.
@@ -29,7 +30,7 @@ func (p *parser) chunk(c *chunk) {
 	// One copy of the whole chunk as a string lets every field be a substring;
 	// what a message keeps is cloned out of it, so that it dies with the chunk.
 	text := string(c.buf)
-	c.items = make([]item, 0, bytes.Count(c.buf, []byte{'\n'})+1)
+	c.items = make([]selector.Item, 0, bytes.Count(c.buf, []byte{'\n'})+1)
 	at := 0
 	for line := c.line; at < len(c.buf); line++ {
 		end, next := len(c.buf), len(c.buf)
@@ -40,12 +41,12 @@ func (p *parser) chunk(c *chunk) {
 		m, err := p.line(c.buf[at:end], text[at:end], line)
 		switch {
 		case err == nil:
-			c.items = append(c.items, item{m: m})
+			c.items = append(c.items, selector.Item{M: m})
 		case errors.Is(err, errNoRecord):
 		case torn && isCut(c.buf[at:end]):
-			c.items = append(c.items, item{err: tornTail(p.name, line, c.offset+int64(at))})
+			c.items = append(c.items, selector.Item{Err: tornTail(p.name, line, c.offset+int64(at))})
 		default:
-			c.items = append(c.items, item{err: corrupt(p.name, line, c.offset+int64(at), err)})
+			c.items = append(c.items, selector.Item{Err: corrupt(p.name, line, c.offset+int64(at), err)})
 		}
 		at = next
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/internal/selector"
 )
 
 // How lines become messages, in the log's order:
@@ -26,19 +27,13 @@ const (
 	closeWait   = 700 * time.Millisecond
 )
 
-// item is a message, or an error in its place.
-type item struct {
-	m   *message.Message
-	err error
-}
-
 // chunk is a run of whole lines on its way.
 type chunk struct {
 	buf    []byte
 	line   int64 // of the first line, from 1
 	offset int64 // of the first line, in the decompressed text
 	tail   bool  // the last line has no newline
-	items  []item
+	items  []selector.Item
 	end    error         // set instead of buf: what the reading ended with
 	done   chan struct{} // parsed
 	taken  chan struct{} // by Next; only a large chunk has it
@@ -56,18 +51,18 @@ type reader struct {
 	finished chan struct{} // closed when no goroutine is left
 	once     sync.Once
 
-	sel     selector
-	current []item
+	sel     selector.Selector
+	current []selector.Item
 	backend message.Backend
 	blind   source.Lacks // at which ends lines could not be read
 	last    message.ID
 	failed  error
 }
 
-func newReader(s *Source, f io.ReadCloser, rng source.Range) *reader {
+func newReader(s *Source, f io.ReadCloser, rng source.Range, sel selector.Selector) *reader {
 	parsers := min(maxParsers, runtime.GOMAXPROCS(0))
 	r := &reader{
-		src: s, rng: rng, file: f, sel: selector{rng: rng},
+		src: s, rng: rng, file: f, sel: sel,
 		order: make(chan *chunk, parsers+2), work: make(chan *chunk, parsers+2),
 		free: make(chan []byte, 2*parsers+4), finished: make(chan struct{}),
 	}
@@ -99,10 +94,10 @@ func (r *reader) Close() error {
 // Next implements source.Reader.
 func (r *reader) Next(ctx context.Context) (*message.Message, error) {
 	for {
-		if it, ok := r.sel.pop(); ok {
-			return it.m, it.err
+		if it, ok := r.sel.Pop(); ok {
+			return it.M, it.Err
 		}
-		if r.sel.finished() {
+		if r.sel.Finished() {
 			return nil, io.EOF
 		}
 		if r.failed != nil {
@@ -114,7 +109,7 @@ func (r *reader) Next(ctx context.Context) (*message.Message, error) {
 			return nil, err
 		case err != nil:
 			r.failed = err
-			r.sel.end()
+			r.sel.End()
 			if errors.Is(err, io.EOF) || errors.Is(err, source.ErrTornTail) {
 				r.src.sawEnd(r.last, r.blind)
 			}
@@ -125,48 +120,48 @@ func (r *reader) Next(ctx context.Context) (*message.Message, error) {
 }
 
 // accept hands an item to the selector, having looked at whose ids it has.
-func (r *reader) accept(it item) {
-	if it.m == nil {
+func (r *reader) accept(it selector.Item) {
+	if it.M == nil {
 		r.blind.Start, r.blind.End = r.blind.Start || r.backend == message.BackendUnknown, true
-		r.sel.corrupt(it.err)
+		r.sel.Corrupt(it.Err)
 		return
 	}
-	b := it.m.ID.Backend
+	b := it.M.ID.Backend
 	if r.backend == message.BackendUnknown {
 		r.backend = b
-		r.src.sawFirst(it.m.ID)
-		if r.failed = r.sel.adapt(b); r.failed != nil {
+		r.src.sawFirst(it.M.ID)
+		if r.failed = r.sel.Adapt(b); r.failed != nil {
 			return
 		}
 	}
 	if b != r.backend {
-		r.sel.corrupt(&source.CorruptError{
-			Source: r.src.name, Place: fmt.Sprintf("record %d", it.m.Ordinal), Lost: 1,
-			Cause: fmt.Errorf("a %s id (%s) in a log of %s ids", b, it.m.TextID(), r.backend),
+		r.sel.Corrupt(&source.CorruptError{
+			Source: r.src.name, Place: fmt.Sprintf("record %d", it.M.Ordinal), Lost: 1,
+			Cause: fmt.Errorf("a %s id (%s) in a log of %s ids", b, it.M.TextID(), r.backend),
 		})
 		return
 	}
-	r.last, r.blind.End = it.m.ID, false
-	r.sel.push(it.m)
+	r.last, r.blind.End = it.M.ID, false
+	r.sel.Push(it.M)
 }
 
-func (r *reader) nextItem(ctx context.Context) (item, error) {
+func (r *reader) nextItem(ctx context.Context) (selector.Item, error) {
 	for len(r.current) == 0 {
 		var c *chunk
 		select {
 		case c = <-r.order:
 		case <-ctx.Done():
-			return item{}, ctx.Err()
+			return selector.Item{}, ctx.Err()
 		case <-r.ctx.Done():
-			return item{}, fmt.Errorf("read %s: %w", r.src.name, os.ErrClosed)
+			return selector.Item{}, fmt.Errorf("read %s: %w", r.src.name, os.ErrClosed)
 		}
 		if c.end != nil {
-			return item{}, c.end
+			return selector.Item{}, c.end
 		}
 		select {
 		case <-c.done:
 		case <-r.ctx.Done():
-			return item{}, fmt.Errorf("read %s: %w", r.src.name, os.ErrClosed)
+			return selector.Item{}, fmt.Errorf("read %s: %w", r.src.name, os.ErrClosed)
 		}
 		r.current = c.items
 		if c.taken != nil {
@@ -237,15 +232,4 @@ func (r *reader) recycle(b []byte) {
 	case r.free <- b[:0]:
 	default:
 	}
-}
-
-// checkRange refuses what would need unbounded memory.
-func checkRange(r source.Range) error {
-	if r.From.Offset < -maxLookback || r.To.Offset < -maxLookback {
-		return fmt.Errorf("a bound may reach at most %d records back in record lines: name an id instead", maxLookback)
-	}
-	if r.Limit < 0 {
-		return errors.New("a limit of records cannot be negative")
-	}
-	return nil
 }

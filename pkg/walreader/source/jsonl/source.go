@@ -12,6 +12,7 @@ import (
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/internal/selector"
 )
 
 // Source is a WAL in a file or stream of record lines.
@@ -141,7 +142,8 @@ func (s *Source) Open(ctx context.Context, r source.Range) (source.Reader, error
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := checkRange(r); err != nil {
+	sel, err := selector.New(r)
+	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -155,7 +157,7 @@ func (s *Source) Open(ctx context.Context, r source.Range) (source.Reader, error
 	if err != nil {
 		return nil, fmt.Errorf("open a log of record lines: %w", err)
 	}
-	return newReader(s, f, r), nil
+	return newReader(s, f, r, sel), nil
 }
 
 // Close implements source.Source; readers are closed on their own.
