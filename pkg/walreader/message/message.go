@@ -32,6 +32,7 @@ const (
 	ManyPartitions                      // an Insert whose header lists more than one partition
 	Chunked                             // `_ci`, `_ct`: one of several records of a message; HasOtherProps is set too
 	ChunkRest                           // one that is not the first of them: its rows are the first one's, and Rows is 0
+	Deleted                             // its owner has deleted it; its bytes still stand on the disk. Set by a reader that was asked for such
 )
 
 // Message is one persisted message as a WAL backend stores it, with its

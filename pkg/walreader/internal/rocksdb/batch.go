@@ -39,45 +39,46 @@ func ParseBatch(b []byte) (Batch, error) {
 }
 
 // Each calls fn for every change of the default family. An error is what stands
-// in the batch and cannot be read; what came before it was handed on.
-func (b Batch) Each(fn func(Entry)) error {
-	body, seq, n := b.body, b.Seq, uint32(0)
+// in the batch and cannot be read; n changes came before it.
+func (b Batch) Each(fn func(Entry)) (n uint32, err error) {
+	body, seq := b.body, b.Seq
 	for len(body) > 0 {
 		tag := body[0]
 		body = body[1:]
 		kind, family, args := describe(tag)
 		if args < 0 {
-			return fmt.Errorf("a batch with an entry of type %d, which walctl does not know", tag)
+			return n, fmt.Errorf("a batch with an entry of type %d, which walctl does not know", tag)
 		}
 		id := uint64(0)
 		if family {
 			var ok bool
 			if id, body, ok = uvarint(body); !ok {
-				return errShortBatch
+				return n, errShortBatch
 			}
 		}
 		var arg [2][]byte
 		for i := range args {
 			var ok bool
 			if arg[i], body, ok = sized(body); !ok {
-				return errShortBatch
+				return n, errShortBatch
 			}
 		}
 		if tag == tagLogData || tag >= tagBeginPrepare && tag <= tagNo {
 			continue
 		}
-		if n++; n > b.Count {
-			break
+		if n == b.Count {
+			return n, fmt.Errorf("a batch with more than the %d entries it says it has", b.Count)
 		}
 		if id == 0 {
 			fn(Entry{Seq: seq, Kind: kind, Key: arg[0], Value: arg[1]})
 		}
+		n++
 		seq++
 	}
 	if n != b.Count {
-		return fmt.Errorf("a batch that says it has %d entries has %d", b.Count, n)
+		return n, fmt.Errorf("a batch of %d entries that says it has %d", n, b.Count)
 	}
-	return nil
+	return n, nil
 }
 
 // describe tells an entry's kind, whether a family stands before its arguments,

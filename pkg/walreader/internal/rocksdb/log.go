@@ -41,6 +41,7 @@ type LogReader struct {
 	start int64   // of the record being put together; −1 = none
 	bad   *Damage // being walked over
 	torn  bool    // what bad began with runs beyond the file's end
+	cut   int64   // where the record begins that the file ends in
 	end   error   // final
 }
 
@@ -97,6 +98,9 @@ func (r *LogReader) Next() (data []byte, offset int64, err error) {
 	return nil, 0, r.end
 }
 
+// Cut is where the record begins that a file ends in; it is known with ErrTorn.
+func (r *LogReader) Cut() int64 { return r.cut }
+
 // lose begins a damage at from, or goes on with the one there is.
 func (r *LogReader) lose(from int64, cause error) {
 	r.start = -1
@@ -141,6 +145,9 @@ func (r *LogReader) broken(from int64, err error) error {
 func (r *LogReader) finish() error {
 	switch {
 	case r.bad != nil && r.torn, r.bad == nil && r.start >= 0:
+		if r.cut = r.start; r.bad != nil {
+			r.cut = r.bad.From
+		}
 		r.end = ErrTorn
 		return r.end
 	case r.bad != nil:

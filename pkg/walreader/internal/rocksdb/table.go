@@ -440,6 +440,15 @@ func (it *Iter) Next() (Entry, error) {
 // is not known.
 func (it *Iter) Bound() []byte { return it.t.blocks[it.block-1].last }
 
+// Before returns a key at or behind every row of the blocks before that one and
+// before every row of it, nil where there is none or it is not known.
+func (it *Iter) Before() []byte {
+	if it.block < 2 {
+		return nil
+	}
+	return it.t.blocks[it.block-2].last
+}
+
 func (it *Iter) wrap(err error) error {
 	if err == nil {
 		return nil
