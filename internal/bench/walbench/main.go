@@ -4,6 +4,8 @@
 //	walbench log -dir DIR -records N -mixed       …: transactions, DDL and whole rows too
 //	walbench log -dir DIR -wal FILE [-records N]  that file's records, repeated until N
 //	walbench run [flags] -- COMMAND …             what a command takes, as a line of a table
+//	walbench growth [flags]                       what hostile logs cost, N, 4 N and 16 N long
+//	walbench shape NAME N                         one of these logs, NDJSON on stdout
 //
 // A file's records are repeated under larger ids and TimeTicks. That is good for
 // counting; only one round of it is a sound log.
@@ -25,13 +27,17 @@ import (
 )
 
 func main() {
-	err := errors.New("walbench log|run …")
+	err := errors.New("walbench log|run|growth|shape …")
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case "log":
 			err = logCommand(os.Args[2:])
 		case "run":
 			err = runCommand(os.Args[2:])
+		case "growth":
+			err = growthCommand(os.Args[2:])
+		case "shape":
+			err = shapeCommand(os.Args[2:])
 		}
 	}
 	if err != nil {
