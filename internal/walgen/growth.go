@@ -153,6 +153,7 @@ func (g *grower) vchannel(c int) string {
 func (g *grower) collection(c int) {
 	id, name, v := int64(collID+c), "c"+strconv.Itoa(c), g.vchannel(c)
 	schema, _ := newSchema(name, SchemaBasic, 4, Version26)
+	schema.Fields, schema.EnableDynamicField = schema.Fields[:3], false // the key is the only field
 	g.put(message.TypeCreateCollection, 1, c, g.next(), marshal(&messagespb.CreateCollectionMessageHeader{CollectionId: id, DbId: 1, PartitionIds: []int64{partID + int64(c)}}),
 		marshal(&msgpb.CreateCollectionRequest{Base: base(commonpb.MsgType_CreateCollection), DbName: "default", CollectionName: name, DbID: 1,
 			CollectionID: id, PartitionIDs: []int64{partID + int64(c)}, PartitionNames: []string{"_default"},
@@ -170,7 +171,7 @@ func (g *grower) segment(id int64) {
 		CollectionId: collID, PartitionId: partID, SegmentId: id, StorageVersion: 2, MaxSegmentSize: 1 << 30, MaxRows: 1 << 20, Level: 2}), nil, "")
 }
 
-// insert is one row: its key alone, as the other fields count for nothing here.
+// insert is one row.
 func (g *grower) insert(key int64, tick uint64, txn string) {
 	header := appendVarint(appendVarint(nil, 1, partID), 2, 1)
 	header = appendBytes(appendVarint(header, 3, 8), 4, appendVarint(nil, 1, segmentID))
