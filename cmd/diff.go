@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -188,9 +187,18 @@ type differenceReport struct {
 	Key    string                     `json:"key"`
 	Change recovery.Change            `json:"change"`
 	Fields []recovery.FieldDifference `json:"fields,omitempty"`
-	Old    json.RawMessage            `json:"old,omitempty"`
-	New    json.RawMessage            `json:"new,omitempty"`
+	Old    *shownValue                `json:"old,omitempty"`
+	New    *shownValue                `json:"new,omitempty"`
 }
+
+// shownValue is a key's value, decoded only where it is printed.
+type shownValue struct {
+	key   string
+	value []byte
+}
+
+// MarshalJSON implements json.Marshaler.
+func (v *shownValue) MarshalJSON() ([]byte, error) { return recovery.ValueJSON(v.key, v.value), nil }
 
 type diffReport struct {
 	render.Header
@@ -202,10 +210,10 @@ func differenceReports(d []recovery.Difference) []differenceReport {
 	for i, x := range d {
 		out[i] = differenceReport{Key: x.Key, Change: x.Change, Fields: x.Fields}
 		if x.Change != recovery.Added {
-			out[i].Old = recovery.ValueJSON(x.Key, x.Old)
+			out[i].Old = &shownValue{x.Key, x.Old}
 		}
 		if x.Change != recovery.Removed {
-			out[i].New = recovery.ValueJSON(x.Key, x.New)
+			out[i].New = &shownValue{x.Key, x.New}
 		}
 	}
 	return out

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -29,6 +30,34 @@ import (
 // a credential is called. A tokenizer is none.
 var secretName = regexp.MustCompile(`(?i)passw(or)?d|passphrase|secret|credential|authorization|signature` +
 	`|(access|api|account|shared|private|safe|encryption)[._-]?key|connection[._-]?string|token$|(^|[._-])(sas|sig|ak|sk)$`)
+
+// secretParts are what each alternative of secretName contains, and secretEnds what
+// the others end in.
+var (
+	secretParts = [...]string{"passw", "passphrase", "secret", "credential", "authorization", "signature", "key", "connection"}
+	secretEnds  = [...]string{"token", "sas", "sig", "ak", "sk"}
+)
+
+// namesSecret reports whether secretName matches. Most names are told apart by their
+// letters: a catalog has a million of them.
+func namesSecret(s string) bool {
+	possible := false
+	for i := 0; i < len(s) && !possible; i++ {
+		switch s[i] | 0x20 {
+		case 'p', 's', 'c', 'a', 'k':
+			for _, part := range secretParts {
+				if len(s)-i >= len(part) && strings.EqualFold(s[i:i+len(part)], part) {
+					possible = true
+				}
+			}
+		}
+		possible = possible || s[i] >= utf8.RuneSelf // letters that fold to those
+	}
+	for _, end := range secretEnds {
+		possible = possible || len(s) >= len(end) && strings.EqualFold(s[len(s)-len(end):], end)
+	}
+	return possible && secretName.MatchString(s)
+}
 
 // Hidden stands in for what is not shown.
 const Hidden = "(hidden)"
@@ -122,7 +151,7 @@ func redact(m protoreflect.Message) bool {
 	found := redactPair(m)
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {
-		case secretName.MatchString(string(f.Name())):
+		case namesSecret(string(f.Name())):
 			found = hide(m, f, v) || found
 		case f.IsMap():
 			found = redactMap(f, v.Map()) || found
@@ -161,7 +190,7 @@ func redactPair(m protoreflect.Message) bool {
 	if key == nil || value == nil || key.Kind() != protoreflect.StringKind || value.Kind() != protoreflect.StringKind {
 		return false
 	}
-	if !secretName.MatchString(m.Get(key).String()) || len(m.Get(value).String()) <= placeholder {
+	if !namesSecret(m.Get(key).String()) || len(m.Get(value).String()) <= placeholder {
 		return false
 	}
 	m.Set(value, protoreflect.ValueOfString(Hidden))
@@ -181,7 +210,7 @@ func redactMap(f protoreflect.FieldDescriptor, values protoreflect.Map) bool {
 			found = redact(v.Message()) || found
 		case f.MapValue().Kind() == protoreflect.StringKind:
 			s, changed := Scrub(v.String())
-			if secretName.MatchString(k.String()) && len(s) > placeholder {
+			if namesSecret(k.String()) && len(s) > placeholder {
 				s, changed = Hidden, true
 			}
 			if changed {
@@ -263,7 +292,7 @@ func scrubURL(s string) (string, bool) {
 	if parts := strings.Split(u.RawQuery, "&"); u.RawQuery != "" {
 		for i, p := range parts {
 			name, value, _ := strings.Cut(p, "=")
-			if plain, err := url.QueryUnescape(name); (err != nil || secretName.MatchString(plain)) && len(value) > placeholder {
+			if plain, err := url.QueryUnescape(name); (err != nil || namesSecret(plain)) && len(value) > placeholder {
 				parts[i], changed = name+"="+Hidden, true
 			}
 		}
@@ -280,7 +309,7 @@ func scrubJSON(s string) (string, bool) {
 	d := json.NewDecoder(strings.NewReader(s))
 	d.UseNumber()
 	if d.Decode(&v) != nil {
-		if secretName.MatchString(s) { // no JSON after all, and it names one
+		if namesSecret(s) { // no JSON after all, and it names one
 			return Hidden, true
 		}
 		return scrubURL(s)
@@ -305,7 +334,7 @@ func scrubValue(v any) bool {
 		for k, e := range v {
 			text, isText := e.(string)
 			switch {
-			case secretName.MatchString(k) && (!isText || len(text) > placeholder):
+			case namesSecret(k) && (!isText || len(text) > placeholder):
 				v[k], found = Hidden, true
 			case isText:
 				if s, changed := Scrub(text); changed {

@@ -2,6 +2,7 @@ package message
 
 import (
 	"encoding/base64"
+	"strings"
 	"testing"
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/commonpb"
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"pgregory.net/rapid"
 )
 
 // The flag Credentials stands at every type whose header can hold one, and at no
@@ -88,4 +90,16 @@ func TestShownHeader(t *testing.T) {
 	}
 	require.Equal(t, switchTo(Hidden), wal.ShownHeader(switchTo("planted")))
 	require.Equal(t, "kept as it is", (&Message{Type: TypeInsert}).ShownHeader("kept as it is"))
+}
+
+// namesSecret is secretName, told sooner.
+func TestNamesSecret(t *testing.T) {
+	parts := rapid.SampledFrom([]string{"passw", "d", "or", "passphrase", "SECRET", "Credential", "authorization", "signature", "access", "api",
+		"_", "-", ".", "key", "Key", "\u212aey", "connection", "string", "token", "izer", "sas", "\u017fas", "sig", "ak", "sk", "max_rows", "a", "é"})
+	rapid.Check(t, func(t *rapid.T) {
+		s := strings.Join(rapid.SliceOfN(parts, 0, 5).Draw(t, "parts"), "")
+		if got := namesSecret(s); got != secretName.MatchString(s) {
+			t.Fatalf("%q: %v", s, got)
+		}
+	})
 }
