@@ -1,6 +1,9 @@
 package plan
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"math"
 	"slices"
@@ -403,4 +406,22 @@ func TestPlansOfOneSecondDiffer(t *testing.T) {
 	first := must(t, in)
 	in.Created = in.Created.Add(time.Millisecond)
 	require.NotEqual(t, first.ID, must(t, in).ID)
+}
+
+// The digest is over the plan's JSON, whatever stands in it: plans on disk rest on it.
+func TestDigestIsOfTheJSON(t *testing.T) {
+	for _, changes := range [][]Change{nil, {}, {{Key: "a", New: []byte("1")}, {Key: `"changes":null`, Old: []byte{}, Reason: "<&>"}}} {
+		p := Plan{Schema: SchemaVersion, Notes: []string{`"changes":null`}, Changes: changes, Digest: "d", ID: "i"}
+		got, plain, err := p.digest()
+		require.NoError(t, err)
+		require.True(t, plain)
+		p.Digest, p.ID = "", ""
+		b, err := json.Marshal(&p)
+		require.NoError(t, err)
+		want := sha256.Sum256(b)
+		require.Equal(t, hex.EncodeToString(want[:]), got)
+	}
+	p := Plan{Changes: []Change{{Reason: "\xff"}}}
+	require.NoError(t, p.seal())
+	require.Equal(t, "\ufffd", p.Changes[0].Reason)
 }

@@ -143,24 +143,52 @@ type Plan struct {
 // Empty reports whether there is nothing to change.
 func (p *Plan) Empty() bool { return len(p.Changes) == 0 }
 
-// digest is the SHA-256 of the plan's JSON without Digest and ID.
-func (p *Plan) digest() (string, error) {
+// digest is the SHA-256 of the plan's JSON without Digest and ID. A plan has as many
+// changes as a catalog has keys, so that they are encoded one at a time; plain is false
+// where JSON replaces bytes that are no text.
+func (p *Plan) digest() (sum string, plain bool, err error) {
 	q := *p
-	q.Digest, q.ID = "", ""
+	q.Digest, q.ID, q.Changes = "", "", nil
+	const none = `"changes":null` // nothing else spells it: in text the quotes are escaped
 	b, err := json.Marshal(&q)
-	if err != nil {
-		return "", fmt.Errorf("encode plan: %w", err)
+	before, after, ok := bytes.Cut(b, []byte(none))
+	if err != nil || !ok {
+		return "", false, fmt.Errorf("encode plan: %w", err)
 	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:]), nil
+	h, plain := sha256.New(), true
+	put := func(text []byte) {
+		_, _ = h.Write(text)
+		plain = plain && !bytes.Contains(text, []byte(`\ufffd`))
+	}
+	put(before)
+	if p.Changes == nil {
+		put([]byte(none))
+	} else {
+		put([]byte(`"changes":[`))
+		for i := range p.Changes {
+			if i > 0 {
+				put([]byte{','})
+			}
+			c, err := json.Marshal(&p.Changes[i])
+			if err != nil {
+				return "", false, fmt.Errorf("encode plan: %w", err)
+			}
+			put(c)
+		}
+		put([]byte{']'})
+	}
+	put(after)
+	return hex.EncodeToString(h.Sum(nil)), plain, nil
 }
 
 // seal sets Digest and ID.
 func (p *Plan) seal() error {
-	if err := p.toText(); err != nil {
-		return err
+	d, plain, err := p.digest()
+	if err == nil && !plain {
+		if err = p.toText(); err == nil {
+			d, _, err = p.digest()
+		}
 	}
-	d, err := p.digest()
 	if err != nil {
 		return err
 	}
@@ -174,9 +202,6 @@ func (p *Plan) toText() error {
 	b, err := json.Marshal(p)
 	if err != nil {
 		return fmt.Errorf("encode plan: %w", err)
-	}
-	if !bytes.Contains(b, []byte(`\ufffd`)) {
-		return nil
 	}
 	q := Plan{}
 	if err := json.Unmarshal(b, &q); err != nil {
@@ -196,7 +221,7 @@ func (p *Plan) Verify() error {
 	if p.Schema != SchemaVersion {
 		return refuse(CodePlanSchema, fmt.Sprintf("the plan has schema %q, this walctl applies %q", p.Schema, SchemaVersion), "make the plan again with this walctl")
 	}
-	d, err := p.digest()
+	d, _, err := p.digest()
 	if err != nil {
 		return err
 	}
