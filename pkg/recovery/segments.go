@@ -55,6 +55,7 @@ func (s *State) insertInto(m *message.Message, id int64, rows, bytes, tick uint6
 	if tick < g.meta.CheckpointTimeTick {
 		return
 	}
+	g.own()
 	g.meta.Stat.ModifiedRows += rows
 	g.meta.Stat.ModifiedBinarySize += bytes
 	g.touch(tick)
@@ -110,6 +111,7 @@ func (s *State) createSegment(m *message.Message, tick uint64) {
 }
 
 func (g *segment) touch(tick uint64) {
+	g.own()
 	g.meta.Stat.LastModifiedTimestamp = tickSeconds(tick)
 	g.meta.CheckpointTimeTick = tick
 	g.dirty = true
@@ -120,6 +122,7 @@ func (s *State) flush(g *segment, tick uint64) {
 	if tick < g.meta.CheckpointTimeTick || flushed(g) {
 		return
 	}
+	g.own()
 	g.meta.State = streamingpb.SegmentAssignmentState_SEGMENT_ASSIGNMENT_STATE_FLUSHED
 	g.touch(tick)
 	delete(s.growing, g.id)

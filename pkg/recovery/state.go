@@ -72,11 +72,20 @@ type segment struct {
 	meta   *streamingpb.SegmentAssignmentMeta
 	dirty  bool
 	orphan bool // its partition is not active
+	shared bool // meta is another state's or the catalog's as well: own before a change
+}
+
+// own makes the metadata the segment's alone. Of a million segments few change behind
+// a copy.
+func (g *segment) own() {
+	if g.shared {
+		g.meta, g.shared = proto.Clone(g.meta).(*streamingpb.SegmentAssignmentMeta), false
+	}
 }
 
 // NewState starts from a catalog. What the catalog lacks or gets wrong becomes
 // an Issue; a missing checkpoint starts at TimeTick 0 (Replay does what Milvus
-// does then). md's messages are copied. It fails only on a pchannel without name.
+// does then). md's messages are not changed. It fails only on a pchannel without name.
 func NewState(md catalog.Metadata, o Options) (*State, error) {
 	if md.PChannel == "" {
 		return nil, fmt.Errorf("start a recovery: the metadata names no pchannel")
@@ -117,11 +126,12 @@ func NewState(md catalog.Metadata, o Options) (*State, error) {
 		s.vchannels[name] = &vchannel{meta: v, schemas: len(v.CollectionInfo.Schemas)}
 	}
 	for id, m := range md.Segments {
-		m = proto.Clone(m).(*streamingpb.SegmentAssignmentMeta)
+		g := &segment{id: id, meta: m, shared: true}
 		if m.Stat == nil {
-			m.Stat = &streamingpb.SegmentAssignmentStat{}
+			g.own()
+			g.meta.Stat = &streamingpb.SegmentAssignmentStat{}
 		}
-		s.put(&segment{id: id, meta: m})
+		s.put(g)
 	}
 	return s, nil
 }
@@ -372,11 +382,12 @@ func (s *State) Clone() *State {
 	c.growing = make(map[int64]*segment, len(s.growing))
 	c.byPartition, c.byCollection = growingBy{}, growingBy{}
 	for id, g := range s.segments {
-		x := &segment{id, proto.Clone(g.meta).(*streamingpb.SegmentAssignmentMeta), g.dirty, g.orphan}
-		c.segments[id] = x
+		g.shared = true
+		x := *g
+		c.segments[id] = &x
 		if s.growing[id] == g {
-			c.growing[id] = x
-			c.list(x)
+			c.growing[id] = &x
+			c.list(&x)
 		}
 	}
 	return &c
