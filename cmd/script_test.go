@@ -48,6 +48,7 @@ func TestScript(t *testing.T) {
 
 			"goldenkv": goldenkv,
 			"incident": incident,
+			"growth":   growth,
 			"short":    shortScreen,
 			"next":     runNext,
 		},

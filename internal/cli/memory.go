@@ -84,7 +84,9 @@ func outgrown(limit, own int64) bool {
 	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 	metrics.Read(s)
 	live, mapped := bytesOf(s[0]), bytesOf(s[1])-bytesOf(s[2])
-	if live <= limit+own/2 && (mapped <= limit+limit/8+own || live <= limit/2+own/2) {
+	// Where the collector does not keep up, what is alive is not known.
+	late := mapped > limit/2*3+2*own
+	if !late && live <= limit+own/2 && (mapped <= limit+limit/8+own || live <= limit/2+own/2) {
 		return false
 	}
 	// What was asked for and never written to takes nothing: a client library
