@@ -240,7 +240,7 @@ func (r *replayed) severity(i *recovery.Issue) diagnose.Severity {
 	case recovery.CodePositionGone, recovery.CodeVChannelMissing, recovery.CodeChannelDropped:
 		return diagnose.SeverityCritical
 	case recovery.CodeUnreadable, recovery.CodeNoCheckpoint, recovery.CodeTimeWentBack, recovery.CodeImportWaits, recovery.CodeGap, recovery.CodeStale,
-		recovery.CodeVChannelUnknown, recovery.CodeInsertNoVChannel:
+		recovery.CodeVChannelUnknown, recovery.CodeInsertNoVChannel, recovery.CodeChunksMissing:
 		return diagnose.SeverityError
 	}
 	if r.stops(i) {

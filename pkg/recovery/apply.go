@@ -28,6 +28,9 @@ func (s *State) apply(m *message.Message, tick uint64) {
 		s.lose(m)
 		return
 	}
+	if m.Has(message.Chunked) {
+		s.issues.add(about(CodeChunked, m))
+	}
 	s.checkVChannel(m)
 	s.broadcast(m)
 	if change := caseOf(m.Type); change != nil {

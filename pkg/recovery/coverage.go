@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
@@ -281,8 +282,8 @@ func (p *replay) Dropped(m *message.Message, why order.Reason, tick uint64) {
 		state.lose(m)
 	}
 	code, listed := dropCodes[why]
-	if !listed {
-		return
+	if !listed || why == order.ChunksUnfinished && tick == math.MaxUint64 {
+		return // at the log's end its writer may be at it still
 	}
 	i := about(code, m)
 	i.Detail = why.String()
@@ -301,5 +302,6 @@ func (p *replay) Dropped(m *message.Message, why order.Reason, tick uint64) {
 // dropCodes are the drops worth listing; a rollback is a writer's decision.
 var dropCodes = map[order.Reason]Code{
 	order.Stale: CodeStale, order.DuplicateID: CodeDuplicateID, order.BodyWithoutBegin: CodeTxnBroken, order.CommitWithoutBegin: CodeTxnBroken,
+	order.ChunksMissing: CodeChunksMissing, order.ChunksBroken: CodeChunksMissing, order.ChunksUnfinished: CodeChunksUnfinished,
 	order.Expired: CodeTxnExpired, order.Superseded: CodeTxnDiscarded, order.ForcePromoted: CodeTxnDiscarded, order.Undecodable: CodeEnvelope,
 }

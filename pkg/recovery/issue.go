@@ -77,6 +77,9 @@ const (
 	CodeTxnBroken         Code = "recovery-transaction-broken"
 	CodeTxnExpired        Code = "recovery-transaction-expired"
 	CodeTxnDiscarded      Code = "recovery-transaction-discarded"
+	CodeChunked           Code = "chunked-payload"    // a message in several records, put together
+	CodeChunksMissing     Code = "chunked-incomplete" // one that cannot be
+	CodeChunksUnfinished  Code = "chunked-unfinished" // one whose append was never finished
 )
 
 // Issue is one thing a recovery meets that a healthy log and catalog do not have.
@@ -263,4 +266,7 @@ var consequences = map[Code]string{
 	CodeTxnBroken:         "a part without its Begin: the part is dropped",
 	CodeTxnExpired:        "the transaction was abandoned; its parts are dropped",
 	CodeTxnDiscarded:      "the transaction was given up; its parts are dropped",
+	CodeChunked:           "a newer Milvus wrote it in several records and reads it as one message; nodes of 2.6 and 3.0 do not put them together",
+	CodeChunksMissing:     "its records are not all there, or contradict each other: the Milvus that wrote it cannot read it, and what it carried is lost",
+	CodeChunksUnfinished:  "its writer stopped between its records and told no client that it is safe: readers drop it",
 }

@@ -103,7 +103,8 @@ func (r *Result) Losses() map[string]Loss {
 // transaction that was rolled back, expired or begun anew was never committed.
 func loses(why order.Reason) bool {
 	switch why {
-	case order.Stale, order.BodyWithoutBegin, order.CommitWithoutBegin, order.ForcePromoted, order.Undecodable, order.NoVChannel:
+	case order.Stale, order.BodyWithoutBegin, order.CommitWithoutBegin, order.ForcePromoted, order.Undecodable, order.NoVChannel,
+		order.ChunksMissing, order.ChunksBroken:
 		return true
 	}
 	return false

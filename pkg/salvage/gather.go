@@ -57,6 +57,12 @@ func (r *run) gather(ctx context.Context, report *Report) (*tap, error) {
 
 // read learns which fields rows carry, also those that no schema has any more.
 func (g *gatherer) read(m *message.Message) {
+	if _, _, part := m.Chunk(); !part { // those of a split message: once they are joined
+		g.carries(m)
+	}
+}
+
+func (g *gatherer) carries(m *message.Message) {
 	if m.Type == message.TypeInsert && m.Payload != nil && !m.Has(message.HasCipher) && m.Broken() == nil {
 		g.collections.get(m.Collection).carries(m.Payload)
 	}
@@ -118,6 +124,11 @@ func (g *gatherer) message(m *message.Message, tick uint64) error {
 			return nil
 		}
 		return g.deleteKeys(m, tick, g.gravesOf(m.VChannel), true)
+	case message.TypeInsert:
+		if m.Has(message.Chunked) {
+			g.carries(m)
+		}
+		return nil
 	}
 	g.collections.ddl(m, tick)
 	end := endOf(m.Type)

@@ -59,10 +59,11 @@ const (
 )
 
 // dropped takes what the scanner drops. What its writer took back, or wrote
-// again, is not lost.
+// again, is not lost; what is not whole cannot be brought out.
 func (l *lost) dropped(m *message.Message, why order.Reason) error {
 	switch why {
-	case order.RolledBack, order.Superseded, order.ForcePromoted, order.DuplicateID, order.Undecodable, order.NoVChannel:
+	case order.RolledBack, order.Superseded, order.ForcePromoted, order.DuplicateID, order.Undecodable, order.NoVChannel,
+		order.ChunkAgain, order.ChunksUnfinished, order.ChunksMissing, order.ChunksBroken:
 		return nil
 	}
 	if u := l.r.opts.UntilTimeTick; u > 0 && m.TimeTick > u {

@@ -80,13 +80,7 @@ func (d *Decoder) Decode(m *Message) {
 			m.Flags |= UnsafeReplicate
 		case KeyPartialUpdate:
 			m.Flags |= PartialUpdate
-		case KeyChunkIndex:
-			if m.Flags |= HasOtherProps | Chunked; v != "0" {
-				m.Flags |= ChunkRest
-			}
-		case KeyChunkTotal:
-			m.Flags |= HasOtherProps | Chunked
-		default:
+		default: // KeyChunkIndex and KeyChunkTotal too: see finish
 			m.Flags |= HasOtherProps
 		}
 	}
@@ -106,6 +100,9 @@ func (d *Decoder) finish(m *Message, header string, hasHeader bool) {
 	}
 	if hasHeader {
 		d.header(m, header)
+	}
+	if m.Has(HasOtherProps) {
+		m.chunk()
 	}
 	if m.Has(ChunkRest) {
 		m.Rows, m.BinarySize = 0, 0 // every record of the message repeats its header

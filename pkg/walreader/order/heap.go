@@ -2,7 +2,6 @@ package order
 
 import (
 	"cmp"
-	"slices"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 )
@@ -183,7 +182,7 @@ func (q *queue) pop(tick uint64) *message.Message {
 	return m
 }
 
-// list returns what waits, in log order.
+// list returns what waits.
 func (q *queue) list() []*message.Message {
 	out := make([]*message.Message, 0, q.waiting)
 	for _, list := range [3][]buffered{q.gathered, q.heap, q.sorted[q.next:]} {
@@ -191,8 +190,10 @@ func (q *queue) list() []*message.Message {
 			out = append(out, list[i].m)
 		}
 	}
-	slices.SortFunc(out, func(a, b *message.Message) int {
-		return cmp.Or(cmp.Compare(a.Ordinal, b.Ordinal), a.ID.Compare(b.ID))
-	})
 	return out
+}
+
+// inLog compares two messages by their place in the log.
+func inLog(a, b *message.Message) int {
+	return cmp.Or(cmp.Compare(a.Ordinal, b.Ordinal), a.ID.Compare(b.ID))
 }

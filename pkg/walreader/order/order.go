@@ -2,9 +2,9 @@
 // deliver them, by TimeTick with transactions assembled, and tells an Observer
 // of everything the scanner would drop.
 //
-//	reader ──► reorder heap (by TimeTick) ──► transaction buffer ──► Delivery
-//	               │ stale, duplicate              │ no begin, expired, rolled back
-//	               └──────────► Observer ◄─────────┘
+//	reader ──► chunks ──► reorder heap (by TimeTick) ──► transaction buffer ──► Delivery
+//	              │ not whole  │ stale, duplicate              │ no begin, expired, rolled back
+//	              └────────────┴──────────► Observer ◄─────────┘
 //
 // The rules are docs/rules.md#scanner.
 package order
@@ -51,10 +51,21 @@ const (
 	// NoVChannel: from before streaming, of a collection nothing tells the
 	// vchannel of.
 	NoVChannel
+	// ChunkAgain: a record of a split message that a retry wrote once more.
+	ChunkAgain
+	// ChunksUnfinished: the first records of a split message whose others were never
+	// written: no writer was told that it is there.
+	ChunksUnfinished
+	// ChunksMissing: records of a split message are gone: later ones are there.
+	ChunksMissing
+	// ChunksBroken: records of a split message that contradict each other, or are
+	// larger together than any message.
+	ChunksBroken
 )
 
 // Observer is told of every message a scanner drops. tick is the TimeTick that
-// decided it (0 where none did).
+// decided it (0 where none did; math.MaxUint64 where it was Flush). Of a split
+// message that is dropped it is told once, with the first of its records.
 type Observer interface {
 	Dropped(m *message.Message, why Reason, tick uint64)
 }
@@ -71,7 +82,8 @@ var reasonNames = [...]string{
 	Stale: "stale", DuplicateID: "duplicate id", BodyWithoutBegin: "body without begin",
 	CommitWithoutBegin: "end without begin", RolledBack: "rolled back", Expired: "expired",
 	Superseded: "superseded", ForcePromoted: "force promoted", Undecodable: "undecodable",
-	NoVChannel: "no vchannel",
+	NoVChannel: "no vchannel", ChunkAgain: "chunk written again", ChunksUnfinished: "chunks never finished",
+	ChunksMissing: "chunks missing", ChunksBroken: "chunks contradictory",
 }
 
 // Reasons lists every reason, in order.

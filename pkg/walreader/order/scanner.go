@@ -3,6 +3,7 @@ package order
 import (
 	"context"
 	"math"
+	"slices"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
@@ -27,6 +28,7 @@ type Scanner struct {
 	r    source.Reader
 	opts Options
 
+	chunks   Chunks
 	queue    queue
 	txns     txnBuffer
 	lastTick uint64 // of the last TimeTick read, from which on messages are stale
@@ -46,6 +48,7 @@ func NewScanner(r source.Reader, o Options) *Scanner {
 	}
 	s := &Scanner{r: r, opts: o}
 	s.txns = txnBuffer{open: make(map[int64]*Txn), drop: s.dropped}
+	s.chunks = Chunks{Drop: s.report}
 	return s
 }
 
@@ -76,6 +79,16 @@ func (s *Scanner) Next(ctx context.Context) (Delivery, error) {
 // push takes the next message in log order. docs/rules.md#scanner
 func (s *Scanner) push(m *message.Message) error {
 	s.read++
+	if m.Has(message.HasOtherProps | message.HasTimeTick) {
+		before := s.chunks.Bytes()
+		joined, split := s.chunks.Take(m)
+		if err := s.grown(s.chunks.Bytes() - before); err != nil || split && joined == nil {
+			return err
+		}
+		if split {
+			m = joined
+		}
+	}
 	if m.Version == 0 {
 		adapted, ok := s.opts.Legacy.Adapt(m)
 		if !ok {
@@ -95,17 +108,28 @@ func (s *Scanner) push(m *message.Message) error {
 		s.report(m, DuplicateID, 0)
 	default:
 		s.queue.push(m)
-		if s.opts.Account == nil {
-			return nil
-		}
-		if s.bytes += held(m); s.bytes-s.accounted > accountStep {
-			return s.account(true)
-		}
+		return s.grown(held(m))
+	}
+	return nil
+}
+
+// grown accounts for what now waits.
+func (s *Scanner) grown(bytes int64) error {
+	if s.opts.Account == nil {
+		return nil
+	}
+	if s.bytes += bytes; s.bytes-s.accounted > accountStep {
+		return s.account(true)
 	}
 	return nil
 }
 
 func (s *Scanner) release(tick uint64, m *message.Message) {
+	before := s.chunks.Bytes()
+	s.chunks.Expire(tick)
+	if s.opts.Account != nil {
+		s.bytes += s.chunks.Bytes() - before
+	}
 	s.draining, s.tick, s.tickMsg = true, tick, m
 	s.queue.release(tick)
 	s.lastTick = tick
@@ -158,7 +182,11 @@ func (s *Scanner) Flush() {
 }
 
 // Waiting returns the messages no TimeTick has confirmed yet, in log order.
-func (s *Scanner) Waiting() []*message.Message { return s.queue.list() }
+func (s *Scanner) Waiting() []*message.Message {
+	out := append(s.queue.list(), s.chunks.waiting()...)
+	slices.SortFunc(out, inLog)
+	return out
+}
 
 // Uncommitted returns the open transactions by id: Milvus's transaction buffer.
 func (s *Scanner) Uncommitted() []*Txn { return s.txns.sorted() }
