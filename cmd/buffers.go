@@ -200,6 +200,13 @@ func bufferTable(views []channelbuf.View) *render.Table {
 	return t
 }
 
+func hold(buffers int) string {
+	if buffers == 1 {
+		return "1 buffer holds"
+	}
+	return render.Plural(buffers, "buffer") + " hold"
+}
+
 // bufferLine sums what the buffers hold.
 func bufferLine(views []channelbuf.View) string {
 	rows, bytes := uint64(0), int64(0)
@@ -216,7 +223,7 @@ func bufferLine(views []channelbuf.View) string {
 			dropped = append(dropped, views[i].VChannel)
 		}
 	}
-	line := fmt.Sprintf("%d buffers hold %s rows, %s as logged", len(views), render.Thousands(int64(rows)), render.HumanBytes(bytes))
+	line := fmt.Sprintf("%s %s, %s as logged", hold(len(views)), render.Plural(int(rows), "row"), render.HumanBytes(bytes))
 	if len(dropped) > 0 {
 		line += " · dropped: " + strings.Join(dropped, ", ")
 	}

@@ -355,6 +355,13 @@ func shown(all []diagnose.Finding, out cli.Output) []diagnose.Finding {
 	return keep
 }
 
+func never(messages int64) string {
+	if messages == 1 {
+		return "1 message never reaches"
+	}
+	return render.Plural(int(messages), "message") + " never reach"
+}
+
 func writeDropped(f *cli.Factory, o *verifyOptions, d *diagnose.DroppedSummary) error {
 	if d.Messages == 0 {
 		return nil
@@ -362,8 +369,8 @@ func writeDropped(f *cli.Factory, o *verifyOptions, d *diagnose.DroppedSummary) 
 	slices.SortFunc(d.VChannels, func(a, b diagnose.DroppedCount) int {
 		return cmp.Or(cmp.Compare(b.Rows, a.Rows), cmp.Compare(b.Messages, a.Messages), cmp.Compare(a.Name, b.Name))
 	})
-	if _, err := fmt.Fprintf(f.Out(), "%s never reach a reader: %s, %s\n",
-		render.Plural(int(d.Messages), "message"), render.Plural(int(d.Rows), "row"), render.Plural(int(d.Deletes), "delete")); err != nil {
+	if _, err := fmt.Fprintf(f.Out(), "%s a reader: %s, %s\n",
+		never(d.Messages), render.Plural(int(d.Rows), "row"), render.Plural(int(d.Deletes), "delete")); err != nil {
 		return err
 	}
 	t := render.Table{Columns: []render.Column{{Name: "vchannel"}, {Name: "messages", Right: true}, {Name: "rows", Right: true}, {Name: "deletes", Right: true}}}

@@ -31,6 +31,8 @@ const (
 	badEnvelope checkID = iota
 	unknownType
 	chunkedPayload
+	chunkedIncomplete
+	chunkedUnfinished
 	staleWriter
 	behindTimeTick
 	timeTickRegress
@@ -79,6 +81,8 @@ var checkTable = [checkCount]Check{
 	badEnvelope:          {"bad-envelope", SeverityError, 1, 0},
 	unknownType:          {"unknown-type", SeverityError, 1, 0},
 	chunkedPayload:       {"chunked-payload", SeverityWarning, 1, 0},
+	chunkedIncomplete:    {"chunked-incomplete", SeverityError, 1, 0},
+	chunkedUnfinished:    {"chunked-unfinished", SeverityWarning, 1, 0},
 	staleWriter:          {"stale-writer", SeverityError, 7, 0},
 	behindTimeTick:       {"behind-timetick", SeverityError, 2, 0},
 	timeTickRegress:      {"timetick-regress", SeverityError, 3, 0},

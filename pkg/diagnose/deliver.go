@@ -4,11 +4,8 @@ import "github.com/walctl/walctl/pkg/walreader/message"
 
 // deliver judges a message in TimeTick order, as a reader would get it.
 func (v *verifier) deliver(e *entry) {
-	if e.flags&message.Chunked != 0 {
-		if e.flags&message.ChunkRest != 0 {
-			return // one message with the first, which was judged
-		}
-		v.tell(chunkedPayload, v.at(e, "a message in several records (_ci, _ct), as a Milvus newer than 3.0 writes"))
+	if e.flags&message.Chunked != 0 && !v.chunked(e) {
+		return
 	}
 	r := &v.terms.recent
 	if tt, p := r.newest(); tt == e.tt && v.same(e, p) {

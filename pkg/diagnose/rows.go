@@ -113,6 +113,9 @@ func (v *verifier) row(c *message.Columns, i int) {
 			return
 		}
 	}
+	if flags&message.Chunked != 0 {
+		v.splits.take(c, i)
+	}
 	if bits&bit30 != 0 || flags&mark30 != 0 {
 		v.is30 = true
 	}

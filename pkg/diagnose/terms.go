@@ -92,6 +92,9 @@ func (v *verifier) term(c *message.Columns, i int) (stale bool) {
 // behind takes a message whose TimeTick a persisted TimeTick has passed: a
 // reader drops it. docs/rules.md#invariants 2.
 func (v *verifier) behind(c *message.Columns, i int, stale bool) {
+	if c.Flags[i]&message.ChunkRest != 0 {
+		return // one message with the first, which is judged
+	}
 	t := &v.terms
 	o := v.place(c, i, "")
 	if first, ok := t.recent.find(o.tt, c.Checksum[i]); ok {
@@ -164,6 +167,7 @@ func (v *verifier) timeTick(c *message.Columns, i int) {
 	if !opening && !stale {
 		v.tickLastConfirmed(c, i, lc)
 	}
+	v.splits.Expire(tt)
 	v.deliverUpTo(tt)
 	v.leftBehind(c, i, lc, opening)
 	if v.txns.next <= tt {

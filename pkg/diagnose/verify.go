@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
@@ -173,6 +174,7 @@ type verifier struct {
 	names   []string
 	found   collector
 	dropped DroppedSummary
+	splits  splits
 
 	records     int64
 	corruptions int
@@ -217,6 +219,7 @@ func newVerifier(opts VerifyOptions) *verifier {
 	}
 	v.dropped = DroppedSummary{VChannels: []DroppedCount{}, Types: []DroppedCount{}}
 	v.window.budget = siftBudget
+	v.splits.Drop = v.notWhole
 	return v
 }
 
@@ -288,6 +291,7 @@ func (v *verifier) finish() {
 		v.tell(unconfirmedTail, occurrence{pos: first.pos, tt: first.tt, vchannel: first.vchannel, typ: first.typ,
 			note: fmt.Sprintf("%d messages stand after the last TimeTick; the next opening confirms them", n)})
 	}
+	v.splits.Expire(math.MaxUint64)
 	v.deliverUpTo(^uint64(0))
 	v.leftoverTransactions()
 	v.missingCopies()

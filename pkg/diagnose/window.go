@@ -276,5 +276,6 @@ func (v *verifier) cutWindow() {
 		slices.SortFunc(w.keys, func(a, b windowKey) int { return cmp.Or(cmp.Compare(a.tt, b.tt), cmp.Compare(a.order, b.order)) })
 	}
 	w.cut = w.keys[len(w.keys)/2].tt
+	v.splits.Expire(w.cut)
 	v.deliverUpTo(w.cut)
 }

@@ -29,7 +29,7 @@ func (s *State) apply(m *message.Message, tick uint64) {
 		return
 	}
 	if m.Has(message.Chunked) {
-		s.issues.add(about(CodeChunked, m))
+		s.chunked(m)
 	}
 	s.checkVChannel(m)
 	s.broadcast(m)
@@ -96,6 +96,17 @@ func (s *State) unknown(m *message.Message) {
 	s.issues.add(i)
 }
 
+// chunked notes a message that was put together from several records. A node that
+// does not do so takes a definition's body from the first of them alone.
+func (s *State) chunked(m *message.Message) {
+	i := about(CodeChunked, m)
+	switch m.Type {
+	case message.TypeCreateCollection, message.TypeSchemaChange, message.TypeAlterCollection:
+		i.Stops, i.Detail = AllLines, "a definition: a node of 2.6 or 3.0 panics on the part of it that one record holds"
+	}
+	s.issues.add(i)
+}
+
 // defects turns what is wrong with an envelope into issues.
 func (s *State) defects(m *message.Message) {
 	for _, d := range m.Defects {
@@ -104,6 +115,10 @@ func (s *State) defects(m *message.Message) {
 			s.stops(CodeEnvelope, m, d)
 		case d.Property == message.KeyHeader && m.Type.Is(message.HeaderForced):
 			s.stops(CodeHeader, m, d)
+		case d.Property == message.KeyChunkIndex:
+			i := about(CodeChunksMissing, m)
+			i.Detail = d.Error()
+			s.issues.add(i)
 		}
 	}
 	if m.Has(message.NotPersisted) {

@@ -138,11 +138,18 @@ func (e *emitter) read(m *message.Message) {
 	}
 }
 
+// errNotWhole is a payload that its writer split over several records.
+var errNotWhole = errors.New("the payload stands in several records that cannot be put together")
+
 // Dropped implements order.Observer.
 func (e *emitter) Dropped(m *message.Message, why order.Reason, _ uint64) {
 	switch {
 	case m.Type != message.TypeInsert:
 	case e.lost != nil && e.lost.has(m):
+	case why == order.ChunksMissing || why == order.ChunksBroken:
+		if !m.Has(message.ChunkRest) { // without the first record nothing tells how many rows
+			e.tally.fail(m, m.TimeTick, Undecodable, fmt.Errorf("%w: %s", errNotWhole, why))
+		}
 	case why == order.Undecodable:
 		e.tally.fail(m, 0, Undecodable, m.Broken())
 	default:

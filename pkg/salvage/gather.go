@@ -119,7 +119,8 @@ func (r *run) gravesOf(vchannel string) *graves {
 
 // message takes what a delivered message ends. docs/salvage.md#which-rows-live
 func (g *gatherer) message(m *message.Message, tick uint64) error {
-	if m.Type == message.TypeDelete {
+	switch m.Type {
+	case message.TypeDelete:
 		if g.opts.VChannel != nil && !g.opts.VChannel(m.VChannel) {
 			return nil
 		}

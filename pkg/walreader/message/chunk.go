@@ -78,6 +78,15 @@ func SameChunk(a, b *Message) bool {
 	return true
 }
 
+// DropPayload lets a payload go that a reader was not asked for. Of a record of a
+// split message the checksum stays: it tells one written again from another one.
+func (m *Message) DropPayload() {
+	if m.Has(Chunked) && m.Payload != nil && m.Checksum == 0 {
+		m.Checksum = ComputeChecksum(m.Props, m.Payload)
+	}
+	m.Payload = nil
+}
+
 // JoinChunks puts a message together from its records, which must be all of it, in
 // the order of their index: it is the first one, with everybody's payload. Where
 // payloads were not read it has none, but its size. It keeps the flag Chunked.

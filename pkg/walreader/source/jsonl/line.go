@@ -131,7 +131,10 @@ func (r *record) fill(m *message.Message, d *message.Decoder, line int64, want f
 	d.Decode(m)
 	switch {
 	case !want(m.Type):
-		m.Payload = nil
+		if versioned && m.Has(message.Chunked) {
+			r.decodePayload(m)
+		}
+		m.DropPayload()
 	case versioned:
 		r.decodePayload(m)
 	}
