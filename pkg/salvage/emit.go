@@ -138,6 +138,9 @@ func (e *emitter) read(m *message.Message) {
 	}
 }
 
+// errNoPayload is an Insert or Delete of a log that was copied without what it carries.
+var errNoPayload = errors.New("this copy of the log was made without payloads; read it where they are")
+
 // errNotWhole is a payload that its writer split over several records.
 var errNotWhole = errors.New("the payload stands in several records that cannot be put together")
 
@@ -259,12 +262,12 @@ func (r *run) decode(m *message.Message) (*rows.Batch, Reason, error) {
 	}
 	c := r.collections[m.Collection]
 	switch {
+	case m.Payload == nil && m.PayloadSize > 0:
+		return nil, NoPayload, errNoPayload
 	case c == nil || c.newest == nil:
 		return nil, NoSchema, errNoSchema
 	case c.schemaErr != nil:
 		return nil, NoSchema, c.schemaErr
-	case m.Payload == nil && m.PayloadSize > 0:
-		return nil, Undecodable, message.ErrNotRead
 	}
 	b, err := rows.Decode(m.Payload, c.schema, m.Rows)
 	if err != nil {

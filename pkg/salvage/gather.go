@@ -2,6 +2,7 @@ package salvage
 
 import (
 	"context"
+	"errors"
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/msgpb"
 	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
@@ -175,6 +176,11 @@ func (r *run) deleteKeys(m *message.Message, tick uint64, into *graves, count bo
 		return nil
 	}
 	b, err := message.BodyAs[*msgpb.DeleteRequest](m)
+	if errors.Is(err, message.ErrNotRead) {
+		d.NoPayload++
+		r.tally.list(m, tick, NoPayload, errNoPayload)
+		return nil
+	}
 	if err != nil {
 		d.Undecodable++
 		r.tally.list(m, tick, Undecodable, err)

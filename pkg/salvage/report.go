@@ -28,6 +28,7 @@ const (
 	Encrypted         Reason = "encrypted"
 	Undecodable       Reason = "undecodable"
 	NoSchema          Reason = "no schema"
+	NoPayload         Reason = "no payload"     // this copy of the log was made without
 	Delivered         Reason = "delivered"      // only with LostOnly: a reader gets it
 	InsertedAgain     Reason = "inserted again" // only with LostOnly
 )
@@ -89,6 +90,7 @@ type DeleteReport struct {
 	Predicates  int64 `json:"by_expression,omitempty"`
 	Encrypted   int64 `json:"encrypted,omitempty"`
 	Undecodable int64 `json:"undecodable,omitempty"`
+	NoPayload   int64 `json:"no_payload,omitempty"`
 }
 
 // Failure is an Insert or Delete that could not be decoded.
@@ -120,7 +122,8 @@ const maxFailures = 1000
 // log holds them.
 func (r *Report) Incomplete() bool {
 	d := r.Deletes
-	return r.NotOut[Encrypted]+r.NotOut[NoSchema]+r.NotOut[Undecodable]+d.Predicates+d.Encrypted+d.Undecodable > 0
+	return r.NotOut[Encrypted]+r.NotOut[NoSchema]+r.NotOut[NoPayload]+r.NotOut[Undecodable]+
+		d.Predicates+d.Encrypted+d.NoPayload+d.Undecodable > 0
 }
 
 // Corrupt reports whether a payload was no rows or no keys at all.

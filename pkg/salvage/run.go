@@ -142,8 +142,8 @@ func (r *run) finish(report *Report) {
 	if d := r.deletes; d.Predicates > 0 {
 		report.notef("%d deletes are by an expression, without keys: rows they took may be among those brought out", d.Predicates)
 	}
-	if d := r.deletes; d.Encrypted+d.Undecodable > 0 {
-		report.notef("%d deletes could not be read (%d encrypted): rows they took may be among those brought out", d.Encrypted+d.Undecodable, d.Encrypted)
+	if d := r.deletes; d.Encrypted+d.Undecodable+d.NoPayload > 0 {
+		report.notef("%d deletes could not be read (%d encrypted): rows they took may be among those brought out", d.Encrypted+d.Undecodable+d.NoPayload, d.Encrypted)
 	}
 	ttl := slices.DeleteFunc(slices.Clone(report.Collections), func(c *CollectionReport) bool { return c.TTLSeconds <= 0 })
 	for _, c := range ttl {

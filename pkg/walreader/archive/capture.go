@@ -100,10 +100,13 @@ type capture struct {
 
 func (c *capture) run(ctx context.Context, dir string) error {
 	d := c.src.Describe()
-	if err := c.nameLog(ctx, &d); err != nil {
+	err := c.hasPayload()
+	if err == nil {
+		err = c.nameLog(ctx, &d)
+	}
+	if err != nil {
 		return err
 	}
-	var err error
 	c.w, err = NewWriter(dir, WriterOptions{PChannel: d.PChannel, Backend: d.Backend, Source: d.Location,
 		SegmentRows: c.opt.SegmentRows, SegmentBytes: c.opt.SegmentBytes, FS: c.opt.FS})
 	if err != nil {
@@ -134,6 +137,20 @@ func (c *capture) run(ctx context.Context, dir string) error {
 	c.done.Records, c.done.Segments = c.w.Manifest().Records()-c.had, len(c.w.Manifest().Segments)-before
 	if last, ok := c.w.Last(); ok {
 		c.done.Last = last.ID(d.Backend)
+	}
+	return err
+}
+
+// hasPayload refuses an archive that was copied without its payloads: a capture of it
+// would look whole.
+func (c *capture) hasPayload() error {
+	of, ok := source.As[source.PayloadSource](c.src)
+	if !ok {
+		return nil
+	}
+	kept, err := of.HasPayload()
+	if err == nil && !kept {
+		err = errors.New("the archive is without payload/, and a capture of it would look whole: copy its directory instead, or capture the archive it was copied from")
 	}
 	return err
 }

@@ -222,8 +222,34 @@ func TestAnArchiveWithoutPayloadIsSound(t *testing.T) {
 	found, err := s.VerifyBytes(context.Background(), nil)
 	require.NoError(t, err)
 	require.Empty(t, found)
-	_, bad = readAll(t, s, everything())
-	require.NotEmpty(t, bad, "payloads asked for and not there must be said")
+	got, bad = readAll(t, s, everything())
+	require.Empty(t, bad, "what was left behind is not damaged")
+	require.Len(t, got, len(all))
+	asked := 0
+	for i, m := range got {
+		require.Equal(t, all[i].PayloadSize, m.PayloadSize)
+		if m.PayloadSize > 0 {
+			asked++
+			_, err := m.Body()
+			require.ErrorIs(t, err, message.ErrNotRead)
+		}
+	}
+	require.Positive(t, asked)
+}
+
+// One payload file that is missing is damage: the others came along.
+func TestAMissingPayloadFileIsDamage(t *testing.T) {
+	dir, _, _ := smallArchive(t)
+	s, err := Open(context.Background(), dir, Options{})
+	require.NoError(t, err)
+	for i := range s.m.Segments {
+		require.NoError(t, os.Remove(filepath.Join(dir, s.m.Segments[i].Payload.Path)))
+	}
+	_, bad := readAll(t, s, everything())
+	require.NotEmpty(t, bad)
+	found, err := s.VerifyBytes(context.Background(), nil)
+	require.NoError(t, err)
+	require.NotEmpty(t, found)
 }
 
 // The values of a manifest with a right checksum are not trusted either.

@@ -22,7 +22,11 @@ func (s *Source) Follow(ctx context.Context, r source.Range) (source.Reader, err
 		return nil, err
 	}
 	end := s.m.Records()
-	return &follower{s: s, end: end, r: &reader{c: s.cursor(start, end), b: newBlock(s.m.Backend), props: r.Props, payload: r.Payload}}, nil
+	rd, err := s.reader(start, end, r)
+	if err != nil {
+		return nil, err
+	}
+	return &follower{s: s, end: end, r: rd}, nil
 }
 
 type follower struct {

@@ -24,6 +24,20 @@ func (s *Source) Open(ctx context.Context, r source.Range) (source.Reader, error
 	if err != nil {
 		return nil, err
 	}
+	return s.reader(start, end, r)
+}
+
+// reader reads the rows from start on and before end.
+func (s *Source) reader(start, end int64, r source.Range) (*reader, error) {
+	if r.Payload != source.PayloadNone {
+		kept, err := s.HasPayload()
+		if err != nil {
+			return nil, err
+		}
+		if !kept { // as in records that were written without: what needs one finds message.ErrNotRead
+			r.Payload = source.PayloadNone
+		}
+	}
 	return &reader{c: s.cursor(start, end), b: newBlock(s.m.Backend), props: r.Props, payload: r.Payload}, nil
 }
 

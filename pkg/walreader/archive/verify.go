@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 
 	"github.com/walctl/walctl/pkg/walreader/archive/internal/columnfile"
@@ -13,7 +14,7 @@ import (
 
 // VerifyBytes implements source.ByteVerifier: it reads every byte of every file the manifest names, both manifest
 // copies included, and returns each place that is damaged. An archive whose
-// payload files were all left behind (a copy without rows' data) is not damaged
+// payload directory was left behind (a copy without rows' data) is not damaged
 // by that. The error is the context's, or that of a progress that cannot go on.
 func (s *Source) VerifyBytes(ctx context.Context, progress source.Progress) ([]*source.Damage, error) {
 	v := verifier{s: s, progress: progress, total: s.bytes()}
@@ -57,14 +58,16 @@ func (s *Source) bytes() int64 {
 	return n
 }
 
-// HasPayload implements source.PayloadSource: it reports whether any payload file of the log is there. A copy without
-// rows' data has none.
+// HasPayload implements source.PayloadSource: it reports whether the log's payload
+// files came along. A copy without rows' data lacks their directory; a file that is
+// missing in it is damage.
 func (s *Source) HasPayload() (bool, error) {
-	files, err := s.fsys.List(payloadDir(s.m.PChannel))
+	parent, dir := path.Split(payloadDir(s.m.PChannel))
+	dirs, err := s.fsys.Dirs(path.Clean(parent))
 	if err != nil {
-		return false, fmt.Errorf("listing %s: %w", payloadDir(s.m.PChannel), err)
+		return false, fmt.Errorf("listing %s: %w", parent, err)
 	}
-	return len(files) > 0, nil
+	return slices.Contains(dirs, dir), nil
 }
 
 func orChecksum(err error) error {
