@@ -31,7 +31,7 @@ walctl explain ledger-hole -o json`,
 		Args: cli.Args(cobra.MaximumNArgs(1)),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			codes := []string{}
-			for _, e := range diagnose.Explanations() {
+			for _, e := range diagnose.Checks() {
 				codes = append(codes, e.Code)
 			}
 			return codes, cobra.ShellCompDirectiveNoFileComp
@@ -52,7 +52,7 @@ func runExplain(f *cli.Factory, o *explainOptions) error {
 		return explainAll(f, o)
 	}
 	e := diagnose.Lookup(strings.ToLower(o.code))
-	if e.Code == "" {
+	if e == nil {
 		return cli.Usagef("%q is no finding code; `walctl explain` lists them", o.code)
 	}
 	if o.output == cli.JSON {
@@ -76,16 +76,16 @@ func runExplain(f *cli.Factory, o *explainOptions) error {
 type (
 	explainReport struct {
 		render.Header
-		diagnose.Explanation
+		*diagnose.Check
 	}
 	codesReport struct {
 		render.Header
-		Codes []diagnose.Explanation `json:"codes"`
+		Codes []*diagnose.Check `json:"codes"`
 	}
 )
 
 func explainAll(f *cli.Factory, o *explainOptions) error {
-	all := diagnose.Explanations()
+	all := diagnose.Checks()
 	if o.output == cli.JSON {
 		return render.JSON(f.Out(), codesReport{f.Header("explain", render.WAL{}, nil), all})
 	}

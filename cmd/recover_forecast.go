@@ -142,8 +142,9 @@ func goneFindings(ctx context.Context, logs []bufferLog) ([]diagnose.Finding, er
 		if issue == nil {
 			continue
 		}
-		out = append(out, diagnose.Finding{Code: string(issue.Code), Severity: diagnose.SeverityCritical, Count: 1, Meaning: issue.Consequence(),
-			Where: diagnose.Where{PChannel: logs[i].PChannel, ID: issue.ID}, Evidence: []diagnose.Evidence{{Name: "seen", Value: issue.Detail}}})
+		f := diagnose.FoundIssue(issue, logs[i].PChannel, issue.Obstacle())
+		f.Count, f.Where = 1, diagnose.Where{PChannel: logs[i].PChannel, ID: issue.ID}
+		out = append(out, f)
 	}
 	return out, nil
 }
@@ -190,19 +191,13 @@ func forecastFindings(r *forecastReport) []diagnose.Finding {
 		if slices.Index(rank, n.Verdict) > slices.Index(rank, r.Verdict) {
 			r.Verdict = n.Verdict
 		}
-		f := diagnose.Finding{Evidence: []diagnose.Evidence{
+		seen := []diagnose.Evidence{
 			{Name: "node", Value: strings.TrimSpace(n.Node + " " + n.Host)}, {Name: "pchannels", Value: fmt.Sprint(len(n.PChannels))},
 			{Name: "memory", Value: render.HumanBytes(n.Memory)}, {Name: "peak with syncs", Value: render.HumanBytes(n.Peak)},
-			{Name: "if no sync finishes", Value: render.HumanBytes(n.Stalled)}}}
-		switch n.Verdict {
-		case channelbuf.VerdictExceeds:
-			f.Code, f.Severity, f.Meaning = "restart-out-of-memory", diagnose.SeverityCritical, "the node's buffers outgrow its memory while it replays"
-		case channelbuf.VerdictTight:
-			f.Code, f.Severity, f.Meaning = "restart-memory-tight", diagnose.SeverityWarning, "the restart fits only while syncs to object storage keep up"
-		default:
-			continue
+			{Name: "if no sync finishes", Value: render.HumanBytes(n.Stalled)}}
+		if c := n.Verdict.Check(); c != nil {
+			out = append(out, diagnose.Found(c, diagnose.Where{}, seen...))
 		}
-		out = append(out, f)
 	}
 	return out
 }

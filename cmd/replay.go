@@ -178,10 +178,10 @@ func (r *replayed) findings() []diagnose.Finding {
 		if !seen {
 			k = len(out)
 			at[code] = k
-			out = append(out, r.finding(issue))
+			out = append(out, diagnose.FoundIssue(issue, r.wal.PChannel, r.stops(issue)))
 		}
 		out[k].Count++
-		out[k].Severity = max(out[k].Severity, r.severity(issue))
+		out[k].Severity = max(out[k].Severity, issue.Severity(r.stops(issue)))
 	}
 	for _, c := range r.Issues().Counts() {
 		k, seen := at[string(c.Code)]
@@ -213,40 +213,6 @@ func (r *replayed) gone() (out []diagnose.Finding) {
 		}
 	}
 	return out
-}
-
-func (r *replayed) finding(i *recovery.Issue) diagnose.Finding {
-	f := diagnose.Finding{Code: string(i.Code), Meaning: i.Consequence(),
-		Where: diagnose.Where{PChannel: r.wal.PChannel, VChannel: i.VChannel, ID: i.ID, TimeTick: i.TimeTick, Key: i.Key}}
-	if i.VChannel != "" || i.Key != "" {
-		f.Where.PChannel = "" // its name says it
-	}
-	if i.Detail != "" {
-		f.Evidence = append(f.Evidence, diagnose.Evidence{Name: "seen", Value: i.Detail})
-	}
-	return f
-}
-
-// severity follows what an issue does: stopping a node is critical, losing what
-// the log held an error, what a healthy writer leaves behind is information.
-func (r *replayed) severity(i *recovery.Issue) diagnose.Severity {
-	switch i.Code {
-	case recovery.CodeOpeningUnreadable:
-		return diagnose.SeverityError // of this question, not of the WAL
-	case recovery.CodeInsertFlushed, recovery.CodeTxnExpired, recovery.CodeTxnDiscarded, recovery.CodeTxnBroken, recovery.CodeNewerType:
-		if !r.stops(i) {
-			return diagnose.SeverityInfo
-		}
-	case recovery.CodePositionGone, recovery.CodeVChannelMissing, recovery.CodeChannelDropped:
-		return diagnose.SeverityCritical
-	case recovery.CodeUnreadable, recovery.CodeNoCheckpoint, recovery.CodeTimeWentBack, recovery.CodeImportWaits, recovery.CodeGap, recovery.CodeStale,
-		recovery.CodeVChannelUnknown, recovery.CodeInsertNoVChannel, recovery.CodeChunksMissing:
-		return diagnose.SeverityError
-	}
-	if r.stops(i) {
-		return diagnose.SeverityCritical
-	}
-	return diagnose.SeverityWarning
 }
 
 // readError is the exit code's share of what could not be read, or was not there

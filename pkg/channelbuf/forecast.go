@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/walctl/walctl/pkg/check"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/order"
 )
@@ -313,3 +314,39 @@ func levers(n *NodeForecast, ps []PChannelForecast, p Policy) []string {
 	}
 	return out
 }
+
+// CheckOutOfMemory: a restart takes more memory than the node has.
+var CheckOutOfMemory = &check.Check{
+	Code: "restart-out-of-memory", Severity: check.Critical, Needs: check.NeedCatalog | check.NeedMemory,
+	Title:   "a restart takes more memory than the node has",
+	Says:    "the node's buffers outgrow its memory while it replays",
+	Meaning: "The node is killed while it replays, again at each restart, and the WALs it serves stay closed.",
+	Cause:   "Rows written since the channel checkpoints do not fit, over all the WALs the node opens at once: many shards times many partitions keep many small segments open, each below the size at which it is synced.",
+	Do:      "Start more or larger streaming nodes, or lower dataNode.segment.insertBufSize, before the restart; recover --forecast says what each would do.",
+	Threads: []string{"milvus#40592", "milvus#39275", "milvus#49077"},
+}
+
+// CheckMemoryTight: a restart fits only while syncs keep up.
+var CheckMemoryTight = &check.Check{
+	Code: "restart-memory-tight", Severity: check.Warning, Needs: check.NeedCatalog | check.NeedMemory,
+	Title:   "a restart fits only while syncs keep up",
+	Says:    "the restart fits only while syncs to object storage keep up",
+	Meaning: "With object storage slow or away, what is replayed stays in memory above the watermark.",
+	Cause:   "Much was written since the channel checkpoints.",
+	Do:      "Make sure that object storage answers before the restart.",
+	Threads: []string{"milvus#40592", "milvus#48974"},
+}
+
+// Check is what a verdict has to say, nil where a node survives.
+func (v Verdict) Check() *check.Check {
+	switch v {
+	case VerdictExceeds:
+		return CheckOutOfMemory
+	case VerdictTight:
+		return CheckMemoryTight
+	}
+	return nil
+}
+
+// Checks lists what a forecast can report.
+func Checks() []*check.Check { return []*check.Check{CheckOutOfMemory, CheckMemoryTight} }

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/walctl/walctl/pkg/check"
+	"github.com/walctl/walctl/pkg/recovery"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
@@ -297,11 +299,13 @@ func (j *channelJudge) elsewhere(x *one) {
 			if why != "" {
 				seen = append(seen, Evidence{"seen", why})
 			}
-			j.fault(x, ChannelFault{Finding: Finding{Code: "vchannel-twice", Severity: SeverityError, Where: where, Evidence: seen,
-				Meaning: "a node that opens " + r.PChannel + " registers a second buffer for it"}, Cure: CureCatalog, Action: ActionUnregister, PChannel: r.PChannel})
+			f := Found(vchannelTwice, where, seen...)
+			f.Meaning = "a node that opens " + r.PChannel + " registers a second buffer for it"
+			j.fault(x, ChannelFault{Finding: f, Cure: CureCatalog, Action: ActionUnregister, PChannel: r.PChannel})
 		default:
-			j.fault(x, ChannelFault{Finding: Finding{Code: "vchannel-misplaced", Severity: SeverityError, Where: where, Evidence: seen,
-				Meaning: "the node that opens " + x.pchannel + " does not know it"}, Cure: CureCatalog, Action: ActionMove, PChannel: r.PChannel})
+			f := Found(vchannelMisplaced, where, seen...)
+			f.Meaning = "the node that opens " + x.pchannel + " does not know it"
+			j.fault(x, ChannelFault{Finding: f, Cure: CureCatalog, Action: ActionMove, PChannel: r.PChannel})
 		}
 	}
 }
@@ -329,19 +333,19 @@ func (j *channelJudge) missing(x *one) {
 	}
 	switch {
 	case x.listed != nil && x.listed.State == "created":
-		f := ChannelFault{Finding: Finding{Code: "vchannel-missing", Severity: SeverityCritical, Where: where, Evidence: append(seen, Evidence{"collection", x.listed.Name}),
-			Meaning: "RootCoord lists it, the WAL's catalog does not: nothing on it is recovered or flushed"}, Cure: CureCatalog, Action: ActionRegister}
+		f := ChannelFault{Finding: Found(recovery.CheckVChannelMissing, where, append(seen, Evidence{"collection", x.listed.Name})...), Cure: CureCatalog, Action: ActionRegister}
+		f.Meaning = "RootCoord lists it, the WAL's catalog does not: nothing on it is recovered or flushed"
 		if !x.listed.Schema {
 			f.Cure, f.Action = CureDecision, ""
 			f.Evidence = append(f.Evidence, Evidence{"schema", "in neither catalog nor RootCoord"})
 		}
 		j.fault(x, f)
 	case x.listed == nil && logged && !j.in.ListedKnown:
-		j.fault(x, ChannelFault{Finding: Finding{Code: "vchannel-missing", Severity: SeverityCritical, Where: where, Evidence: seen,
-			Meaning: "the log has messages on it, the catalog does not know it: nothing on it is recovered or flushed"}, Cure: CureDecision})
+		f := Found(recovery.CheckVChannelMissing, where, seen...)
+		f.Meaning = "the log has messages on it, the catalog does not know it: nothing on it is recovered or flushed"
+		j.fault(x, ChannelFault{Finding: f, Cure: CureDecision})
 	case x.listed == nil && logged:
-		j.fault(x, ChannelFault{Finding: Finding{Code: "vchannel-unknown", Severity: SeverityWarning, Where: where, Evidence: seen,
-			Meaning: "messages of a collection neither the WAL's catalog nor RootCoord knows; recovery passes over them"}, Cure: CureDecision})
+		j.fault(x, ChannelFault{Finding: Found(vchannelUnknown, where, seen...), Cure: CureDecision})
 	}
 }
 
@@ -357,32 +361,27 @@ func (j *channelJudge) registered(x *one) {
 	}
 	switch {
 	case gone:
-		sev := SeverityError
-		if x.own.Dropped {
-			sev = SeverityWarning
-		}
-		j.fault(x, ChannelFault{Finding: Finding{Code: "vchannel-dropped", Severity: sev, Where: where, Evidence: rows(Evidence{"seen", why}),
-			Meaning: "registered, but its collection is dropped: each restart recovers it again"}, Cure: CureCatalog, Action: ActionUnregister, PChannel: x.own.PChannel})
+		j.fault(x, ChannelFault{Finding: raise(vchannelDropped, x.own.Dropped, where, rows(Evidence{"seen", why})), Cure: CureCatalog, Action: ActionUnregister, PChannel: x.own.PChannel})
 		return
 	case x.own.Dropped && x.own.Schemas == 0:
-		j.fault(x, ChannelFault{Finding: Finding{Code: "vchannel-no-schema", Severity: SeverityCritical, Where: where,
-			Meaning: "a removal that was cut off: Milvus panics when it loads this vchannel"}, Cure: CureCatalog, Action: ActionUnregister, PChannel: x.own.PChannel})
+		f := Found(catalog.CheckNoSchema, where)
+		f.Meaning = "a removal that was cut off: Milvus panics when it loads this vchannel"
+		j.fault(x, ChannelFault{Finding: f, Cure: CureCatalog, Action: ActionUnregister, PChannel: x.own.PChannel})
 		return
 	case x.own.Dropped:
 		return // a drop under way: the next persist removes it
 	}
 	if x.own.Schemas == 0 {
-		f := ChannelFault{Finding: Finding{Code: "vchannel-no-schema", Severity: SeverityCritical, Where: where,
-			Meaning: "Milvus panics when it loads this vchannel"}, Cure: CureDecision, PChannel: x.own.PChannel}
+		f := ChannelFault{Finding: Found(catalog.CheckNoSchema, where), Cure: CureDecision, PChannel: x.own.PChannel}
 		if x.listed != nil && x.listed.Schema {
 			f.Cure, f.Action = CureCatalog, ActionSchema
 		}
 		j.fault(x, f)
 	}
 	if x.flushed != nil && x.flushed.Dropped {
-		j.fault(x, ChannelFault{Finding: Finding{Code: "channel-cp-dropped", Severity: SeverityCritical, Where: where,
-			Evidence: []Evidence{{"position", source.NoPosition.String()}},
-			Meaning:  "DataCoord marks the channel as dropped, yet it is registered and its collection lives: a node that seeks there can panic"}, Cure: CureDecision})
+		f := Found(recovery.CheckChannelDropped, where, Evidence{"position", source.NoPosition.String()})
+		f.Meaning = "DataCoord marks the channel as dropped, yet it is registered and its collection lives: a node that seeks there can panic"
+		j.fault(x, ChannelFault{Finding: f, Cure: CureDecision})
 	}
 }
 
@@ -402,19 +401,21 @@ func (j *channelJudge) orphans() {
 			continue
 		}
 		for _, v := range names {
-			f := ChannelFault{Finding: Finding{Code: "schema-orphan", Severity: SeverityWarning, Where: Where{PChannel: p, VChannel: v},
-				Meaning: "schema keys without their vchannel, left by a write that was cut off; Milvus ignores them"}, Cure: CureCatalog, Action: ActionUnregister, PChannel: p}
+			f := ChannelFault{Finding: Found(catalog.CheckOrphanSchema, Where{PChannel: p, VChannel: v}), Cure: CureCatalog, Action: ActionUnregister, PChannel: p}
 			if l, ok := j.in.Listed[v]; ok && l.State == "created" && message.PChannelOf(v) == p {
 				continue // told as missing; registering it takes the place
 			}
-			j.out.Faults = append(j.out.Faults, j.told(f))
+			j.add(f)
 		}
 	}
 }
 
+// add tells a fault of no vchannel in particular.
+func (j *channelJudge) add(f ChannelFault) { j.out.Faults = append(j.out.Faults, j.told(f)) }
+
 func (j *channelJudge) fault(x *one, f ChannelFault) {
 	x.codes = append(x.codes, f.Code)
-	j.out.Faults = append(j.out.Faults, j.told(f))
+	j.add(f)
 }
 
 // told adds what every fault says: who cures it, and the next command.
@@ -470,4 +471,42 @@ func (j *channelJudge) view(x *one) {
 		}
 	}
 	j.out.Channels = append(j.out.Channels, v)
+}
+
+var vchannelUnknown = &Check{
+	Code: "vchannel-unknown", Severity: SeverityWarning, Needs: check.NeedCatalog,
+	Title:   "messages of a collection nobody knows",
+	Says:    "messages of a collection neither the WAL's catalog nor RootCoord knows; recovery passes over them",
+	Meaning: "Neither the WAL's catalog nor RootCoord has the collection: recovery passes over its messages.",
+	Cause:   "A collection whose drop was consumed and trimmed, or whose creation never finished.",
+	Do:      "Nothing where the collection is dropped. Rows wanted back come out with salvage.",
+	Threads: []string{"milvus#47802"},
+}
+
+var vchannelTwice = &Check{
+	Code: "vchannel-twice", Severity: SeverityError, Needs: check.NeedCatalog,
+	Title:   "a vchannel registered under a second pchannel",
+	Meaning: "The node that opens the other pchannel registers a buffer for a vchannel that is not its own; where one node has both, the second registration is refused and its recovery repeats for ever.",
+	Cause:   "Keys copied by hand or by a restore under another name.",
+	Do:      "Stop Milvus; channels repair removes the registration under the wrong pchannel.",
+	Threads: []string{"milvus#41495", "milvus#41496"},
+}
+
+var vchannelMisplaced = &Check{
+	Code: "vchannel-misplaced", Severity: SeverityError, Needs: check.NeedCatalog,
+	Title:   "a vchannel registered under another pchannel only",
+	Meaning: "The node that opens its own pchannel does not know it, another one does.",
+	Cause:   "Keys copied by hand or by a restore under another name.",
+	Do:      "Stop Milvus; channels repair moves the registration to the vchannel's own pchannel.",
+	Threads: []string{"milvus#41495"},
+}
+
+var vchannelDropped = &Check{
+	Code: "vchannel-dropped", Severity: SeverityError, Else: check.Else{Severity: check.Warning, Where: "the registration is marked as dropped already"}, Needs: check.NeedCatalog,
+	Title:   "a registered vchannel whose collection is dropped",
+	Says:    "registered, but its collection is dropped: each restart recovers it again",
+	Meaning: "Each restart recovers the vchannel again, and its growing segments; a flusher can wait for a collection that does not exist.",
+	Cause:   "The drop was consumed, but the registration stayed: a write that was cut off, or RootCoord's keys removed by hand.",
+	Do:      "Stop Milvus; channels repair removes the registration.",
+	Threads: []string{"milvus#47802", "milvus#47886"},
 }

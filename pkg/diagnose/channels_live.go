@@ -14,6 +14,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 
+	"github.com/walctl/walctl/pkg/check"
 	"github.com/walctl/walctl/pkg/walreader/message"
 )
 
@@ -171,9 +172,7 @@ func (j *channelJudge) pchannels() {
 	for _, p := range j.in.PChannels {
 		a := j.in.Assigned[p]
 		if !a.Assigned && len(a.Histories) > 1 {
-			j.out.Faults = append(j.out.Faults, j.told(ChannelFault{Finding: Finding{Code: "wal-opening-fails", Severity: SeverityWarning, Where: Where{PChannel: p},
-				Evidence: []Evidence{{"terms tried", terms(a.Histories)}, {"term now", strconv.FormatInt(a.Term, 10)}},
-				Meaning:  "the coordinator has handed the WAL on again and again: no node got it open"}, Cure: CureRestart}))
+			j.add(ChannelFault{Finding: Found(walOpeningFails, Where{PChannel: p}, Evidence{"terms tried", terms(a.Histories)}, Evidence{"term now", strconv.FormatInt(a.Term, 10)}), Cure: CureRestart})
 		}
 		j.catalogOf(p, a)
 		j.owners(p, a)
@@ -187,13 +186,13 @@ func termBehind(log, catalog int64) bool { return catalog != 0 && log > catalog 
 // catalogOf judges what the catalog says of a pchannel as a whole.
 func (j *channelJudge) catalogOf(p string, a AssignedChannel) {
 	if l := j.in.Logs[p]; l != nil && termBehind(l.Term, a.Term) {
-		j.out.Faults = append(j.out.Faults, j.told(ChannelFault{Finding: Finding{Code: "catalog-term-behind", Severity: SeverityError, Where: Where{PChannel: p, ID: l.TermAt.String()},
-			Evidence: []Evidence{{"term in the log", strconv.FormatInt(l.Term, 10)}, {"term in the catalog", strconv.FormatInt(a.Term, 10)}},
-			Meaning:  "the log was opened by a later term than the catalog knows, as where the catalog was restored from an older copy: the next opening gives a term out again"}, Cure: CureDecision}))
+		f := Found(catalogTermBehind, Where{PChannel: p, ID: l.TermAt.String()}, Evidence{"term in the log", strconv.FormatInt(l.Term, 10)}, Evidence{"term in the catalog", strconv.FormatInt(a.Term, 10)})
+		f.Meaning = "the log was opened by a later term than the catalog knows, as where the catalog was restored from an older copy: the next opening gives a term out again"
+		j.add(ChannelFault{Finding: f, Cure: CureDecision})
 	}
 	for i := range j.in.Catalog {
 		if c := &j.in.Catalog[i]; c.PChannel == p && (c.VChannel == "" || !slices.Contains(j.seen, c.VChannel)) {
-			j.out.Faults = append(j.out.Faults, j.told(ChannelFault{Finding: catalogFinding(c), Cure: CureDecision}))
+			j.add(ChannelFault{Finding: catalogFinding(c), Cure: CureDecision})
 		}
 	}
 }
@@ -218,14 +217,11 @@ func (j *channelJudge) owners(p string, a AssignedChannel) {
 		for _, w := range owners {
 			e = append(e, Evidence{"node " + w.Node, fmt.Sprintf("term %d, %s", w.Term, w.state())})
 		}
-		j.out.Faults = append(j.out.Faults, j.told(ChannelFault{Finding: Finding{Code: "wal-owned-twice", Severity: SeverityCritical, Where: Where{PChannel: p}, Evidence: e,
-			Meaning: "two live nodes have the WAL open and register its channels; what the older one writes is lost"}, Cure: CureRestart}))
+		j.add(ChannelFault{Finding: Found(walOwnedTwice, Where{PChannel: p}, e...), Cure: CureRestart})
 	}
 	for _, w := range owners {
 		if a.Term != 0 && w.Term != 0 && w.Term != a.Term {
-			j.out.Faults = append(j.out.Faults, j.told(ChannelFault{Finding: Finding{Code: "wal-term-differs", Severity: SeverityWarning, Where: Where{PChannel: p},
-				Evidence: []Evidence{{"node " + w.Node, fmt.Sprintf("term %d", w.Term)}, {"catalog", fmt.Sprintf("term %d", a.Term)}},
-				Meaning:  "the live node serves another term than the coordinator assigned"}, Cure: CureRestart}))
+			j.add(ChannelFault{Finding: Found(walTermDiffers, Where{PChannel: p}, Evidence{"node " + w.Node, fmt.Sprintf("term %d", w.Term)}, Evidence{"catalog", fmt.Sprintf("term %d", a.Term)}), Cure: CureRestart})
 		}
 	}
 }
@@ -243,13 +239,60 @@ func (j *channelJudge) symptoms() {
 		if a := j.in.Assigned[p]; a.Node != "" {
 			e = append(e, Evidence{"assigned to", a.Node})
 		}
-		j.out.Faults = append(j.out.Faults, j.told(ChannelFault{Finding: Finding{Code: "channel-reduplicates", Severity: SeverityCritical, Count: s.Lines,
-			Where: Where{VChannel: s.VChannel}, Evidence: e,
-			Meaning: "a live process still holds the channel's buffer of an earlier opening and refuses the new one; no edit of the catalog clears that"}, Cure: CureRestart}))
+		f := Found(channelReduplicates, Where{VChannel: s.VChannel}, e...)
+		f.Count = s.Lines
+		j.add(ChannelFault{Finding: f, Cure: CureRestart})
 		for i := range j.out.Channels {
 			if j.out.Channels[i].VChannel == s.VChannel {
-				j.out.Channels[i].Faults = append(j.out.Channels[i].Faults, "channel-reduplicates")
+				j.out.Channels[i].Faults = append(j.out.Channels[i].Faults, f.Code)
 			}
 		}
 	}
+}
+
+var catalogTermBehind = &Check{
+	Code: "catalog-term-behind", Severity: SeverityError, Invariant: 7, Needs: check.NeedCatalog,
+	Title:   "the log was opened by a later term than the catalog knows",
+	Meaning: "Terms that were used already are given out again: what was written under them cannot be told from what comes, and every other position in the catalog is as old.",
+	Cause:   "An etcd restored from an older copy, or a catalog of another cluster beside the log.",
+	Do:      "Make sure that log and catalog belong together. Do not restart before diff and recover have shown what the older catalog makes of the log.",
+}
+
+var walOwnedTwice = &Check{
+	Code: "wal-owned-twice", Severity: SeverityCritical, Needs: check.NeedMetrics,
+	Title:   "two live nodes have one WAL open",
+	Says:    "two live nodes have the WAL open and register its channels; what the older one writes is lost",
+	Meaning: "Both register the WAL's channels and write to it; what the one with the older term writes comes too late for a TimeTick and is lost.",
+	Cause:   "A node that was cut off from the coordinator and did not notice.",
+	Do:      "Stop the node with the older term; then run verify.",
+	Threads: []string{"milvus#53368"},
+}
+
+var walTermDiffers = &Check{
+	Code: "wal-term-differs", Severity: SeverityWarning, Needs: check.NeedCatalog | check.NeedMetrics,
+	Title:   "a live node serves another term than was assigned",
+	Says:    "the live node serves another term than the coordinator assigned",
+	Meaning: "Requests to it are refused, or it is about to be closed. Lasting, it is a node that missed its reassignment.",
+	Cause:   "A reassignment under way, or a node that hangs.",
+	Do:      "Look again after a minute; restart the node if it stays.",
+}
+
+var walOpeningFails = &Check{
+	Code: "wal-opening-fails", Severity: SeverityWarning, Needs: check.NeedCatalog,
+	Title:   "a WAL is handed from node to node without opening",
+	Says:    "the coordinator has handed the WAL on again and again: no node got it open",
+	Meaning: "Nothing is read from or written to the pchannel. Each try adds to the coordinator's key of the pchannel, up to etcd's limit.",
+	Cause:   "Whatever stops the opening: a panic over the log, a position that is gone, a channel refused as a duplicate.",
+	Do:      "Ask recover what a restart makes of the log; look for channel-reduplicates.",
+	Threads: []string{"milvus#45210", "milvus#45606"},
+}
+
+var channelReduplicates = &Check{
+	Code: "channel-reduplicates", Severity: SeverityCritical, Needs: check.NeedMilvusLog,
+	Title:   "a live process refuses a channel it still holds",
+	Says:    "a live process still holds the channel's buffer of an earlier opening and refuses the new one; no edit of the catalog clears that",
+	Meaning: "Recovery of the WAL repeats for ever and its checkpoint does not move. The duplicate sits in the memory of the process.",
+	Cause:   "A buffer that was not released when its pipeline closed or its recovery was cancelled (fixed by milvus#41715 and milvus#41719).",
+	Do:      "Restart the process that wrote the line: nothing else clears it. Look with recover first whether the restart succeeds.",
+	Threads: []string{"milvus#41495", "milvus#41496", "milvus#41715", "milvus#41719"},
 }

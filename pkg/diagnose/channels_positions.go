@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/walctl/walctl/pkg/check"
+	"github.com/walctl/walctl/pkg/recovery"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
@@ -53,19 +55,18 @@ func (j *channelJudge) gonePosition(x *one) bool {
 // what keeps it.
 func (j *channelJudge) frozen(x *one, lag time.Duration, waits int64) {
 	where := Where{VChannel: x.name, TimeTick: x.flushed.TimeTick, ID: x.flushed.ID.String()}
-	sev, meaning := SeverityWarning, "nothing of its own waits, but flushing everything and truncating the log wait for it"
-	if waits > 0 {
-		sev, meaning = SeverityError, "what was written after it was not flushed: a restart replays it all"
+	f := raise(channelFrozen, waits == 0, where, []Evidence{{"behind the log's end by", lag.Round(time.Second).String()}, {"messages waiting", strconv.FormatInt(waits, 10)}})
+	if waits == 0 {
+		f.Meaning = "nothing of its own waits, but flushing everything and truncating the log wait for it"
 	}
 	cure := CureRestart
-	seen := []Evidence{{"behind the log's end by", lag.Round(time.Second).String()}, {"messages waiting", strconv.FormatInt(waits, 10)}}
-	if slices.Contains(x.codes, "vchannel-missing") {
+	if slices.Contains(x.codes, recovery.CheckVChannelMissing.Code) {
 		cure = CureCatalog // registering it again lets it move
 	} else if m := x.read.held(x.log, x.flushed.TimeTick); m != nil {
-		cure, meaning = CureImport, "the flusher does not get past the CommitImport after it: it tries again until the import job is Uncommitted, and so it does after each restart"
-		seen = append(seen, Evidence{"held by", "CommitImport at " + m.id.String() + " on " + m.vchannel})
+		cure, f.Meaning = CureImport, "the flusher does not get past the CommitImport after it: it tries again until the import job is Uncommitted, and so it does after each restart"
+		f.Evidence = append(f.Evidence, Evidence{"held by", "CommitImport at " + m.id.String() + " on " + m.vchannel})
 	}
-	j.fault(x, ChannelFault{Finding: Finding{Code: "channel-cp-frozen", Severity: sev, Where: where, Meaning: meaning, Evidence: seen}, Cure: cure})
+	j.fault(x, ChannelFault{Finding: f, Cure: cure})
 }
 
 // unserved passes on what the catalog's keys, held against each other, say of a
@@ -102,17 +103,9 @@ func CatalogFindings(list []catalog.Problem) []Finding {
 }
 
 func catalogFinding(p *catalog.Problem) Finding {
-	f := Finding{Code: p.Code, Severity: SeverityError, Where: Where{VChannel: p.VChannel, Key: p.Key}, Evidence: []Evidence{{"seen", p.Detail}}}
+	f := Found(p.Check(), Where{VChannel: p.VChannel, Key: p.Key}, Evidence{"seen", p.Detail})
 	if p.VChannel == "" {
 		f.Where.PChannel = p.PChannel
-	}
-	switch p.Code {
-	case catalog.CodeUnassigned:
-		f.Severity, f.Meaning = SeverityCritical, "no node opens its WAL: nothing written to it is read, flushed or recovered"
-	case catalog.CodeNoReplicating:
-		f.Meaning = "nothing written to this pchannel is sent to the target"
-	case catalog.CodeReplicateLocal:
-		f.Meaning = "replication would go on from the wrong place of the source's log"
 	}
 	return f
 }
@@ -128,12 +121,13 @@ func (j *channelJudge) copies() {
 		if _, came := l.Copies[c.BroadcastCopy]; came {
 			continue
 		}
-		f := copyFault(c.BroadcastCopy, c.Type)
+		other, settled := l.otherCopy(c.Broadcast)
+		f := copyFault(c.BroadcastCopy, c.Type, !settled)
 		f.Where.Key = c.Key
-		if other, ok := l.otherCopy(c.Broadcast); ok {
+		if settled {
 			f.Where.ID = other.String()
 		} else {
-			f.Severity, f.Meaning = SeverityWarning, "the coordinator waits for a copy that is not in the log; it may still be on its way"
+			f.Meaning = "the coordinator waits for a copy that is not in the log; it may still be on its way"
 		}
 		j.copyFault(f)
 	}
@@ -150,20 +144,20 @@ func (j *channelJudge) missingCopies(l *ChannelLog) {
 		if slices.ContainsFunc(j.in.Copies, func(c WaitedCopy) bool { return c.BroadcastCopy == m.BroadcastCopy }) {
 			continue
 		}
-		f := copyFault(m.BroadcastCopy, m.Type.String())
+		f := copyFault(m.BroadcastCopy, m.Type.String(), false)
 		f.Where.ID, f.Where.TimeTick = m.At.String(), m.TimeTick
 		j.copyFault(f)
 	}
 }
 
-func copyFault(c BroadcastCopy, typ string) ChannelFault {
-	return ChannelFault{Finding: Finding{Code: "broadcast-copy-missing", Severity: SeverityError, Where: Where{VChannel: c.VChannel},
-		Evidence: []Evidence{{"broadcast", strconv.FormatUint(c.Broadcast, 10) + " (" + typ + ")"}},
-		Meaning:  "a definition change that is not finished: its other copies came, this one never did, and every later change of the same object waits for it"}, Cure: CureRestart}
+func copyFault(c BroadcastCopy, typ string, onItsWay bool) ChannelFault {
+	f := raise(recovery.CheckCopyMissing, onItsWay, Where{VChannel: c.VChannel}, []Evidence{{"broadcast", strconv.FormatUint(c.Broadcast, 10) + " (" + typ + ")"}})
+	f.Meaning = "a definition change that is not finished: its other copies came, this one never did, and every later change of the same object waits for it"
+	return ChannelFault{Finding: f, Cure: CureRestart}
 }
 
 func (j *channelJudge) copyFault(f ChannelFault) {
-	j.out.Faults = append(j.out.Faults, j.told(f))
+	j.add(f)
 	for i := range j.out.Channels {
 		if j.out.Channels[i].VChannel == f.Where.VChannel {
 			j.out.Channels[i].Faults = append(j.out.Channels[i].Faults, f.Code)
@@ -180,4 +174,23 @@ func (l *ChannelLog) otherCopy(broadcast uint64) (message.ID, bool) {
 		}
 	}
 	return message.ID{}, false
+}
+
+var channelFrozen = &Check{
+	Code: "channel-cp-frozen", Severity: SeverityError, Else: check.Else{Severity: check.Warning, Where: "nothing of the vchannel itself waits"}, Needs: check.NeedCatalog,
+	Title:   "a channel checkpoint that does not move though the log does",
+	Says:    "what was written after it was not flushed: a restart replays it all",
+	Meaning: "What comes after it is replayed at each restart; flushing everything, backups and truncation wait for it. Measured in the log's own time: an idle log ages nothing.",
+	Cause:   "The vchannel has no pipeline (see vchannel-missing, channel-reduplicates), or its sync does not finish.",
+	Do:      "Cure the other finding on the vchannel first. Where a CommitImport holds it, bring the import job to Uncommitted, or end it: no restart helps. Without either, look at the flusher of the node and restart it.",
+	Threads: []string{"birdwatcher#524", "birdwatcher#527", "birdwatcher#531", "milvus#50499", "milvus#51721"},
+}
+
+var channelAhead = &Check{
+	Code: "channel-cp-ahead", Severity: SeverityCritical, Kind: check.Retired,
+	Title:   "a channel checkpoint beyond the end of the log",
+	Meaning: "A pipeline that starts there waits for a message that does not exist, or passes over what is written next.",
+	Cause:   "The end of the log is lost, the topic was made again, or log and catalog do not belong together.",
+	Do:      "Do not restart. Make sure which log it is; look for the lost ledgers.",
+	Threads: []string{"milvus#53581"},
 }

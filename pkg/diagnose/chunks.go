@@ -3,6 +3,7 @@ package diagnose
 import (
 	"math"
 
+	"github.com/walctl/walctl/pkg/recovery"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/order"
 )
@@ -60,13 +61,13 @@ func (v *verifier) notWhole(m *message.Message, why order.Reason, tick uint64) {
 			return
 		}
 		o.note = "the first records of a message whose others were never written"
-		v.tell(chunkedUnfinished, o)
+		v.tell(recovery.CheckChunksUnfinished, o)
 	case order.ChunksMissing:
 		o.note = "a message some of whose records are gone"
-		v.tell(chunkedIncomplete, o)
+		v.tell(recovery.CheckChunksMissing, o)
 	default:
 		o.note = "a message whose records contradict each other"
-		v.tell(chunkedIncomplete, o)
+		v.tell(recovery.CheckChunksMissing, o)
 	}
 	v.dropped.add(m.VChannel, m.Type, m.Rows)
 	if v.opts.ListDropped {
@@ -103,6 +104,6 @@ func (v *verifier) chunked(e *entry) bool {
 		delete(s.gone, k)
 		return false
 	}
-	v.tell(chunkedPayload, v.at(e, "a message in several records (_ci, _ct), as a Milvus newer than 3.0 writes"))
+	v.tell(recovery.CheckChunked, v.at(e, "a message in several records (_ci, _ct), as a Milvus newer than 3.0 writes"))
 	return true
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/walctl/walctl/pkg/recovery"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
@@ -25,11 +26,13 @@ type occurrence struct {
 	otherTT  uint64
 	hasOther bool
 	detail   string // rare: text of this very place
+	lesser   bool   // in the check's other case
 }
 
 // group gathers the occurrences of one check with one cause.
 type group struct {
-	check       checkID
+	check       *Check
+	lesser      bool
 	note        string
 	count       int64
 	rows        uint64
@@ -47,14 +50,16 @@ const (
 
 type collector struct {
 	groups []*group
-	counts [checkCount]int64
+	counts map[*Check]int64 // but for those in the other case
 }
 
-func (c *collector) add(id checkID, o *occurrence) {
-	c.counts[id]++
+func (c *collector) add(check *Check, o *occurrence) {
+	if !o.lesser {
+		c.count(check)
+	}
 	var g *group
 	for _, h := range c.groups {
-		if h.check == id && h.note == o.note {
+		if h.check == check && h.lesser == o.lesser && h.note == o.note {
 			g = h
 			break
 		}
@@ -63,7 +68,7 @@ func (c *collector) add(id checkID, o *occurrence) {
 		if len(c.groups) >= maxGroups {
 			return
 		}
-		g = &group{check: id, note: o.note, first: *o}
+		g = &group{check: check, lesser: o.lesser, note: o.note, first: *o}
 		c.groups = append(c.groups, g)
 	}
 	g.count++
@@ -79,11 +84,21 @@ func (c *collector) add(id checkID, o *occurrence) {
 	g.rowsBy[o.vchannel] += o.rows
 }
 
+// count notes that a check found something.
+func (c *collector) count(check *Check) {
+	if c.counts == nil {
+		c.counts = map[*Check]int64{}
+	}
+	c.counts[check]++
+}
+
+func (g *group) severity() Severity { return g.check.SeverityWhere(g.lesser) }
+
 // findings turns the groups into findings, worst first, then by place.
 func (v *verifier) findings() []Finding {
 	sort.SliceStable(v.found.groups, func(i, j int) bool {
 		a, b := v.found.groups[i], v.found.groups[j]
-		if sa, sb := checkTable[a.check].Severity, checkTable[b.check].Severity; sa != sb {
+		if sa, sb := a.severity(), b.severity(); sa != sb {
 			return sa > sb
 		}
 		return a.first.pos.less(b.first.pos)
@@ -96,9 +111,8 @@ func (v *verifier) findings() []Finding {
 }
 
 func (v *verifier) finding(g *group) Finding {
-	check := checkTable[g.check]
-	f := Finding{Code: check.Code, Severity: check.Severity, Count: g.count, Meaning: Lookup(check.Code).Meaning}
-	f.Where = Where{PChannel: v.opts.PChannel, ID: v.id(g.first.pos), TimeTick: g.first.tt}
+	f := raise(g.check, g.lesser, Where{PChannel: v.opts.PChannel, ID: v.id(g.first.pos), TimeTick: g.first.tt}, nil)
+	f.Count, f.Meaning = g.count, g.check.Meaning
 	if g.count > 1 {
 		f.Where.To = v.id(g.last.pos)
 	}
@@ -137,8 +151,8 @@ func (v *verifier) finding(g *group) Finding {
 	if g.count > maxExamples {
 		add("last", v.describe(&g.last))
 	}
-	if check.Severity > SeverityInfo && v.opts.WAL != "" {
-		f.Next = next(check.Code, v.opts.WAL, f.Where.ID, g.rows > 0)
+	if f.Severity > SeverityInfo && v.opts.WAL != "" {
+		f.Next = next(g.check, v.opts.WAL, f.Where.ID, g.rows > 0)
 	}
 	return f
 }
@@ -151,11 +165,11 @@ func lastName(wal string) string {
 }
 
 // next is the command that leads on from a finding at an id.
-func next(code, wal, id string, rows bool) string {
+func next(c *Check, wal, id string, rows bool) string {
 	switch {
-	case rows && (code == checkTable[staleWriter].Code || code == checkTable[behindTimeTick].Code):
+	case rows && (c == staleWriter || c == behindTimeTick):
 		return "walctl salvage " + source.ShellWord(wal) + " --lost-only --dir " + source.ShellWord("./rows-"+lastName(wal))
-	case code == checkTable[positionGone].Code || code == checkTable[checkpointBeyond].Code: // the id is no message's
+	case c == recovery.CheckPositionGone || c == checkpointBeyond: // the id is no message's
 		return "walctl recover " + source.ShellWord(wal)
 	}
 	return "walctl inspect " + source.ShellWord(wal) + " --id " + id

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/walctl/walctl/pkg/recovery"
 	"github.com/walctl/walctl/pkg/walreader/message"
 )
 
@@ -26,7 +27,7 @@ func (v *verifier) missingCopies() {
 		return
 	}
 	for _, m := range v.copies.Missing(v.terms.tick) {
-		v.tell(broadcastCopyMissing, occurrence{pos: makePosition(m.At.A, m.At.B, m.At.Batch), tt: m.TimeTick, typ: m.Type, vchannel: v.indexOf(m.VChannel),
+		v.tell(recovery.CheckCopyMissing, occurrence{pos: makePosition(m.At.A, m.At.B, m.At.Batch), tt: m.TimeTick, typ: m.Type, vchannel: v.indexOf(m.VChannel),
 			note: "a copy that the broadcast's list names never came", detail: fmt.Sprintf("broadcast %d", m.Broadcast)})
 	}
 }

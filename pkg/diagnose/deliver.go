@@ -53,3 +53,20 @@ func (v *verifier) same(e *entry, first position) bool {
 func (v *verifier) at(e *entry, note string) occurrence {
 	return occurrence{pos: e.pos, tt: e.tt, vchannel: e.vchannel, typ: e.typ, rows: e.rows, term: e.term, note: note}
 }
+
+var duplicateTimeTick = &Check{
+	Code: "duplicate-timetick", Severity: SeverityError, Invariant: 4,
+	Title:   "two different messages carry one TimeTick",
+	Meaning: "A TimeTick belongs to one message. Recovery counts only one of two that share it, and their order is undefined.",
+	Cause:   "Two timestamp allocators, or damage on the way.",
+	Do:      "Look at both with inspect --id.",
+}
+
+var retryDuplicate = &Check{
+	Code: "retry-duplicate", Severity: SeverityWarning, Invariant: 4,
+	Title:   "an append was retried though it had landed",
+	Meaning: "The message stands twice under two ids. Readers get one of them; a part of a transaction is counted twice in its segment's statistics.",
+	Cause:   "The broker's answer was lost or late, and the node appended the same message again. Normal under broker trouble.",
+	Do:      "Nothing for the data. Many of them point to a slow or restarting broker.",
+	Threads: []string{"milvus#53388"},
+}

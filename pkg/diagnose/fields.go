@@ -12,6 +12,7 @@ import (
 	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/walctl/walctl/pkg/check"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
@@ -238,8 +239,6 @@ func (w *FieldWatch) tell(s *watchedSchema, kept *keptSchema, m *message.Message
 	o.last, o.rows, o.count = m.ID, o.rows+m.Rows, o.count+1
 }
 
-const codeFieldGone = "insert-field-not-in-schema"
-
 // Findings are one for each field and vchannel, in log order.
 func (w *FieldWatch) Findings(o *VerifyOptions) []Finding {
 	keys := make([]oddKey, 0, len(w.odd))
@@ -261,14 +260,14 @@ func (w *FieldWatch) Findings(o *VerifyOptions) []Finding {
 		case !x.dropped.IsZero():
 			what = fmt.Sprintf("field %d %q, which the schema at %s dropped", k.field, x.name, x.dropped)
 		}
-		f := Finding{Code: codeFieldGone, Severity: SeverityError, Count: x.count, Meaning: Lookup(codeFieldGone).Meaning,
-			Where:    Where{PChannel: o.PChannel, VChannel: k.vchannel, ID: x.first.String(), TimeTick: x.tick},
-			Evidence: []Evidence{{"what", what}, {"messages", strconv.FormatInt(x.count, 10)}, {"rows", strconv.FormatUint(x.rows, 10)}}}
+		f := Found(insertFieldGone, Where{PChannel: o.PChannel, VChannel: k.vchannel, ID: x.first.String(), TimeTick: x.tick},
+			Evidence{"what", what}, Evidence{"messages", strconv.FormatInt(x.count, 10)}, Evidence{"rows", strconv.FormatUint(x.rows, 10)})
+		f.Count = x.count
 		if x.count > 1 {
 			f.Where.To = x.last.String()
 		}
 		if o.WAL != "" {
-			f.Next = next(codeFieldGone, o.WAL, f.Where.ID, true)
+			f.Next = next(insertFieldGone, o.WAL, f.Where.ID, true)
 		}
 		out = append(out, f)
 	}
@@ -281,7 +280,7 @@ func (r *VerifyReport) AddFields(w *FieldWatch, o VerifyOptions, why string) {
 	if w != nil {
 		found := w.Findings(&o)
 		if len(found) > 0 {
-			r.breaks(10)
+			r.breaks(insertFieldGone.Invariant)
 		}
 		at := slices.IndexFunc(r.Findings, func(f Finding) bool { return f.Severity < SeverityError })
 		if at < 0 {
@@ -296,8 +295,8 @@ func (r *VerifyReport) AddFields(w *FieldWatch, o VerifyOptions, why string) {
 	if why == "" {
 		return
 	}
-	f := Finding{Code: checkTable[notChecked].Code, Severity: SeverityInfo, Meaning: Lookup(checkTable[notChecked].Code).Meaning, Count: 1,
-		Where: Where{PChannel: o.PChannel}, Evidence: []Evidence{{"what", why}}}
+	f := Found(notChecked, Where{PChannel: o.PChannel}, Evidence{"what", why})
+	f.Count = 1
 	if w != nil {
 		f.Where.ID = w.first.String()
 	}
@@ -317,4 +316,13 @@ func (r *VerifyReport) breaks(n int) {
 	}
 	i.Status, i.Why = statusBroken, ""
 	r.Broken++
+}
+
+var insertFieldGone = &Check{
+	Code: "insert-field-not-in-schema", Severity: SeverityError, Invariant: 10, Needs: check.NeedPayload,
+	Title:   "an insert carries a field that its schema does not have",
+	Meaning: "A node that loads the growing segment by the newest schema panics on it (\"unexpected new field in growing segment\") in releases of 2.6 before the fix of milvus#51137, and again after each restart until the segment is flushed; later ones pass over the field's values.",
+	Cause:   "The field was dropped while a proxy still wrote by the older schema: 2.6 refuses no such insert, 3.0 does by its schema version.",
+	Do:      "Start a version with the fix. salvage keeps the field's values under its id.",
+	Threads: []string{"milvus#51117", "milvus#51137", "milvus#50364", "milvus#51835", "milvus#51436"},
 }

@@ -206,3 +206,30 @@ func walk(b []byte, fn func(num protowire.Number, x uint64, b []byte)) bool {
 	}
 	return true
 }
+
+var unknownPartition = &Check{
+	Code: "unknown-partition", Severity: SeverityError, Invariant: 11,
+	Title:   "a partition that is not there",
+	Meaning: "Rows or segments of a partition that was never created or is dropped are left out of the recovered state.",
+	Cause:   "A lost CreatePartition, or definition changes that raced.",
+	Do:      "Compare with inspect --type CreatePartition,DropPartition.",
+	Threads: []string{"milvus#41615"},
+}
+
+var vchannelUnborn = &Check{
+	Code: "vchannel-unborn", Severity: SeverityError, Invariant: 11,
+	Title:   "a vchannel without its CreateCollection",
+	Meaning: "Recovery does not know the vchannel: everything on it is passed over until the catalog names it.",
+	Cause:   "The CreateCollection was lost, trimmed, or dropped because it came too late.",
+	Do:      "Look for a stale-writer or ledger-hole; the schema can still lie in the catalog.",
+	Threads: []string{"birdwatcher#524", "milvus#46214"},
+}
+
+var vchannelAfterDrop = &Check{
+	Code: "vchannel-after-drop", Severity: SeverityError, Invariant: 11,
+	Title:   "messages on a dropped vchannel",
+	Meaning: "Recovery passes over them, or applies them to a vchannel that is about to be removed: what they carry is not kept.",
+	Cause:   "A writer or a coordinator that did not see the drop, a vchannel's name used again, or an altered log. What was broadcast before the drop and is sent again is no fault.",
+	Do:      "Look at the messages with inspect --vchannel. Where a collection was made again on the vchannel, recover says what of it a restart leaves out.",
+	Threads: []string{"milvus#47802", "milvus#47886"},
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/walctl/walctl/pkg/check"
 	"github.com/walctl/walctl/pkg/walreader/message"
 )
 
@@ -42,7 +43,9 @@ func inWords(d time.Duration) string {
 // warning where its ledger goes some day although nothing is written behind it,
 // critical within a day or where the next trim takes it.
 func PositionSoon(l Lifetime, now time.Time) []Finding {
-	f := Finding{Code: "position-soon", Severity: SeverityWarning, Where: Where{PChannel: l.PChannel}, Next: "walctl capture " + l.WAL + " --dir ./evidence"}
+	urgent := l.At.IsZero() || l.At.Sub(now) <= soonIsNow
+	f := raise(positionSoon, urgent, Where{PChannel: l.PChannel}, nil)
+	f.Next = "walctl capture " + l.WAL + " --dir ./evidence"
 	what := "the log's last record, and with it the whole log,"
 	if l.Checkpoint {
 		what = "the position recovery starts from"
@@ -52,9 +55,6 @@ func PositionSoon(l Lifetime, now time.Time) []Finding {
 	}
 	switch {
 	case !l.At.IsZero():
-		if l.At.Sub(now) <= soonIsNow {
-			f.Severity = SeverityCritical
-		}
 		f.Evidence = append(f.Evidence, Evidence{"deleted from", l.At.UTC().Format(time.RFC3339)})
 		when := "goes when the broker next trims"
 		if l.At.After(now) {
@@ -62,7 +62,6 @@ func PositionSoon(l Lifetime, now time.Time) []Finding {
 		}
 		f.Meaning = fmt.Sprintf("%s lies in a closed ledger that %s: retention is all that keeps it. Capture the log, then raise retention.", what, when)
 	case l.Expired > 0 && !l.Checkpoint:
-		f.Severity = SeverityCritical
 		ledgers := "1 of its ledgers is"
 		if l.Expired > 1 {
 			ledgers = fmt.Sprintf("%d of its ledgers are", l.Expired)
@@ -73,4 +72,12 @@ func PositionSoon(l Lifetime, now time.Time) []Finding {
 		return nil
 	}
 	return []Finding{f}
+}
+
+var positionSoon = &Check{
+	Code: "position-soon", Severity: SeverityWarning, Else: check.Else{Severity: check.Critical, Where: "it goes within a day, or when the broker next trims"}, Needs: check.NeedAdmin,
+	Title:   "the log, or the position recovery needs, is about to be deleted",
+	Meaning: "Retention is all that keeps a log on Pulsar: when the broker next trims, the ledger that holds the position goes, and what comes after it can't be recovered any more.",
+	Cause:   "A short retention, while the node that would move the checkpoint does not run, or a log nobody writes to.",
+	Do:      "Capture the log and verify the capture; raise retention. Lower it again only when the capture is verified: the broker then deletes the log.",
 }

@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"github.com/walctl/walctl/pkg/check"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
@@ -236,4 +237,30 @@ func (v *verifier) checkpoint(c *message.Columns, i int, cp *Checkpoint) {
 	if held, known := v.exists(at); known && !held && !at.less(v.first) {
 		v.lost(at, makePosition(c.A[i], c.B[i], c.Batch[i]), c.TimeTick[i], "messages between two ids are lost: the checkpoint names one of them")
 	}
+}
+
+var checkpointBeyond = &Check{
+	Code: "checkpoint-beyond", Severity: SeverityCritical, Invariant: 15, Needs: check.NeedCheckpoint,
+	Title:   "the checkpoint lies after messages that were not consumed",
+	Meaning: "A restart begins reading too late: the messages before it are never replayed.",
+	Cause:   "A checkpoint edited by hand, or moved with the wrong id.",
+	Do:      "Do not restart. Compare checkpoint and log.",
+	Threads: []string{"milvus#53581"},
+}
+
+var idsOutOfOrder = &Check{
+	Code: "ids-out-of-order", Severity: SeverityError, Invariant: 16,
+	Title:   "ids do not increase",
+	Meaning: "The log is not in the order it was written: nothing about it can be relied on.",
+	Cause:   "A log put together from pieces, or a damaged copy.",
+	Do:      "Capture it again from its origin.",
+}
+
+var entryHole = &Check{
+	Code: "ledger-hole", Severity: SeverityCritical, Invariant: 16, Needs: check.NeedEntries,
+	Title:   "entries are missing",
+	Meaning: "Messages that were written are gone from a ledger or segment. What they carried is lost to this log.",
+	Cause:   "A lost ledger replica, a lost ledger, a skipped entry, or a copy that is not whole. The place names the last message before the loss and the first one after it.",
+	Do:      "Read the place again from its origin; ask BookKeeper for the ledger's replicas.",
+	Threads: []string{"milvus#41904"},
 }

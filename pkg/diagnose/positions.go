@@ -9,6 +9,7 @@ import (
 	"github.com/milvus-io/milvus-proto/go-api/v3/msgpb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
 
+	"github.com/walctl/walctl/pkg/recovery"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
@@ -32,10 +33,10 @@ func (p *StoredPosition) what() string {
 // goneFinding tells of a stored position that nobody can read on from. log are the
 // log's ends, nil where they are not known.
 func goneFinding(p StoredPosition, at source.Standing, log *source.Bounds) Finding {
-	f := Finding{Code: CodePositionGone, Severity: SeverityCritical, Where: Where{VChannel: p.VChannel, TimeTick: p.TimeTick, Key: p.Key},
-		Evidence: []Evidence{{p.what(), at.String()}}, Meaning: goneMeaning(at)}
+	f := Found(recovery.CheckPositionGone, Where{VChannel: p.VChannel, TimeTick: p.TimeTick, Key: p.Key}, Evidence{p.what(), at.String()})
+	f.Meaning = goneMeaning(at)
 	if p.VChannel == "" {
-		f.Meaning = Lookup(CodePositionGone).Meaning
+		f.Meaning = recovery.CheckPositionGone.Meaning
 	}
 	if p.HasID {
 		f.Where.ID = p.ID.String()
@@ -48,10 +49,6 @@ func goneFinding(p StoredPosition, at source.Standing, log *source.Bounds) Findi
 	}
 	return f
 }
-
-// CodePositionGone is the one code of a stored position that nobody can read on
-// from, whatever command asks and wherever the log lies.
-const CodePositionGone = "position-gone"
 
 // goneMeaning says what a flusher makes of a position that is gone.
 func goneMeaning(at source.Standing) string {
@@ -131,9 +128,9 @@ func (v *verifier) positions(ctx context.Context) error {
 			f.Where.PChannel = v.opts.PChannel
 		}
 		if v.opts.WAL != "" {
-			f.Next = next(f.Code, v.opts.WAL, f.Where.ID, false)
+			f.Next = next(recovery.CheckPositionGone, v.opts.WAL, f.Where.ID, false)
 		}
-		v.found.counts[positionGone]++
+		v.found.count(recovery.CheckPositionGone)
 		v.gone = append(v.gone, f)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"github.com/milvus-io/milvus/pkg/v3/proto/messagespb"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/walctl/walctl/pkg/check"
 	"github.com/walctl/walctl/pkg/walreader/message"
 )
 
@@ -155,4 +156,22 @@ func (v *verifier) pchannel(e *entry) string {
 		return name
 	}
 	return message.PChannelOf(name)
+}
+
+var broadcastMismatch = &Check{
+	Code: "broadcast-mismatch", Severity: SeverityError, Invariant: 12,
+	Title:   "a broadcast that contradicts its header",
+	Meaning: "The coordinator can't match the copy to its task and waits for ever.",
+	Cause:   "Damage or a foreign producer.",
+	Do:      "Look at the message with inspect --id.",
+	Threads: []string{"milvus#45285"},
+}
+
+var replicateMismatch = &Check{
+	Code: "replicate-mismatch", Severity: SeverityError, Invariant: 14, Needs: check.NeedRole,
+	Title:   "a replication header where none belongs, or none where one does",
+	Meaning: "A secondary takes messages from its source only: what breaks this is refused or applied twice, and the replicate checkpoint goes wrong.",
+	Cause:   "A write that went to the wrong cluster, a switch-over half done, or an altered log.",
+	Do:      "Compare with the replicate configuration messages: inspect --type AlterReplicateConfig.",
+	Threads: []string{"milvus#50846", "milvus#45086", "milvus#50871"},
 }

@@ -233,3 +233,29 @@ func (v *verifier) beforeStreaming(c *message.Columns, i int) {
 		v.replicate = replication{}
 	}
 }
+
+var badEnvelope = &Check{
+	Code: "bad-envelope", Severity: SeverityError, Invariant: 1,
+	Title:   "a message's properties are not whole",
+	Meaning: "Milvus reads these properties without asking: a node that meets the message can panic, and what it carries is not replayed.",
+	Cause:   "A writer of another version, a foreign producer on the topic, or damage on the way.",
+	Do:      "Look at the message with inspect --id. Do not restart the node before the log is captured.",
+	Threads: []string{"milvus#53558"},
+}
+
+var unknownType = &Check{
+	Code: "unknown-type", Severity: SeverityError, Invariant: 1,
+	Title:   "a message type neither 2.6 nor 3.0 knows",
+	Meaning: "Recovery passes over it, but a flusher that meets a type it does not know panics.",
+	Cause:   "Written by a newer Milvus, as after a downgrade, or a damaged type property.",
+	Do:      "Start the version that wrote the log, or a newer one.",
+	Threads: []string{"milvus#53558"},
+}
+
+var barrierAhead = &Check{
+	Code: "barrier-ahead", Severity: SeverityError, Invariant: 13,
+	Title:   "a barrier that is not before its message",
+	Meaning: "The message claims to come after messages that are later than itself; its flush boundary is wrong.",
+	Cause:   "Damage or two timestamp allocators.",
+	Do:      "Look at the message with inspect --id.",
+}

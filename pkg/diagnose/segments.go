@@ -173,3 +173,29 @@ func (v *verifier) seal(e *entry, id int64) {
 		g.sealTT, g.seal, g.sealedBy = e.tt, e.pos, e.typ
 	}
 }
+
+var insertMalformed = &Check{
+	Code: "insert-malformed", Severity: SeverityError, Invariant: 10,
+	Title:   "an insert or delete without rows, bytes or a segment",
+	Meaning: "Without a segment recovery can't assign its rows: they are not counted and may never be flushed. Without a size its rows count, the size does not: the segment is taken for smaller than it is; Milvus before 2.6.0 panicked on it.",
+	Cause:   "A foreign producer or damage.",
+	Do:      "Look at the message with inspect --id.",
+	Threads: []string{"milvus#41853"},
+}
+
+var insertOutsideSegment = &Check{
+	Code: "insert-outside-segment", Severity: SeverityError, Invariant: 10,
+	Title:   "an insert outside its segment's life",
+	Meaning: "Recovery finds no growing segment and drops the rows.",
+	Cause:   "The segment's creation was lost or dropped because it came too late, or the insert was written after its seal.",
+	Do:      "Look for a stale-writer or ledger-hole before it.",
+	Threads: []string{"milvus#41766"},
+}
+
+var insertAfterTruncate = &Check{
+	Code: "insert-after-truncate", Severity: SeverityInfo, Invariant: 10,
+	Title:   "an insert into a truncated segment",
+	Meaning: "Recovery drops these rows; the truncate would have ended them all the same.",
+	Cause:   "Before 3.0 a truncate takes no lock, so inserts can follow it. Legal.",
+	Do:      "Nothing.",
+}

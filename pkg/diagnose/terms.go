@@ -3,6 +3,7 @@ package diagnose
 import (
 	"sort"
 
+	"github.com/walctl/walctl/pkg/check"
 	"github.com/walctl/walctl/pkg/walreader/message"
 )
 
@@ -323,3 +324,80 @@ func (v *verifier) confirmLC(e *entry) {
 // maxTerms is how many terms are followed at once; more than two write at once
 // only in a hostile log.
 const maxTerms = 16
+
+var staleWriter = &Check{
+	Code: "stale-writer", Severity: SeverityError, Invariant: 7,
+	Title:   "an older node still writes after a newer one opened the log",
+	Meaning: "A message written after a TimeTick that had already passed its time is dropped by every later reader and by recovery, although its writer was told it is safe: rows and definitions go missing.",
+	Cause:   "Pulsar fences nobody: two nodes can have the log open at once, as when a node was cut off from the coordinator but not from the broker.",
+	Do:      "Make sure that one node only serves the pchannel. Capture the log before retention removes it; list the messages with verify --dropped. salvage --lost-only brings the rows out.",
+	Threads: []string{"milvus#53368", "milvus#53449", "milvus#53539", "milvus#53540"},
+}
+
+var behindTimeTick = &Check{
+	Code: "behind-timetick", Severity: SeverityError, Invariant: 2,
+	Title:   "a message came too late: a TimeTick of its own term had passed it",
+	Meaning: "A reader has already moved past its time and drops it: its rows are never seen.",
+	Cause:   "An append that was given up and landed after all (then its writer was told it failed), or an order that was broken on the way.",
+	Do:      "Compare with the client's errors of that moment: where the write was reported as failed, nothing is lost. salvage --lost-only brings the rows out.",
+	Threads: []string{"milvus#53368"},
+}
+
+var timeTickRegress = &Check{
+	Code: "timetick-regress", Severity: SeverityError, Invariant: 3,
+	Title:   "a TimeTick is not larger than the one before it",
+	Meaning: "Time went back. Readers go by the TimeTick read last, so they deliver what follows it; a restart skips what is not larger than its checkpoint's TimeTick: those rows and definitions are missing from the recovered state.",
+	Cause:   "The coordinator's clock went back at a restart (where the smaller TimeTick opens a term), two writers at once, or a log put together from two.",
+	Do:      "Find the writers by term and id with inspect; capture the log. Set the coordinator's clock right before it is started again; recover names what a restart skips.",
+	Threads: []string{"milvus#51469", "milvus#53368"},
+}
+
+var timeTickJump = &Check{
+	Code: "timetick-jump", Severity: SeverityError, Invariant: 3,
+	Title:   "time leaps by more than ten years",
+	Meaning: "No pchannel is idle that long: one of the two TimeTicks is not of this time. Everything written later must be larger than the larger one, or readers drop it.",
+	Cause:   "A clock set wrong, a timestamp allocator restored wrongly, or damage.",
+	Do:      "Look at both TimeTicks with inspect --records; compare with the broker's publish times. Do not restart before the coordinator's clock is known to be right.",
+	Threads: []string{"milvus#51469"},
+}
+
+var lastConfirmedAhead = &Check{
+	Code: "last-confirmed-ahead", Severity: SeverityError, Invariant: 5,
+	Title:   "a last confirmed id is not before its message",
+	Meaning: "A consumer that resumes from it misses the message itself.",
+	Cause:   "Damage, or ids of another log.",
+	Do:      "Capture the log; compare with the broker's ids.",
+}
+
+var lastConfirmedMissing = &Check{
+	Code: "last-confirmed-missing", Severity: SeverityError, Invariant: 5,
+	Title:   "a last confirmed id names nothing in the log",
+	Meaning: "A position a consumer or checkpoint may hold does not exist; reading from it begins elsewhere.",
+	Cause:   "A lost message, or a log that was copied under new ids.",
+	Do:      "Look for a ledger-hole beside it.",
+	Threads: []string{"milvus#53581"},
+}
+
+var lastConfirmedRegress = &Check{
+	Code: "last-confirmed-regress", Severity: SeverityError, Invariant: 5, Needs: check.NeedWriter267,
+	Title:   "last confirmed ids go back within a term",
+	Meaning: "The writer's bookkeeping of what is safe contradicts itself; resuming from the larger one can miss messages.",
+	Cause:   "A writer up to 2.6.6 (say so with --milvus-version), or an altered log.",
+	Do:      "Compare the two messages with inspect --id.",
+}
+
+var termMissing = &Check{
+	Code: "term-missing", Severity: SeverityError, Invariant: 7,
+	Title:   "a message without a term",
+	Meaning: "Nobody can tell which opening wrote it; only opening TimeTicks carry none.",
+	Cause:   "A foreign producer or damage.",
+	Do:      "Look at the message with inspect --id.",
+}
+
+var termUnopened = &Check{
+	Code: "term-unopened", Severity: SeverityError, Invariant: 7,
+	Title:   "a term begins without its opening TimeTick",
+	Meaning: "The TimeTick that separates the terms is gone: what it would confirm, and what comes after it, can't be told.",
+	Cause:   "A lost message, or a writer that skipped its opening.",
+	Do:      "Look for a ledger-hole before it; capture the log.",
+}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/walctl/walctl/pkg/check"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
@@ -228,11 +229,11 @@ func (t *ticker) timeTick(c *message.Columns, i int, pos position, opening bool)
 	}
 	if tt < t.tick {
 		r.Regressions++
-		t.finding("timetick-regress", SeverityError, t.id(pos), "", tt, 1, t.against(tt)...)
+		t.finding(timeTickRegress, false, t.id(pos), "", tt, 1, t.against(tt)...)
 		t.now = physical(tt) // what follows waits by the clock as it now runs
 	}
 	if t.haveTick && leapt(t.tick, tt) {
-		t.finding("timetick-jump", SeverityError, t.id(pos), "", tt, 1, t.against(tt)...)
+		t.finding(timeTickJump, false, t.id(pos), "", tt, 1, t.against(tt)...)
 	}
 	t.haveTick = true
 	t.tick = tt
@@ -312,7 +313,7 @@ func (t *ticker) finish() *TickReport {
 		r.Unconfirmed = n
 		first := *t.pending.first()
 		t.judge(first, t.prev, int64(n), "end")
-		t.finding("unconfirmed-tail", SeverityInfo, t.id(first.pos), t.id(t.prev), first.tt, int64(n))
+		t.finding(unconfirmedTail, false, t.id(first.pos), t.id(t.prev), first.tt, int64(n))
 	}
 	if r.Counts == nil {
 		r.Counts = map[string]int{}
@@ -335,37 +336,52 @@ func (t *ticker) finish() *TickReport {
 const maxTold = 20
 
 func (t *ticker) tell(s *Stretch) {
-	code, severity := "timetick-lost", SeverityError
+	c := timeTickLost
 	if s.State == TickStalled {
-		code, severity = "timetick-stalled", SeverityWarning
-		if s.Duration >= t.opts.Critical {
-			severity = SeverityCritical
-		}
+		c = timeTickStalled
 	}
 	told := 0
 	for i := range t.report.Findings {
-		if t.report.Findings[i].Code == code {
+		if t.report.Findings[i].Code == c.Code {
 			told++
 		}
 	}
 	if told >= maxTold {
 		return
 	}
-	t.finding(code, severity, s.FirstID, s.LastID, 0, s.Messages,
+	t.finding(c, s.Duration >= t.opts.Critical, s.FirstID, s.LastID, 0, s.Messages,
 		Evidence{"waited", s.Duration.String()}, Evidence{"from", s.From.Format(time.RFC3339Nano)}, Evidence{"closed by", s.Closed})
 }
 
-func (t *ticker) finding(code string, severity Severity, id, to string, tt uint64, n int64, evidence ...Evidence) {
+func (t *ticker) finding(c *Check, other bool, id, to string, tt uint64, n int64, evidence ...Evidence) {
 	if len(t.report.Findings) >= maxStretches {
 		return
 	}
-	f := Finding{Code: code, Severity: severity, Where: Where{PChannel: t.opts.PChannel, ID: id, To: to, TimeTick: tt},
-		Evidence: evidence, Meaning: Lookup(code).Meaning, Count: n}
-	if t.opts.WAL != "" && severity > SeverityInfo {
+	f := raise(c, other, Where{PChannel: t.opts.PChannel, ID: id, To: to, TimeTick: tt}, evidence)
+	f.Count = n
+	if t.opts.WAL != "" && f.Severity > SeverityInfo {
 		f.Next = "walctl inspect " + source.ShellWord(t.opts.WAL) + " --records --from " + id
 		if to != "" {
 			f.Next += " --to " + to
 		}
 	}
 	t.report.Findings = append(t.report.Findings, f)
+}
+
+var timeTickStalled = &Check{
+	Code: "timetick-stalled", Severity: SeverityWarning, Else: check.Else{Severity: check.Critical, Where: "the wait reached --critical, 30 s unless given"},
+	Title:   "appends waited for a TimeTick",
+	Meaning: "Nothing written in this time could be read until it ended: queries waited or timed out. Nothing is lost.",
+	Cause:   "One append was not acknowledged, and all later ones wait for it: the broker was slow, refused, or rolled a ledger over.",
+	Do:      "Look at the broker and at wal_impls_append_message_retry_total of that time.",
+	Threads: []string{"milvus#48998", "milvus#51423", "milvus#52341"},
+}
+
+var timeTickLost = &Check{
+	Code: "timetick-lost", Severity: SeverityError,
+	Title:   "a TimeTick is missing",
+	Meaning: "Appends were acknowledged, as later last confirmed ids show, but the TimeTick that confirms them is not in the log: readers stood still until the next one.",
+	Cause:   "TimeTicks were lost from the log, or the node stopped making them.",
+	Do:      "Run verify: a ledger-hole shows lost messages. Look at the node's log of that time.",
+	Threads: []string{"milvus#41062", "milvus#36960"},
 }

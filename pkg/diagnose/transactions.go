@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/walctl/walctl/pkg/check"
 	"github.com/walctl/walctl/pkg/walreader/message"
 )
 
@@ -442,8 +443,8 @@ func (v *verifier) broken(t *txnState, committed bool) {
 		o.note, o.rows = noteOpenCommitted, t.rows
 		v.tell(lastConfirmedBroken, o)
 	case across:
-		o.note = noteOpenAbandoned
-		v.tell(lastConfirmedOpen, o)
+		o.note, o.lesser = noteOpenAbandoned, true
+		v.tell(lastConfirmedBroken, o)
 	case t.goesOn:
 		o.note, o.rows = "a transaction open at this time begins before the last confirmed id, and goes on", t.rows
 		v.tell(lastConfirmedBroken, o)
@@ -467,4 +468,54 @@ func (v *verifier) leftoverTransactions() {
 		v.tell(openTransaction, occurrence{pos: t.begin, tt: t.beginTT, vchannel: t.vchannel, typ: message.TypeBeginTxn,
 			note: "a transaction without an end at the end of the log"})
 	}
+}
+
+var lastConfirmedBroken = &Check{
+	Code: "last-confirmed-broken", Severity: SeverityError, Else: check.Else{Severity: check.Warning, Where: "the transaction it hides was never committed"}, Invariant: 6, Needs: check.NeedWriter267,
+	Title:   "a last confirmed id hides a message it promises",
+	Meaning: "A consumer that resumes from this id never sees the message named: rows or a whole transaction are hidden from it. A warning where that transaction was never committed: nobody loses anything then.",
+	Cause:   "A known defect of Milvus 2.6 and 3.0 where a transaction is open across an opening of the log: the new term does not keep it, and confirms past its Begin. Otherwise a writer up to 2.6.6 under concurrent writes (say so with --milvus-version), or an altered log.",
+	Do:      "Have consumers start at the earlier id, that of the Begin which the finding names. recover starts at the checkpoint: compare its position with the Begin.",
+}
+
+var tornTransaction = &Check{
+	Code: "torn-transaction", Severity: SeverityError, Invariant: 9,
+	Title:   "a transaction's part without its Begin",
+	Meaning: "Readers drop the parts: the rows of the transaction are never seen.",
+	Cause:   "Its Begin was lost, or dropped because it came too late.",
+	Do:      "Look for a stale-writer or ledger-hole before it.",
+	Threads: []string{"milvus#50344", "milvus#45088"},
+}
+
+var transactionOrder = &Check{
+	Code: "transaction-order", Severity: SeverityError, Invariant: 9,
+	Title:   "a transaction's parts are out of order",
+	Meaning: "A reader assembles the transaction otherwise than it was written, or drops a part.",
+	Cause:   "Two writers, or an altered log.",
+	Do:      "List the transaction's messages with inspect --records.",
+}
+
+var transactionLatePart = &Check{
+	Code: "transaction-late-part", Severity: SeverityError, Invariant: 9,
+	Title:   "a transaction's part came after its end was decided",
+	Meaning: "The transaction had expired or had been ended by a definition change; readers drop what comes later.",
+	Cause:   "A clock or a lock that did not hold, or an altered log.",
+	Do:      "List the transaction's messages with inspect --records.",
+}
+
+var openTransaction = &Check{
+	Code: "open-transaction", Severity: SeverityInfo,
+	Title:   "a transaction without an end",
+	Meaning: "Its rows are not visible. It ends by a commit, a rollback or its keepalive.",
+	Cause:   "Under way, or its client went away.",
+	Do:      "Nothing.",
+	Threads: []string{"milvus#45088"},
+}
+
+var expiredTransaction = &Check{
+	Code: "expired-transaction", Severity: SeverityInfo,
+	Title:   "a transaction outlived its keepalive",
+	Meaning: "Its parts are never delivered. A lost Commit looks the same and can't be told from it.",
+	Cause:   "Its client went away without an end. Legal.",
+	Do:      "Nothing, unless the client was told that it committed.",
 }

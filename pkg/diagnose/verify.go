@@ -8,6 +8,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/walctl/walctl/pkg/check"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
@@ -245,7 +246,7 @@ func versionBefore(s string, want ...int) bool {
 	return false
 }
 
-func (v *verifier) tell(id checkID, o occurrence) { v.found.add(id, &o) }
+func (v *verifier) tell(c *Check, o occurrence) { v.found.add(c, &o) }
 
 func (v *verifier) corrupt(err *source.CorruptError) {
 	v.corruptions++
@@ -321,14 +322,14 @@ func (v *verifier) verdict() []InvariantResult {
 	out := make([]InvariantResult, 0, len(invariantTitles)-1)
 	for n := 1; n < len(invariantTitles); n++ {
 		r := InvariantResult{Number: n, Title: invariantTitles[n], Status: statusHold}
-		for id := range checkTable {
-			if checkTable[id].Invariant == n && checkTable[id].Severity >= SeverityWarning && v.found.counts[id] > 0 &&
-				checkTable[id].Severity != SeverityWarning {
+		checks := ofInvariant(n)
+		for _, c := range checks {
+			if c.Severity > SeverityWarning && v.found.counts[c] > 0 {
 				r.Status = statusBroken
 			}
 		}
 		if r.Status == statusHold {
-			if r.Why = v.whyNot(n); r.Why != "" {
+			if r.Why = v.whyNot(checks); r.Why != "" {
 				r.Status = statusUnchecked
 			}
 		}
@@ -337,19 +338,75 @@ func (v *verifier) verdict() []InvariantResult {
 	return out
 }
 
-// whyNot tells why an invariant could not be judged at all; "" where it was.
-func (v *verifier) whyNot(n int) string {
-	switch {
-	case v.records == 0:
+// whyNot tells why an invariant could not be judged, by what one of its checks
+// needs and did not get; "" where it was.
+func (v *verifier) whyNot(checks []*Check) string {
+	if v.records == 0 {
 		return "the log is empty"
-	case n == 15 && v.opts.Checkpoint == nil:
-		return "no catalog"
-	case (n == 5 || n == 6) && v.waiveLC:
-		return "the writer is older than 2.6.7, whose last confirmed ids can be wrong"
-	case n == 16 && v.backend != message.BackendPulsar && v.backend != message.BackendWoodpecker:
-		return "offsets of this log need not be contiguous"
-	case n == 14 && v.replicate.role == roleUnknown:
-		return "the log starts in the middle and no replicate configuration tells this cluster's role"
+	}
+	lacking := v.lacking()
+	for _, c := range checks {
+		if n := c.Needs & lacking; n != 0 {
+			return n.Lacking()
+		}
 	}
 	return ""
+}
+
+// lacking is what the pass did not get. Of payloads and of the coordinator's term
+// an invariant does not depend: its other checks judge it.
+func (v *verifier) lacking() (n check.Need) {
+	if v.opts.Checkpoint == nil {
+		n |= check.NeedCheckpoint
+	}
+	if v.waiveLC {
+		n |= check.NeedWriter267
+	}
+	if v.backend != message.BackendPulsar && v.backend != message.BackendWoodpecker {
+		n |= check.NeedEntries
+	}
+	if v.replicate.role == roleUnknown {
+		n |= check.NeedRole
+	}
+	return n
+}
+
+var unreadable = &Check{
+	Code: "unreadable", Severity: SeverityCritical, Invariant: 16,
+	Title:   "a place that cannot be read",
+	Meaning: "What lies there is unknown; everything else was judged.",
+	Cause:   "Damage on disk or in the copy.",
+	Do:      "Read it from another replica or capture it again.",
+}
+
+var tornTail = &Check{
+	Code: "torn-tail", Severity: SeverityInfo,
+	Title:   "the log stops in the middle of a record",
+	Meaning: "The last append was not finished; nothing that was confirmed is lost.",
+	Cause:   "A crash while writing.",
+	Do:      "Nothing: the next opening goes on after it.",
+}
+
+var unconfirmedTail = &Check{
+	Code: "unconfirmed-tail", Severity: SeverityInfo,
+	Title:   "messages after the last TimeTick",
+	Meaning: "No reader delivers them yet. The next opening's TimeTick confirms them.",
+	Cause:   "The log ended, or its node stopped, before the next TimeTick.",
+	Do:      "Nothing while the node is running.",
+}
+
+var partialStart = &Check{
+	Code: "partial-start", Severity: SeverityInfo,
+	Title:   "the log starts in the middle",
+	Meaning: "What began before its first record (segments, transactions, vchannels) is taken as found.",
+	Cause:   "Retention or truncation removed the start, or --from cut it.",
+	Do:      "Nothing.",
+}
+
+var notChecked = &Check{
+	Code: "not-checked", Severity: SeverityInfo,
+	Title:   "something could not be judged",
+	Meaning: "A rule needs what was not given or what the log does not hold.",
+	Cause:   "Named in the finding.",
+	Do:      "Give what is missing and run again.",
 }

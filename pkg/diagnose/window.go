@@ -279,3 +279,12 @@ func (v *verifier) cutWindow() {
 	v.splits.Expire(w.cut)
 	v.deliverUpTo(w.cut)
 }
+
+var exclusiveCrossed = &Check{
+	Code: "exclusive-crossed", Severity: SeverityError, Invariant: 8,
+	Title:   "a message passed an exclusive one",
+	Meaning: "Definitions change under a lock: a message whose time and place disagree with it is applied to the wrong state.",
+	Cause:   "Two writers, or an altered log.",
+	Do:      "Look at both messages with inspect --id.",
+	Threads: []string{"milvus#41615"},
+}

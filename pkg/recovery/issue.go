@@ -1,8 +1,10 @@
 package recovery
 
 import (
+	"slices"
 	"sort"
 
+	"github.com/walctl/walctl/pkg/check"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/message"
 )
@@ -33,55 +35,6 @@ func (l Line) String() string {
 // Code names a kind of issue. Codes are stable: part of the JSON contract.
 type Code string
 
-// What stops a node (docs/rules.md#recovery-obstacles).
-const (
-	CodeCatalogKey        Code = "recovery-catalog-key"           // a key Milvus panics on or gives up at
-	CodeEnvelope          Code = "recovery-envelope-undecodable"  // properties it panics on
-	CodeHeader            Code = "recovery-header-undecodable"    // typed header missing or broken
-	CodeBody              Code = "recovery-body-undecodable"      // DDL payload missing or broken
-	CodeNeverOnWire       Code = "recovery-never-on-wire"         // a consumer-side type, or `_np`
-	CodeUnknownType       Code = "recovery-unknown-type"          // no line knows the type
-	CodeNewerType         Code = "recovery-newer-type"            // an older line panics on it
-	CodeReplicateConfig   Code = "recovery-replicate-config"      // a configuration that panics
-	CodePositionGone      Code = "position-gone"                  // a stored position cannot be read from: source.Standing says why
-	CodeCheckpointBroken  Code = "recovery-checkpoint-unreadable" // its id cannot be parsed
-	CodeNoCheckpoint      Code = "recovery-no-checkpoint"         // collections come from the root coordinator
-	CodeOpeningUnreadable Code = "recovery-opening-unreadable"    // the TimeTick to stop at is not in the log
-	CodeAlterWALStageLost Code = "recovery-alter-wal-stage-lost"  // a WAL switch was cut off between its stages
-	CodeUnreadable        Code = "recovery-log-unreadable"        // a place in the log is corrupt
-	CodeGap               Code = "recovery-log-gap"               // ids are missing
-	CodeIDBackwards       Code = "recovery-id-backwards"          // an id lies before its predecessor
-	CodePayloadAbsent     Code = "recovery-payload-absent"        // a definition that was copied without its payload
-	CodeImportWaits       Code = "recovery-import-waits"          // a flusher waits at a CommitImport
-)
-
-// What loses rows, or only puzzles (docs/rules.md#recovery-quarantine).
-const (
-	CodeVChannelMissing   Code = "vchannel-missing"   // RootCoord lists it, neither catalog nor log brings it
-	CodeChannelDropped    Code = "channel-cp-dropped" // DataCoord counts a channel as dropped that lives
-	CodeVChannelUnknown   Code = "recovery-vchannel-unknown"
-	CodeInsertNoSegment   Code = "recovery-insert-segment-missing"
-	CodeInsertFlushed     Code = "recovery-insert-segment-flushed"
-	CodeInsertNoVChannel  Code = "recovery-insert-vchannel-unknown"
-	CodeInsertDropped     Code = "recovery-insert-vchannel-dropped"
-	CodeInsertNoPartition Code = "recovery-insert-partition-unknown"
-	CodeSegmentSkipped    Code = "recovery-segment-without-vchannel"
-	CodeSegmentOrphan     Code = "recovery-segment-orphan"
-	CodeFlushMissing      Code = "recovery-flush-segment-missing"
-	CodeCopyMissing       Code = "broadcast-copy-missing"
-	CodeReplicateState    Code = "recovery-replicate-checkpoint"
-	CodeStale             Code = "recovery-message-stale"
-	CodeDuplicateID       Code = "recovery-duplicate-id"
-	CodeEqualTimeTick     Code = "recovery-equal-timetick"
-	CodeTimeWentBack      Code = "recovery-time-went-back"
-	CodeTxnBroken         Code = "recovery-transaction-broken"
-	CodeTxnExpired        Code = "recovery-transaction-expired"
-	CodeTxnDiscarded      Code = "recovery-transaction-discarded"
-	CodeChunked           Code = "chunked-payload"    // a message in several records, put together
-	CodeChunksMissing     Code = "chunked-incomplete" // one that cannot be
-	CodeChunksUnfinished  Code = "chunked-unfinished" // one whose append was never finished
-)
-
 // Issue is one thing a recovery meets that a healthy log and catalog do not have.
 type Issue struct {
 	Code Code `json:"code"`
@@ -104,7 +57,15 @@ type Issue struct {
 }
 
 // Consequence says what happens to a node, or to the rows, in a sentence.
-func (i *Issue) Consequence() string { return consequences[i.Code] }
+func (i *Issue) Consequence() string { return CheckOf(i.Code).Brief() }
+
+// Severity follows what an issue does: stopping a node that is asked about is
+// critical, losing what the log held an error, what a healthy writer leaves behind
+// is information. The check says which.
+func (i *Issue) Severity(stops bool) check.Severity {
+	c := CheckOf(i.Code)
+	return c.SeverityWhere(stops && c.Else == check.Stops || i.Code == CodeCopyMissing)
+}
 
 // Outcome says what an issue that decides a verdict does to a node, in words that
 // follow "would".
@@ -125,7 +86,16 @@ func (i *Issue) Loses() bool {
 }
 
 // Codes lists every code an Issue can have, sorted.
-func Codes() []Code { return sortedKeys(consequences) }
+func Codes() []Code {
+	var out []Code
+	for _, c := range Checks() {
+		if c.Kind == check.Finding {
+			out = append(out, Code(c.Code))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
 
 // IssueCount sums the issues of one code.
 type IssueCount struct {
@@ -224,49 +194,4 @@ func about(code Code, m *message.Message) Issue {
 
 func fromProblem(p catalog.Problem) Issue {
 	return Issue{Code: CodeCatalogKey, Stops: AllLines, Key: p.Key, Detail: p.Code + ": " + p.Detail}
-}
-
-var consequences = map[Code]string{
-	CodeCatalogKey:        "every node that opens this WAL stops while it loads the key",
-	CodeEnvelope:          "every node that reads this message panics",
-	CodeHeader:            "every node that recovers over this message panics",
-	CodeBody:              "every node that recovers over this message panics",
-	CodeNeverOnWire:       "every node that recovers over this message panics or drops it",
-	CodeUnknownType:       "recovery passes over it; the flusher of a live vchannel that gets it panics, again at each restart",
-	CodeNewerType:         "a flusher of the older line panics when it gets it: the downgrade fails",
-	CodeReplicateConfig:   "every node that recovers over this message panics, again at each restart",
-	CodePositionGone:      "nothing can be read from there: a node silently begins at the next message it finds, and what lay between is lost to it",
-	CodeCheckpointBroken:  "the opening fails while it loads the checkpoint",
-	CodeNoCheckpoint:      "the node starts from the root coordinator's collections and ignores everything in the log",
-	CodeOpeningUnreadable: "the opening waits for this TimeTick for ever",
-	CodeAlterWALStageLost: "the switch to the other WAL was cut off; no node finishes it by itself",
-	CodeUnreadable:        "what lay there is not replayed; whether a node could read it is not known here",
-	CodeGap:               "the missing messages are not replayed",
-	CodePayloadAbsent:     "not checked: this copy of the log lacks the definition's payload; export it with --data, or capture it with its payloads",
-	CodeImportWaits:       "the flusher tries this import again until its job is Uncommitted, and so it does after each restart: no restart cures it",
-	CodeIDBackwards:       "the log is not in the order of its ids",
-
-	CodeChannelDropped:    "DataCoord marks the channel as dropped, yet it is registered and its collection lives: its flusher has no place to begin at, and a node that seeks there can panic",
-	CodeVChannelMissing:   "nothing on this vchannel is recovered or flushed, and no restart registers it",
-	CodeVChannelUnknown:   "a node logs it as inconsistent and goes on; metadata for its vchannel is missing",
-	CodeInsertNoSegment:   "recovery passes over the rows: it knows no such segment, and no growing segment serves them",
-	CodeInsertFlushed:     "recovery passes over the rows: their segment was sealed before they were committed",
-	CodeInsertNoVChannel:  "recovery passes over the rows: their vchannel has no metadata",
-	CodeInsertDropped:     "recovery passes over the rows: their collection is dropped",
-	CodeInsertNoPartition: "recovery passes over the rows, or counts them in a segment it then hides: their partition is dropped or unknown",
-	CodeSegmentSkipped:    "the segment is not created, so rows written into it are passed over",
-	CodeSegmentOrphan:     "the growing segment is hidden from the node: its rows are not served as growing data",
-	CodeFlushMissing:      "the flush names a segment recovery does not know",
-	CodeCopyMissing:       "the broadcast is not finished: the coordinator sends the copy when it runs, and later changes of the same object wait",
-	CodeReplicateState:    "the replicate checkpoint does not advance: replication may resend or stall",
-	CodeStale:             "the message came too late for a TimeTick: every later reader drops it",
-	CodeDuplicateID:       "the message is delivered once",
-	CodeTimeWentBack:      "its TimeTick lies before one delivered earlier: readers deliver it, recovery ignores it, so it is missing from the recovered state",
-	CodeEqualTimeTick:     "recovery takes it for a second copy and passes over it; a flusher delivers it",
-	CodeTxnBroken:         "a part without its Begin: the part is dropped",
-	CodeTxnExpired:        "the transaction was abandoned; its parts are dropped",
-	CodeTxnDiscarded:      "the transaction was given up; its parts are dropped",
-	CodeChunked:           "a newer Milvus wrote it in several records and reads it as one message; nodes of 2.6 and 3.0 do not put them together",
-	CodeChunksMissing:     "its records are not all there, or contradict each other: the Milvus that wrote it cannot read it, and what it carried is lost",
-	CodeChunksUnfinished:  "its writer stopped between its records and told no client that it is safe: readers drop it",
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/walctl/walctl/pkg/check"
 	"github.com/walctl/walctl/pkg/walreader/message"
 )
 
@@ -180,4 +181,36 @@ func broadcastHeader(t *streamingpb.BroadcastTask) *messagespb.BroadcastHeader {
 		return nil
 	}
 	return h
+}
+
+// CheckUnassigned: a collection on a pchannel that the coordinator does not know.
+var CheckUnassigned = &check.Check{
+	Code: CodeUnassigned, Severity: check.Critical, Needs: check.NeedCatalog,
+	Title:   "a collection on a pchannel that the coordinator does not know",
+	Says:    "no node opens its WAL: nothing written to it is read, flushed or recovered",
+	Meaning: "No node ever opens the WAL: writes to the shard fail or hang, and what the log holds is read, flushed and recovered by nobody.",
+	Cause:   "rootCoord.dmlChannelNum was lowered, as on an upgrade, while collections lay on the pchannels beyond it; or the coordinator's keys come from another copy than RootCoord's.",
+	Do:      "Set rootCoord.dmlChannelNum back to what it was and restart the coordinator. Capture the log before retention removes it; salvage brings its rows out.",
+	Threads: []string{"milvus#50905", "milvus#50919"},
+}
+
+// CheckNoReplicating: a pchannel that is to be replicated, but is not.
+var CheckNoReplicating = &check.Check{
+	Code: CodeNoReplicating, Severity: check.Error, Needs: check.NeedCatalog,
+	Title:   "a pchannel that is to be replicated, but is not",
+	Says:    "nothing written to this pchannel is sent to the target",
+	Meaning: "The replicate configuration names a target, and the key that says how far this pchannel is sent there does not exist: nothing of it arrives.",
+	Cause:   "A configuration change that was cut off between its keys, or keys removed by hand.",
+	Do:      "Send the replicate configuration again; compare the target with its source before it is promoted.",
+}
+
+// CheckReplicateLocal: a replicate checkpoint that is a position of this cluster.
+var CheckReplicateLocal = &check.Check{
+	Code: CodeReplicateLocal, Severity: check.Error, Needs: check.NeedCatalog,
+	Title:   "a replicate checkpoint that is a position of this cluster",
+	Says:    "replication would go on from the wrong place of the source's log",
+	Meaning: "It must be a position in the source cluster's WAL. Replication that goes on from it misses messages, or gets them twice.",
+	Cause:   "Written by hand or by a repair that took one cluster's ids for the other's.",
+	Do:      "Take the position from the source's log: the last confirmed id in the last replicated message.",
+	Threads: []string{"birdwatcher#523"},
 }

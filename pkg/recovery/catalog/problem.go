@@ -3,6 +3,8 @@ package catalog
 import (
 	"errors"
 	"fmt"
+
+	"github.com/walctl/walctl/pkg/check"
 )
 
 // The codes of a Problem: stable words, part of the JSON contract.
@@ -59,3 +61,40 @@ var (
 	// ErrCorrupt: the catalog's own file cannot be read.
 	ErrCorrupt = errors.New("corrupt catalog")
 )
+
+// CheckNoSchema: a registered vchannel without a schema.
+var CheckNoSchema = &check.Check{
+	Code: CodeNoSchema, Severity: check.Critical, Needs: check.NeedCatalog,
+	Title:   "a registered vchannel without a schema",
+	Says:    "Milvus panics when it loads this vchannel",
+	Meaning: "Every node that loads the catalog panics at this vchannel.",
+	Cause:   "Vchannel and schema are two keys, and a large save is not one transaction: it was cut off between them.",
+	Do:      "recover and channels repair take the schema from the log, from the vchannel's own value, or from RootCoord, in that order; where none has it the plan says that it does not cure this.",
+	Threads: []string{"milvus#46214", "milvus#43597"},
+}
+
+// CheckOrphanSchema: a schema key without its vchannel.
+var CheckOrphanSchema = &check.Check{
+	Code: CodeOrphanSchema, Severity: check.Warning, Needs: check.NeedCatalog,
+	Title:   "a schema key without its vchannel",
+	Says:    "schema keys without their vchannel, left by a write that was cut off; Milvus ignores them",
+	Meaning: "Milvus ignores it.",
+	Cause:   "A removal that was cut off.",
+	Do:      "channels repair removes it; nothing depends on it.",
+}
+
+// checks are what the catalog's keys show. Read only.
+var checks = [...]*check.Check{CheckNoSchema, CheckOrphanSchema, CheckUnassigned, CheckNoReplicating, CheckReplicateLocal}
+
+// Check returns what is known of the problem's code.
+func (p Problem) Check() *check.Check {
+	for _, c := range checks {
+		if c.Code == p.Code {
+			return c
+		}
+	}
+	return &check.Check{Code: p.Code, Severity: check.Error}
+}
+
+// Checks lists what the catalog's keys can show.
+func Checks() []*check.Check { return checks[:] }

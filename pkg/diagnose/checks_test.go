@@ -28,7 +28,7 @@ func TestFindingsPage(t *testing.T) {
 // TestCodes: each once, whole, and spelled as scripts expect.
 func TestCodes(t *testing.T) {
 	seen := map[string]bool{}
-	for _, e := range Explanations() {
+	for _, e := range Checks() {
 		require.False(t, seen[e.Code], e.Code)
 		seen[e.Code] = true
 		require.Regexp(t, `^[a-z]+(-[a-z]+)*$`, e.Code)
