@@ -56,7 +56,7 @@ func runExplain(f *cli.Factory, o *explainOptions) error {
 		return cli.Usagef("%q is no finding code; `walctl explain` lists them", o.code)
 	}
 	if o.output == cli.JSON {
-		return render.JSON(f.Out(), explainReport{f.Header("explain", render.WAL{}, nil), e})
+		return render.JSON(f.Out(), explainReport{f.Header("explain", render.WAL{}, nil), *e})
 	}
 	text := fmt.Sprintf("%s: %s\n\nMeaning  %s\nCause    %s\nDo       %s\n", e.Code, e.Title, e.Meaning, e.Cause, e.Do)
 	for i, t := range e.Threads {
@@ -76,18 +76,22 @@ func runExplain(f *cli.Factory, o *explainOptions) error {
 type (
 	explainReport struct {
 		render.Header
-		*diagnose.Check
+		diagnose.Check
 	}
 	codesReport struct {
 		render.Header
-		Codes []*diagnose.Check `json:"codes"`
+		Codes []diagnose.Check `json:"codes"`
 	}
 )
 
 func explainAll(f *cli.Factory, o *explainOptions) error {
 	all := diagnose.Checks()
 	if o.output == cli.JSON {
-		return render.JSON(f.Out(), codesReport{f.Header("explain", render.WAL{}, nil), all})
+		codes := make([]diagnose.Check, len(all))
+		for i := range all {
+			codes[i] = *all[i]
+		}
+		return render.JSON(f.Out(), codesReport{f.Header("explain", render.WAL{}, nil), codes})
 	}
 	t := render.Table{Columns: []render.Column{{Name: "code"}, {Name: "what"}}}
 	for _, e := range all {
