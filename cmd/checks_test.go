@@ -132,6 +132,12 @@ func verifyRows() []row {
 			x.rows("_ci", "1", "_ct", "2").at(tt)
 			x.timeTick()
 		}},
+		{code: "chunked-incomplete", args: verifyLine, spoil: func(x *fixture) {
+			tt := x.rows("_ci", "0", "_ct", "3").tick()
+			x.rows("_ci", "2", "_ct", "3").at(tt)
+			x.timeTick()
+		}},
+		{code: "chunked-unfinished", args: verifyLine, spoil: (*fixture).unfinished},
 		{code: "stale-writer", args: verifyLine, spoil: func(x *fixture) {
 			old := x.remove(1)
 			x.recs = x.recs[:len(x.recs)-1]
@@ -369,6 +375,17 @@ func loseRows() []row {
 		x.timeTick()
 	}
 	return []row{
+		{code: "chunked-payload", args: recoverLine, spoil: func(x *fixture) {
+			tt := x.rows("_ci", "0", "_ct", "2").tick()
+			x.rows("_ci", "1", "_ct", "2").at(tt)
+			x.timeTick()
+		}},
+		{code: "chunked-incomplete", args: recoverLine, spoil: func(x *fixture) {
+			tt := x.rows("_ci", "0", "_ct", "3").tick()
+			x.rows("_ci", "2", "_ct", "3").at(tt)
+			x.timeTick()
+		}},
+		{code: "chunked-unfinished", args: recoverLine, spoil: (*fixture).unfinished},
 		{code: "vchannel-missing", args: recoverLine, spoil: func(x *fixture) { x.collection(200, fixP+"_200v0") }},
 		{code: "channel-cp-dropped", args: recoverLine, spoil: (*fixture).markDropped},
 		{code: "recovery-vchannel-unknown", args: recoverLine, spoil: func(x *fixture) {
@@ -435,6 +452,14 @@ func loseRows() []row {
 		{code: "restart-out-of-memory", args: forecastLine + "1MiB", spoil: (*fixture).unflushed},
 		{code: "restart-memory-tight", args: forecastLine + "128MiB --watermark 0.4", spoil: (*fixture).unflushed},
 	}
+}
+
+// unfinished appends the first of two records whose second never came.
+func (x *fixture) unfinished() {
+	x.rows("_ci", "0", "_ct", "2")
+	x.timeTick()
+	x.remove(1)
+	x.timeTick()
 }
 
 // unflushed leaves the whole log to be replayed.
