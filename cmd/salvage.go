@@ -39,14 +39,11 @@ type salvageOptions struct {
 	output      cli.Output
 }
 
-// salvageMemory is how much salvage holds at once where --memory says nothing.
-const salvageMemory cli.Size = 1 << 30
-
 func newSalvageCmd(f *cli.Factory, runF func(context.Context, *salvageOptions) error) *cobra.Command {
 	opts := &salvageOptions{}
 	if runF == nil {
 		runF = func(ctx context.Context, o *salvageOptions) error {
-			ctx, done := cli.BoundMemory(ctx, int64(cmp.Or(o.memory, salvageMemory)), 1)
+			ctx, done := cli.BoundMemory(ctx, int64(cmp.Or(o.memory, cli.DefaultMemory)), 1)
 			return done(runSalvage(ctx, f, o))
 		}
 	}
@@ -91,7 +88,7 @@ walctl salvage wal.jsonl.zst --include-dropped --include-deleted --dir ./everyth
 	p.StringVar(&opts.until, "until", "", "as of this `PLACE`: an id, @TIME, or tt:TSO; later rows and deletes do not count")
 	p.StringVar(&opts.dir, "dir", "", "write Parquet files into this new or empty `DIR`")
 	p.BoolVar(&opts.data, "data", false, "with -o ndjson: print the rows")
-	p.Var(&opts.memory, "memory", "hold no more than this at once, such as 512MiB, and stop where a log needs more (1GiB unless given)")
+	p.Var(&opts.memory, "memory", "hold no more than this at once, such as 512MiB, and stop where a log needs more (2GiB unless given)")
 	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON, cli.NDJSON)
 	opts.place.Add(cmd)
 	opts.catalog.Add(cmd)
@@ -199,7 +196,7 @@ func (o *salvageOptions) options(ctx context.Context, f *cli.Factory, s source.S
 			return want, err
 		}
 	}
-	want.Memory = int64(cmp.Or(o.memory, salvageMemory))
+	want.Memory = int64(cmp.Or(o.memory, cli.DefaultMemory))
 	if len(o.vchannels) > 0 {
 		filter, err := (&cli.FilterFlags{VChannels: o.vchannels}).Filter()
 		if err != nil {
