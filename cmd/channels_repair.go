@@ -112,29 +112,17 @@ func runChannelsRepair(ctx context.Context, f *cli.Factory, o *channelsRepairOpt
 
 // planInput is what the plan is made from, but for its edits.
 func (o *channelsRepairOptions) planInput(ctx context.Context, f *cli.Factory, g *gathered) (*plan.Input, error) {
-	spec, err := f.CatalogSpec(o.catalog, g.src)
-	if err != nil {
-		return nil, err
-	}
-	binding, err := bindingOf(ctx, f, cli.CatalogFlags{Spec: spec}, g.cat)
-	if err != nil {
-		return nil, err
-	}
 	l := g.in.Logs[g.pchannel]
-	last := l.Last
 	bounds, err := g.src.Bounds(ctx)
-	if err == nil {
-		last = bounds.Last
-	} else {
+	if err != nil {
 		bounds = source.Bounds{First: l.First, Last: l.Last}
 	}
-	binding.Log = plan.Log{Location: absolute(o.wals[0]), LastID: idText(last), LastTimeTick: l.LastTick}
-	if err := ofLive(ctx, &binding.Log, g.src, o.wals[0], g.pchannel); err != nil {
+	over := planOver{wal: o.wals[0], named: o.catalog, pchannel: g.pchannel, src: g.src, cat: g.cat, bounds: bounds, tick: l.LastTick}
+	in, err := over.input(ctx, f)
+	if err != nil {
 		return nil, err
 	}
-	in := &plan.Input{PChannel: g.pchannel, Before: map[string][]byte{}, Revisions: map[string]int64{}, Binding: binding, Created: f.Now(),
-		Coverage: plan.Coverage{From: idText(l.First), To: idText(l.Last), Messages: l.Records, Undecodable: l.Damaged},
-		LogFirst: bounds.First, LogLast: bounds.Last, Limits: g.cat.Limits()}
+	in.Coverage = plan.Coverage{From: idText(l.First), To: idText(l.Last), Messages: l.Records, Undecodable: l.Damaged}
 	if !l.First.IsZero() {
 		c, err := recovery.Cover(ctx, g.src, l.First, l.Last)
 		if err != nil && !errors.Is(err, source.ErrConsumed) {
@@ -145,19 +133,12 @@ func (o *channelsRepairOptions) planInput(ctx context.Context, f *cli.Factory, g
 	if !l.ToEnd {
 		in.Coverage.Filter = "--to or --limit"
 	}
-	if own, err := f.CatalogSpec(o.catalog, nil); err != nil || own != spec {
-		in.Against = []string{"the catalog is the archive's copy, which stays as it was captured; name the one to repair with --catalog"}
-	}
 	for _, md := range g.wals {
 		for k, v := range md.KV {
 			in.Before[k], in.Revisions[k] = v, md.Revisions[k]
 		}
 	}
-	if err := repair.ReadAlso(ctx, g.cat, in, catalog.ChannelCheckpointKey(g.pchannel+"_")); err != nil {
-		return nil, err
-	}
-	in.Positions, _, err = catalog.Positions(ctx, g.cat, g.pchannel)
-	return in, err
+	return in, repair.ReadAlso(ctx, g.cat, in, catalog.ChannelCheckpointKey(g.pchannel+"_"))
 }
 
 // restart replays the log over the catalog as it is: what a repair is held against.

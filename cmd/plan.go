@@ -103,6 +103,42 @@ func ofLive(ctx context.Context, l *plan.Log, src source.Source, wal, pchannel s
 	return nil
 }
 
+// planOver is what a plan over a log is made on: the log as it was given, the catalog as
+// it was named (none = the archive's own, or the context's), both opened.
+type planOver struct {
+	wal, pchannel string
+	named         cli.CatalogFlags
+	src           source.Source
+	cat           catalog.Catalog
+	bounds        source.Bounds // the log's ends
+	tick          uint64        // the last TimeTick read
+}
+
+// input is the ground that every plan over a log stands on: what it is bound to, the
+// log's ends, the positions stored, and that an archive's own catalog is no place to
+// repair. What is to change is the caller's.
+func (o *planOver) input(ctx context.Context, f *cli.Factory) (*plan.Input, error) {
+	spec, err := f.CatalogSpec(o.named, o.src)
+	if err != nil {
+		return nil, err
+	}
+	binding, err := bindingOf(ctx, f, cli.CatalogFlags{Spec: spec}, o.cat)
+	if err != nil {
+		return nil, err
+	}
+	binding.Log = plan.Log{Location: absolute(o.wal), LastID: idText(o.bounds.Last), LastTimeTick: o.tick}
+	if err := ofLive(ctx, &binding.Log, o.src, o.wal, o.pchannel); err != nil {
+		return nil, err
+	}
+	in := &plan.Input{PChannel: o.pchannel, Before: map[string][]byte{}, Revisions: map[string]int64{}, Binding: binding, Created: f.Now(),
+		LogFirst: o.bounds.First, LogLast: o.bounds.Last, Limits: o.cat.Limits()}
+	if own, err := f.CatalogSpec(o.named, nil); err != nil || own != spec {
+		in.Against = []string{"the catalog is the archive's copy, which stays as it was captured; name the one to repair with --catalog"}
+	}
+	in.Positions, _, err = catalog.Positions(ctx, o.cat, o.pchannel)
+	return in, err
+}
+
 // State implements plan.Gate.
 func (g logGate) State(ctx context.Context) (plan.LogState, error) {
 	var s plan.LogState

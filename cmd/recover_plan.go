@@ -117,35 +117,18 @@ func usageOf(err error) error {
 
 // planInput gathers what a plan is made from.
 func (o *recoverOptions) planInput(ctx context.Context, f *cli.Factory, src source.Source, cat catalog.Catalog, r *replayed) (*plan.Input, error) {
-	spec, err := f.CatalogSpec(o.replay.catalog, src)
-	if err != nil {
-		return nil, err
-	}
-	binding, err := bindingOf(ctx, f, cli.CatalogFlags{Spec: spec}, cat)
-	if err != nil {
-		return nil, err
-	}
 	bounds, err := boundsOf(ctx, src, r)
 	if err != nil {
 		return nil, err
 	}
-	binding.Log = plan.Log{Location: absolute(o.wal), LastID: idText(bounds.Last), LastTimeTick: r.State.TimeTick()}
-	if err := ofLive(ctx, &binding.Log, src, o.wal, r.wal.PChannel); err != nil {
+	over := planOver{wal: o.wal, named: o.replay.catalog, pchannel: r.wal.PChannel, src: src, cat: cat, bounds: bounds, tick: r.State.TimeTick()}
+	in, err := over.input(ctx, f)
+	if err != nil {
 		return nil, err
 	}
-	in := &plan.Input{
-		PChannel: r.wal.PChannel, Before: maps.Clone(r.metadata.KV), Revisions: maps.Clone(r.metadata.Revisions),
-		AcceptGaps: o.plan.gaps, Binding: binding, Created: f.Now(),
-		LogFirst: bounds.First, LogLast: bounds.Last, Limits: cat.Limits(),
-	}
-	if own, err := f.CatalogSpec(o.replay.catalog, nil); err != nil || own != spec {
-		in.Against = []string{"the catalog is the archive's copy, which stays as it was captured; name the one to repair with --catalog"}
-	}
+	in.Before, in.Revisions, in.AcceptGaps = maps.Clone(r.metadata.KV), maps.Clone(r.metadata.Revisions), o.plan.gaps
 	for _, k := range o.plan.only {
 		in.Only = append(in.Only, plan.Kind(k))
-	}
-	if in.Positions, _, err = catalog.Positions(ctx, cat, in.PChannel); err != nil {
-		return nil, err
 	}
 	return in, nil
 }
