@@ -205,24 +205,28 @@ func (w *FieldWatch) insert(m *message.Message) {
 		}
 		return
 	}
-	walk(m.Payload, func(num protowire.Number, _ uint64, b []byte) {
-		if num != 13 || b == nil { // fields_data
-			return
+	message.Fields(m.Payload, nil, func(num protowire.Number, b []byte) bool {
+		if num != 13 { // fields_data
+			return true
 		}
 		id, name, dynamic := int64(0), "", false
-		walk(b, func(num protowire.Number, x uint64, b []byte) {
+		message.Fields(b, func(num protowire.Number, x uint64) {
 			switch num {
-			case 2:
-				name = string(b[:min(len(b), 256)])
 			case 5:
 				id = int64(x)
 			case 6:
 				dynamic = x != 0
 			}
+		}, func(num protowire.Number, b []byte) bool {
+			if num == 2 {
+				name = string(b[:min(len(b), 256)])
+			}
+			return true
 		})
 		if id >= userFields && !dynamic && !s.now[id] {
 			w.tell(s, kept, m, id, name)
 		}
+		return true
 	})
 }
 

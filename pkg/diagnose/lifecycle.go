@@ -1,12 +1,6 @@
 package diagnose
 
-import (
-	"encoding/base64"
-
-	"google.golang.org/protobuf/encoding/protowire"
-
-	"github.com/walctl/walctl/pkg/walreader/message"
-)
+import "github.com/walctl/walctl/pkg/walreader/message"
 
 type vchannelKind uint8
 
@@ -120,23 +114,9 @@ func (v *verifier) bear(s *vchannelState, e *entry) {
 		return
 	}
 	s.partitions = make(map[int64]partitionState, 2)
-	header(e.full, message.KeyHeader, func(num protowire.Number, x uint64, b []byte) {
-		if num != 2 {
-			return
-		}
-		if b == nil {
-			s.partitions[int64(x)] = partitionState{}
-			return
-		}
-		for len(b) > 0 {
-			x, k := protowire.ConsumeVarint(b)
-			if k < 0 {
-				return
-			}
-			s.partitions[int64(x)] = partitionState{}
-			b = b[k:]
-		}
-	})
+	if b, ok := e.full.PropertyBytes(message.KeyHeader); ok {
+		message.Numbers(b, 2, func(x uint64) { s.partitions[int64(x)] = partitionState{} })
+	}
 }
 
 // knownPartition holds an insert or a new segment against the partitions of a
@@ -155,56 +135,6 @@ func (v *verifier) knownPartition(e *entry) {
 		o.note, o.other, o.otherTT, o.hasOther = "a partition that was dropped before", p.dropped, p.droppedTT, true
 	}
 	v.tell(unknownPartition, o)
-}
-
-// header walks the protobuf fields of a base64 property: varints come in x,
-// bytes in b. It reports whether all of it was readable.
-func header(m *message.Message, key string, fn func(num protowire.Number, x uint64, b []byte)) bool {
-	s, ok := m.Props.Get(key)
-	if !ok || len(s) > 16<<20 {
-		return false
-	}
-	b, err := base64.StdEncoding.DecodeString(s)
-	if err != nil {
-		return false
-	}
-	return walk(b, fn)
-}
-
-func walk(b []byte, fn func(num protowire.Number, x uint64, b []byte)) bool {
-	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return false
-		}
-		b = b[n:]
-		switch typ {
-		case protowire.VarintType:
-			x, n := protowire.ConsumeVarint(b)
-			if n < 0 {
-				return false
-			}
-			fn(num, x, nil)
-			b = b[n:]
-		case protowire.BytesType:
-			x, n := protowire.ConsumeBytes(b)
-			if n < 0 {
-				return false
-			}
-			if x == nil {
-				x = []byte{}
-			}
-			fn(num, 0, x)
-			b = b[n:]
-		default:
-			n := protowire.ConsumeFieldValue(num, typ, b)
-			if n < 0 {
-				return false
-			}
-			b = b[n:]
-		}
-	}
-	return true
 }
 
 var unknownPartition = &Check{

@@ -42,13 +42,14 @@ func (v *verifier) headers(e *entry) {
 func (v *verifier) broadcast(e *entry) {
 	id, listed := uint64(0), false
 	name := v.vchannelName(e.vchannel)
-	ok := header(e.full, message.KeyBroadcast, func(num protowire.Number, x uint64, b []byte) {
-		switch num {
-		case 1:
+	b, ok := e.full.PropertyBytes(message.KeyBroadcast)
+	ok = ok && message.Fields(b, func(num protowire.Number, x uint64) {
+		if num == 1 {
 			id = x
-		case 2:
-			listed = listed || string(b) == name
 		}
+	}, func(num protowire.Number, b []byte) bool {
+		listed = listed || num == 2 && string(b) == name
+		return true
 	})
 	if ok && (id == 0 || !listed) {
 		v.tell(broadcastMismatch, v.at(e, "a broadcast that does not name its own vchannel, or has no id"))
@@ -92,17 +93,21 @@ func (v *verifier) replicated(e *entry) {
 	}
 	r.role = roleSecondary
 	cluster, tick := "", uint64(0)
-	if e.full == nil || !header(e.full, message.KeyReplicate, func(num protowire.Number, x uint64, b []byte) {
-		switch num {
-		case 1:
-			cluster = string(b)
-		case 4:
+	if e.full == nil {
+		return
+	}
+	b, ok := e.full.PropertyBytes(message.KeyReplicate)
+	if !ok || !message.Fields(b, func(num protowire.Number, x uint64) {
+		if num == 4 {
 			tick = x
 		}
-	}) {
-		if e.full != nil {
-			v.tell(badEnvelope, v.at(e, "property "+message.KeyReplicate+" is undecodable"))
+	}, func(num protowire.Number, b []byte) bool {
+		if num == 1 {
+			cluster = string(b)
 		}
+		return true
+	}) {
+		v.tell(badEnvelope, v.at(e, "property "+message.KeyReplicate+" is undecodable"))
 		return
 	}
 	if r.source == "" {

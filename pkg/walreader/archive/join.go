@@ -3,6 +3,7 @@ package archive
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -95,38 +96,25 @@ func (j *joiner) derived(m *message.Message, canonical int64, header []byte) mes
 }
 
 func (j *joiner) extra(m *message.Message, b []byte) error {
-	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return fmt.Errorf("column extra: %w", protowire.ParseError(n))
+	var err error
+	ok := message.Fields(b, func(num protowire.Number, v uint64) {
+		if num != extraBackend {
+			return
 		}
-		b = b[n:]
-		if typ == protowire.VarintType {
-			v, n := protowire.ConsumeVarint(b)
-			if n < 0 {
-				return fmt.Errorf("column extra: %w", protowire.ParseError(n))
-			}
-			b = b[n:]
-			if num == extraBackend {
-				id := m.ID
-				id.Backend = message.Backend(v - 1)
-				m.SetID(id, m.Form())
-				if m.Flags&(message.HasLastConfirmed|message.LastConfirmedSelf) != 0 {
-					m.LastConfirmed.Backend = id.Backend
-				}
-			}
-			continue
+		id := m.ID
+		id.Backend = message.Backend(v - 1)
+		m.SetID(id, m.Form())
+		if m.Flags&(message.HasLastConfirmed|message.LastConfirmedSelf) != 0 {
+			m.LastConfirmed.Backend = id.Backend
 		}
-		v, n := protowire.ConsumeBytes(b)
-		if n < 0 || typ != protowire.BytesType {
-			return fmt.Errorf("column extra: broken field %d", num)
-		}
-		b = b[n:]
-		if err := applyExtra(m, num, v); err != nil {
-			return err
-		}
+	}, func(num protowire.Number, v []byte) bool {
+		err = applyExtra(m, num, v)
+		return err == nil
+	})
+	if !ok && err == nil {
+		err = errors.New("column extra: no protobuf message")
 	}
-	return nil
+	return err
 }
 
 func applyExtra(m *message.Message, num protowire.Number, v []byte) error {
@@ -138,25 +126,15 @@ func applyExtra(m *message.Message, num protowire.Number, v []byte) error {
 	case extraProperty, extraDefect:
 		var text [3]string
 		fatal := false
-		for len(v) > 0 {
-			n, typ, k := protowire.ConsumeTag(v)
-			if k < 0 || n > 3 {
-				return fmt.Errorf("column extra: broken field %d", num)
+		if !message.Fields(v, func(n protowire.Number, x uint64) {
+			fatal = fatal || n == 3 && x != 0
+		}, func(n protowire.Number, x []byte) bool {
+			if n <= 3 {
+				text[n-1] = string(x)
 			}
-			v = v[k:]
-			if typ == protowire.VarintType {
-				x, k := protowire.ConsumeVarint(v)
-				if k < 0 {
-					return fmt.Errorf("column extra: %w", protowire.ParseError(k))
-				}
-				fatal, v = x != 0, v[k:]
-				continue
-			}
-			x, k := protowire.ConsumeBytes(v)
-			if k < 0 {
-				return fmt.Errorf("column extra: %w", protowire.ParseError(k))
-			}
-			text[n-1], v = string(x), v[k:]
+			return n <= 3
+		}) {
+			return fmt.Errorf("column extra: broken field %d", num)
 		}
 		if num == extraDefect {
 			m.Defects = append(m.Defects, message.Defect{Property: text[0], Cause: text[1], Fatal: fatal})

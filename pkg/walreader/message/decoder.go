@@ -173,7 +173,7 @@ func (d *Decoder) lastConfirmed(m *Message, v string) {
 
 func (d *Decoder) txn(m *Message, v string) {
 	b, ok := d.base64(v)
-	ok = ok && fields(b, func(n protowire.Number, x uint64) {
+	ok = ok && Fields(b, func(n protowire.Number, x uint64) {
 		switch n {
 		case 1:
 			m.TxnID = int64(x)
@@ -190,7 +190,7 @@ func (d *Decoder) txn(m *Message, v string) {
 
 func (d *Decoder) broadcast(m *Message, v string) {
 	b, ok := d.base64(v)
-	ok = ok && fields(b, func(n protowire.Number, x uint64) {
+	ok = ok && Fields(b, func(n protowire.Number, x uint64) {
 		if n == 1 {
 			m.BroadcastID = x
 		}
@@ -199,7 +199,7 @@ func (d *Decoder) broadcast(m *Message, v string) {
 		case 2:
 			return utf8.Valid(v)
 		case 3: // a resource key
-			return fields(v, nil, func(n protowire.Number, v []byte) bool { return n != 2 || utf8.Valid(v) })
+			return Fields(v, nil, func(n protowire.Number, v []byte) bool { return n != 2 || utf8.Valid(v) })
 		}
 		return true
 	})
@@ -212,7 +212,7 @@ func (d *Decoder) broadcast(m *Message, v string) {
 // ids in it, which name their own backend. The header is decoded when asked for.
 func (d *Decoder) replicate(m *Message, v string) {
 	b, ok := d.base64(v)
-	ok = ok && fields(b, nil, func(n protowire.Number, v []byte) bool {
+	ok = ok && Fields(b, nil, func(n protowire.Number, v []byte) bool {
 		switch n {
 		case 1, 5:
 			return utf8.Valid(v)
@@ -231,7 +231,7 @@ func (d *Decoder) replicate(m *Message, v string) {
 func validID(b []byte) bool {
 	var raw []byte
 	backend := BackendUnknown
-	ok := fields(b, func(n protowire.Number, x uint64) {
+	ok := Fields(b, func(n protowire.Number, x uint64) {
 		if n == 2 {
 			backend = Backend(x)
 		}
@@ -258,7 +258,7 @@ func (d *Decoder) header(m *Message, v string) {
 		case TypeInsert:
 			ok = m.insertHeader(b)
 		case TypeDelete:
-			ok = fields(b, func(n protowire.Number, x uint64) {
+			ok = Fields(b, func(n protowire.Number, x uint64) {
 				switch n {
 				case 1:
 					m.Collection = int64(x)
@@ -281,7 +281,7 @@ func (m *Message) headerIDs(b []byte) bool {
 	if i == nil || i.ids == (ids{}) {
 		return valid(b)
 	}
-	return fields(b, func(n protowire.Number, x uint64) {
+	return Fields(b, func(n protowire.Number, x uint64) {
 		switch n {
 		case i.ids[0]:
 			m.Collection = int64(x)
@@ -296,7 +296,7 @@ func (m *Message) headerIDs(b []byte) bool {
 // insertHeader sums rows and bytes over the partitions; exactly one today.
 func (m *Message) insertHeader(b []byte) bool {
 	partitions := 0
-	return fields(b, func(n protowire.Number, x uint64) {
+	return Fields(b, func(n protowire.Number, x uint64) {
 		if n == 1 {
 			m.Collection = int64(x)
 		}
@@ -313,7 +313,7 @@ func (m *Message) insertHeader(b []byte) bool {
 
 func (m *Message) insertPartition(b []byte) bool {
 	var rows, size uint64
-	ok := fields(b, func(n protowire.Number, x uint64) {
+	ok := Fields(b, func(n protowire.Number, x uint64) {
 		switch n {
 		case 1:
 			m.Partition = int64(x)
@@ -323,7 +323,7 @@ func (m *Message) insertPartition(b []byte) bool {
 			size = x
 		}
 	}, func(n protowire.Number, v []byte) bool {
-		return n != 4 || fields(v, func(n protowire.Number, x uint64) {
+		return n != 4 || Fields(v, func(n protowire.Number, x uint64) {
 			if n == 1 {
 				m.Segment = int64(x)
 			}
@@ -331,54 +331,6 @@ func (m *Message) insertPartition(b []byte) bool {
 	})
 	m.Rows, m.BinarySize = m.Rows+rows, m.BinarySize+size
 	return ok
-}
-
-// valid reports whether the bytes are some protobuf message.
-func valid(b []byte) bool { return fields(b, nil, nil) }
-
-// fields walks a protobuf message and hands on varints and byte strings. As
-// every protobuf reader does, it passes over what it is not asked for. It
-// reports false where the bytes are no message or onBytes refuses.
-func fields(b []byte, onVarint func(protowire.Number, uint64), onBytes func(protowire.Number, []byte) bool) bool {
-	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 || num > protowire.MaxValidNumber {
-			return false
-		}
-		b = b[n:]
-		switch typ {
-		case protowire.VarintType:
-			var x uint64
-			if x, n = protowire.ConsumeVarint(b); n >= 0 && onVarint != nil {
-				onVarint(num, x)
-			}
-		case protowire.BytesType:
-			var v []byte
-			if v, n = protowire.ConsumeBytes(b); n >= 0 && onBytes != nil && !onBytes(num, v) {
-				return false
-			}
-		default:
-			n = protowire.ConsumeFieldValue(num, typ, b)
-		}
-		if n < 0 {
-			return false
-		}
-		b = b[n:]
-	}
-	return true
-}
-
-// varints hands on the numbers of a packed field.
-func varints(b []byte, see func(uint64)) bool {
-	for len(b) > 0 {
-		x, n := protowire.ConsumeVarint(b)
-		if n < 0 {
-			return false
-		}
-		see(x)
-		b = b[n:]
-	}
-	return true
 }
 
 func (d *Decoder) base64(v string) ([]byte, bool) {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/messagespb"
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -153,21 +152,9 @@ func (m *Message) FlushedSegments() []int64 {
 	if m.Type.Seals() != SealsListed {
 		return nil
 	}
-	v, ok := m.Props.Get(KeyHeader)
-	if !ok || len(v) > maxHeader || m.Version == 0 {
-		return nil
-	}
-	b, err := base64.StdEncoding.DecodeString(v)
-	if err != nil {
-		return nil
-	}
-	field, out := m.Type.row().listed, []int64(nil)
-	add := func(x uint64) { out = append(out, int64(x)) }
-	if !fields(b, func(n protowire.Number, x uint64) {
-		if n == field {
-			add(x)
-		}
-	}, func(n protowire.Number, v []byte) bool { return n != field || varints(v, add) }) {
+	b, ok := m.PropertyBytes(KeyHeader)
+	var out []int64
+	if !ok || m.Version == 0 || !Numbers(b, m.Type.row().listed, func(x uint64) { out = append(out, int64(x)) }) {
 		return nil
 	}
 	return out

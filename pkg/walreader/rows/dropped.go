@@ -7,6 +7,8 @@ import (
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
 )
 
 // MaxDropped caps how many dropped fields a schema takes; Milvus allows far fewer.
@@ -118,30 +120,15 @@ func EachField(payload []byte, see func(id int64, data []byte)) {
 // eachBytes walks over a message: every field of bytes is shown, and the number in
 // the field want, the last one, is returned.
 func eachBytes(b []byte, see func(protowire.Number, []byte), want protowire.Number) (number int64) {
-	for len(b) > 0 {
-		n, kind, size := protowire.ConsumeTag(b)
-		if size < 0 {
-			return number
+	message.Fields(b, func(n protowire.Number, x uint64) {
+		if n == want {
+			number = int64(x)
 		}
-		b = b[size:]
-		switch kind {
-		case protowire.BytesType:
-			var v []byte
-			if v, size = protowire.ConsumeBytes(b); size >= 0 && see != nil {
-				see(n, v)
-			}
-		case protowire.VarintType:
-			var v uint64
-			if v, size = protowire.ConsumeVarint(b); size >= 0 && n == want {
-				number = int64(v)
-			}
-		default:
-			size = protowire.ConsumeFieldValue(n, kind, b)
+	}, func(n protowire.Number, v []byte) bool {
+		if see != nil {
+			see(n, v)
 		}
-		if size < 0 {
-			return number
-		}
-		b = b[size:]
-	}
+		return true
+	})
 	return number
 }
