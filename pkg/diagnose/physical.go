@@ -85,34 +85,31 @@ func (v *verifier) openLedger(p position) {
 	v.blindEnd = false
 }
 
+// holes says what each step over something leaves out.
+var holes = [...]string{
+	message.StepInEntry:     "messages are missing inside an entry",
+	message.StepEntryEnd:    "the end of an entry is missing",
+	message.StepEntryStart:  "the start of an entry is missing",
+	message.StepEntries:     "entries are missing",
+	message.StepLedgerStart: "the start of a ledger or segment is missing",
+}
+
 // follow judges p against the id before it.
 func (v *verifier) follow(c *message.Columns, i int, p position, counts bool) {
 	l := v.last
-	if !l.less(p) {
+	switch step := message.StepTo(v.messageID(l), v.lastSize, v.messageID(p)); step {
+	case message.StepNext:
+	case message.StepBack:
 		o := v.place(c, i, "an id that does not follow the one before it")
 		o.other, o.hasOther = l, true
 		v.tell(idsOutOfOrder, o)
 		v.openLedger(p)
 		return
+	default:
+		v.hole(c, i, holes[step])
 	}
 	if !counts {
-		return // offsets need not be contiguous
-	}
-	entry, batch := p.b>>16, p.b&0xffff
-	whole := v.lastSize <= 1 || l.b&0xffff == int64(v.lastSize)-1
-	switch {
-	case p.a == l.a && entry == l.b>>16:
-		if batch != l.b&0xffff+1 {
-			v.hole(c, i, "messages are missing inside an entry")
-		}
-	case !whole:
-		v.hole(c, i, "the end of an entry is missing")
-	case batch != 0:
-		v.hole(c, i, "the start of an entry is missing")
-	case p.a == l.a && entry != l.b>>16+1:
-		v.hole(c, i, "entries are missing")
-	case p.a != l.a && entry != 0:
-		v.hole(c, i, "the start of a ledger or segment is missing")
+		return // offsets are one ledger
 	}
 	if p.a != l.a {
 		v.openLedger(p)

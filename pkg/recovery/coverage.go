@@ -103,7 +103,7 @@ func (p *replay) saw(m *message.Message) {
 	c := &p.cover
 	if c.Records++; c.Records == 1 {
 		c.first(m, p.start)
-	} else if !follows(c.Last, c.entrySize, m.ID) || c.broken != nil {
+	} else if message.StepTo(c.Last, c.entrySize, m.ID) != message.StepNext || c.broken != nil {
 		c.gap(c.Last, m)
 	}
 	c.print.add(m)
@@ -213,23 +213,6 @@ func (p *replay) extent(ctx context.Context, src source.Source) error {
 	}
 	c.Gaps = append(c.Gaps, Gap{After: c.Last, Cause: &NotHeldError{x}})
 	return nil
-}
-
-// follows reports whether id may stand right behind prev: the next message of
-// the same entry, or, where size (0 = unknown) says that prev was its last, the
-// first of the next entry or of a later ledger or segment. Offsets need not be
-// dense.
-func follows(prev message.ID, size int32, id message.ID) bool {
-	lastOfEntry := size <= 0 || prev.Batch+1 >= size
-	switch {
-	case id.Backend != message.BackendPulsar && id.Backend != message.BackendWoodpecker:
-		return prev.Less(id)
-	case id.A != prev.A:
-		return id.A > prev.A && id.B == 0 && id.Batch <= 0 && lastOfEntry
-	case id.B == prev.B:
-		return id.Batch == prev.Batch+1
-	}
-	return id.B == prev.B+1 && id.Batch <= 0 && lastOfEntry
 }
 
 // coverageIssues says what the reading itself met up to the stop. It belongs in
