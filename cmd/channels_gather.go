@@ -120,7 +120,7 @@ func (g *gathered) asOf(o *channelsOptions) uint64 {
 	if !ok || o.catalog.Spec != "" {
 		return 0
 	}
-	return (uint64(e.CapturedAt.UnixMilli()) + 1) << 18
+	return message.LastTSOAt(e.CapturedAt) + 1
 }
 
 // readCatalog fills everything the checks take from the metadata.

@@ -15,6 +15,7 @@ import (
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/salvage"
+	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
@@ -214,7 +215,7 @@ func until(want *salvage.Options, b source.Bound) error {
 	case source.AtTimeTick:
 		want.UntilTimeTick = b.TimeTick
 	case source.AtTime:
-		want.UntilTimeTick = uint64(b.Time.UnixMilli())<<18 | (1<<18 - 1)
+		want.UntilTimeTick = message.LastTSOAt(b.Time)
 	default:
 		if want.Range.To.Kind != source.Unbounded {
 			return cli.Usagef("--to and an id for --until both end the log: give one of them")

@@ -14,6 +14,7 @@ import (
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/diagnose"
+	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
@@ -206,7 +207,7 @@ func writeTickMetrics(w io.Writer, r *timetickReport) error {
 		name, help string
 		value      float64
 	}{
-		{"walctl_timetick_last_seconds", "Physical time of the last persisted TimeTick, Unix seconds.", float64(r.LastTick>>18) / 1000},
+		{"walctl_timetick_last_seconds", "Physical time of the last persisted TimeTick, Unix seconds.", float64(message.PhysicalMillis(r.LastTick)) / 1000},
 		{"walctl_timetick_records", "Records read.", float64(r.Records)},
 		{"walctl_timetick_persisted", "TimeTicks read.", float64(r.TimeTicks)},
 		{"walctl_timetick_longest_wait_seconds", "Longest wait of an append for its TimeTick.", r.LongestWait},

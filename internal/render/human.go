@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
 )
 
 // Plural counts a thing: 1 key, 2 keys.
@@ -108,7 +110,7 @@ func TickTime(tso uint64) time.Time {
 	if tso == 0 || tso == maxTSO {
 		return time.Time{}
 	}
-	return time.UnixMilli(int64(tso >> 18)).UTC()
+	return message.TimeOf(tso)
 }
 
 // HumanSpan prints a stretch of time, the date once.

@@ -3,7 +3,6 @@ package walgen
 import (
 	"context"
 	"io"
-	"math"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
@@ -119,7 +118,6 @@ func (r *reader) Next(ctx context.Context) (*message.Message, error) {
 // reached reports whether a message stands at or behind a bound; beyond asks
 // whether it stands behind it. Nothing is reached beyond no bound.
 func reached(m *message.Message, b source.Bound, beyond bool) bool {
-	at := uint64(math.MaxUint64)
 	switch b.Kind {
 	case source.Unbounded:
 		return !beyond
@@ -128,13 +126,9 @@ func reached(m *message.Message, b source.Bound, beyond bool) bool {
 			return b.ID.Less(m.ID)
 		}
 		return !m.ID.Less(b.ID)
-	case source.AtTime:
-		at = uint64(b.Time.UnixMilli()) << 18
-	case source.AtTimeTick:
-		at = b.TimeTick
 	}
 	if beyond {
-		return m.Type == message.TypeTimeTick && m.TimeTick > at
+		return m.Type == message.TypeTimeTick && b.Exceeded(m.TimeTick)
 	}
-	return m.TimeTick >= at
+	return b.Reached(m.TimeTick)
 }

@@ -156,8 +156,6 @@ const (
 	maxStretches = 1 << 12
 )
 
-func physical(tt uint64) int64 { return int64(tt >> 18) }
-
 // span makes a duration of milliseconds (0 or more), the longest there is where they are more.
 func span(ms int64) time.Duration {
 	if ms > math.MaxInt64/int64(time.Millisecond) {
@@ -170,7 +168,7 @@ func span(ms int64) time.Duration {
 // any pchannel is idle: ten years.
 func leapt(from, to uint64) bool {
 	const years = 10 * 365 * 24 * 3600 * 1000
-	return to > from && physical(to)-physical(from) > years
+	return to > from && message.PhysicalMillis(to)-message.PhysicalMillis(from) > years
 }
 
 func (t *ticker) batch(c *message.Columns) {
@@ -185,7 +183,7 @@ func (t *ticker) batch(c *message.Columns) {
 
 func (t *ticker) row(c *message.Columns, i int) {
 	tt, pos := c.TimeTick[i], makePosition(c.A[i], c.B[i], c.Batch[i])
-	at := physical(tt)
+	at := message.PhysicalMillis(tt)
 	streamed := c.Version[i] > 0 // what an older release wrote waits for no TimeTick
 	opening := streamed && c.Type[i] == message.TypeTimeTick && c.Flags[i]&message.HasTerm == 0
 	if !t.havePrev {
@@ -230,7 +228,7 @@ func (t *ticker) timeTick(c *message.Columns, i int, pos position, opening bool)
 	if tt < t.tick {
 		r.Regressions++
 		t.finding(timeTickRegress, false, t.id(pos), "", tt, 1, t.against(tt)...)
-		t.now = physical(tt) // what follows waits by the clock as it now runs
+		t.now = message.PhysicalMillis(tt) // what follows waits by the clock as it now runs
 	}
 	if t.haveTick && leapt(t.tick, tt) {
 		t.finding(timeTickJump, false, t.id(pos), "", tt, 1, t.against(tt)...)
@@ -273,9 +271,9 @@ func (t *ticker) judge(first pendingAppend, pos position, waited int64, how stri
 func (t *ticker) judgeAbandoned(pos position, tick uint64) {
 	last := t.now
 	t.close(pos, "opening", tick)
-	if gap := physical(tick) - last; gap >= t.opts.Idle.Milliseconds() {
-		t.keep(&t.idle, TickIdle, last, physical(tick), t.prev, pos, 0, "opening")
-		t.now = physical(tick)
+	if gap := message.PhysicalMillis(tick) - last; gap >= t.opts.Idle.Milliseconds() {
+		t.keep(&t.idle, TickIdle, last, message.PhysicalMillis(tick), t.prev, pos, 0, "opening")
+		t.now = message.PhysicalMillis(tick)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/walctl/walctl/internal/golden"
 	"github.com/walctl/walctl/internal/walgen"
+	"github.com/walctl/walctl/pkg/walreader/message"
 )
 
 func TestTimeTicksGolden(t *testing.T) {
@@ -54,7 +55,7 @@ func TestTimeTicksFaults(t *testing.T) {
 		codes := aboveInfo(r.Findings)
 		if r.LongestWait >= 1 && !slices.Contains(codes, "timetick-lost") && !slices.Contains(codes, "timetick-stalled") {
 			t.Errorf("seed %d: %d TimeTicks taken away over %d ms, longest wait %.3f s: %v", seed, len(truth.TimeTicks),
-				physical(truth.TimeTicks[len(truth.TimeTicks)-1])-physical(truth.TimeTicks[0]), r.LongestWait, codes)
+				message.PhysicalMillis(truth.TimeTicks[len(truth.TimeTicks)-1])-message.PhysicalMillis(truth.TimeTicks[0]), r.LongestWait, codes)
 		}
 		if slices.Contains(codes, "timetick-lost") {
 			lost++

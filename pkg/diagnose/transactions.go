@@ -185,7 +185,7 @@ func (t *txnState) deadline() uint64 {
 	if t.keepalive < 0 || t.replicated || t.keepalive > math.MaxInt64>>20 {
 		return math.MaxUint64
 	}
-	d := t.tt + uint64(t.keepalive)<<18
+	d := message.AddMillis(t.tt, t.keepalive)
 	if d < t.tt {
 		return math.MaxUint64
 	}

@@ -394,4 +394,4 @@ func (s *State) Clone() *State {
 }
 
 // tickSeconds is a TimeTick's physical part in Unix seconds.
-func tickSeconds(tick uint64) int64 { return int64(tick>>18) / 1000 & math.MaxInt64 }
+func tickSeconds(tick uint64) int64 { return message.PhysicalMillis(tick) / 1000 & math.MaxInt64 }

@@ -76,14 +76,14 @@ func (s *Source) seek(ctx context.Context, b source.Bound, to bool) (int64, erro
 // leastTimeTick is the smallest TimeTick at a From bound or behind a To bound;
 // false where there is none.
 func leastTimeTick(b source.Bound, to bool) (uint64, bool) {
-	step, least := uint64(1), b.TimeTick
-	if b.Kind == source.AtTime {
-		step, least = 1<<18, uint64(max(0, b.Time.UnixMilli()))<<18
-	}
 	if !to {
-		return least, true
+		return b.Least(), true
 	}
-	return least + step, least+step > least
+	last := b.TimeTick
+	if b.Kind == source.AtTime {
+		last = message.LastTSOAt(b.Time)
+	}
+	return last + 1, last != math.MaxUint64
 }
 
 // first returns the first row that matches, or the number of rows.

@@ -20,7 +20,7 @@ func wanted(all []*message.Message, r source.Range) []*message.Message {
 		case source.AtID:
 			return !m.ID.Less(b.ID)
 		case source.AtTime:
-			return int64(m.TimeTick>>18) >= b.Time.UnixMilli()
+			return message.PhysicalMillis(m.TimeTick) >= b.Time.UnixMilli()
 		case source.AtTimeTick:
 			return m.TimeTick >= b.TimeTick
 		}
@@ -31,7 +31,7 @@ func wanted(all []*message.Message, r source.Range) []*message.Message {
 		case source.AtID:
 			return b.ID.Less(m.ID)
 		case source.AtTime:
-			return m.Type == message.TypeTimeTick && int64(m.TimeTick>>18) > b.Time.UnixMilli()
+			return m.Type == message.TypeTimeTick && message.PhysicalMillis(m.TimeTick) > b.Time.UnixMilli()
 		case source.AtTimeTick:
 			return m.Type == message.TypeTimeTick && m.TimeTick > b.TimeTick
 		}

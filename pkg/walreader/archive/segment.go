@@ -148,7 +148,7 @@ func (s *segmentWriter) addPlace(w *columnfile.Writer, m *message.Message, ordin
 	w.Int(colPartitionIndex, int64(form.Partition))
 	w.Int(colBatchSize, int64(form.BatchSize))
 	w.Int(colTimeTick, int64(m.TimeTick))
-	w.Int(colTime, int64(m.TimeTick>>18))
+	w.Int(colTime, message.PhysicalMillis(m.TimeTick))
 	w.Int(colBarrier, int64(m.Barrier))
 	w.Int(colTerm, m.Term)
 	w.Int(colLCA, lc.A)

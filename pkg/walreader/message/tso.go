@@ -23,6 +23,13 @@ func TimeOf(tso uint64) time.Time { return time.UnixMilli(PhysicalMillis(tso)).U
 // TSOAt returns the smallest TSO of a time's millisecond.
 func TSOAt(t time.Time) uint64 { return ComposeTSO(t.UnixMilli(), 0) }
 
+// LastTSOAt returns the largest TSO of a time's millisecond.
+func LastTSOAt(t time.Time) uint64 { return ComposeTSO(t.UnixMilli(), 1<<logicalBits-1) }
+
+// AddMillis returns the TSO that many milliseconds later, of the same counter. It wraps
+// around as Milvus's own arithmetic does.
+func AddMillis(tso uint64, millis int64) uint64 { return tso + uint64(millis)<<logicalBits }
+
 // FormatTSO prints a TSO's time as RFC 3339 with milliseconds, UTC; "-" for 0.
 func FormatTSO(tso uint64) string {
 	if tso == 0 {

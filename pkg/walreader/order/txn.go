@@ -32,7 +32,7 @@ func (t *Txn) ExpiredTimeTick() uint64 {
 	if n := len(t.Body); n > 0 {
 		last = t.Body[n-1]
 	}
-	return last.TimeTick + uint64(t.Begin.Keepalive)<<18
+	return message.AddMillis(last.TimeTick, t.Begin.Keepalive)
 }
 
 // Messages returns every part delivered so far, the Begin first.

@@ -79,6 +79,26 @@ type Bound struct {
 	Offset   int64 // records further on (+) or back (−) from the place named
 }
 
+// Reached reports whether a TimeTick stands at or after a bound by time or TimeTick. A
+// time means its millisecond, as a TimeTick tells no less.
+func (b Bound) Reached(tick uint64) bool { return tick >= b.Least() }
+
+// Exceeded reports whether a TimeTick stands after a bound by time or TimeTick.
+func (b Bound) Exceeded(tick uint64) bool {
+	if b.Kind == AtTime {
+		return tick > message.LastTSOAt(b.Time)
+	}
+	return tick > b.TimeTick
+}
+
+// Least is the smallest TimeTick a bound by time or TimeTick means.
+func (b Bound) Least() uint64 {
+	if b.Kind == AtTime {
+		return message.TSOAt(b.Time)
+	}
+	return b.TimeTick
+}
+
 // Payload says which payloads a reader has to bring.
 type Payload uint8
 

@@ -77,6 +77,7 @@ func TestRanges(t *testing.T) {
 		{"at a timetick", source.Range{From: tick(10, 0), To: tick(19, 0)}, 10, 28},
 		{"timetick with offsets", source.Range{From: tick(10, 1), To: tick(15, -1)}, 11, 17},
 		{"time", source.Range{From: when(10), To: when(15)}, 10, 18},
+		{"a time means its millisecond", source.Range{From: source.Bound{Kind: source.AtTime, Time: time.UnixMilli(10).Add(600 * time.Microsecond)}, Limit: 3}, 10, 12},
 		{"behind the end", source.Range{From: id(1000, 0)}, -1, -1},
 		{"before the start", source.Range{To: source.Bound{Kind: source.AtID, ID: message.EarliestID()}}, -1, -1},
 		{"an id without knowing the backend", source.Range{

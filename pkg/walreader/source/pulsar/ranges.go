@@ -124,33 +124,19 @@ func (s *Source) resolveTo(ctx context.Context, b source.Bound, last message.ID)
 	return last, nil
 }
 
-// atOrBehind reports whether a TimeTick has reached a bound by time.
-func atOrBehind(b source.Bound, tick uint64) bool {
-	if b.Kind == source.AtTime {
-		return int64(tick>>18) >= b.Time.UnixMilli()
-	}
-	return tick >= b.TimeTick
-}
-
 // endsBefore reports whether a To bound by time ends before a message.
 func endsBefore(b source.Bound, m *message.Message) bool {
-	if m.Type != message.TypeTimeTick {
+	if m.Type != message.TypeTimeTick || b.Kind != source.AtTime && b.Kind != source.AtTimeTick {
 		return false
 	}
-	switch b.Kind {
-	case source.AtTime:
-		return int64(m.TimeTick>>18) > b.Time.UnixMilli()
-	case source.AtTimeTick:
-		return m.TimeTick > b.TimeTick
-	}
-	return false
+	return b.Exceeded(m.TimeTick)
 }
 
 func (b boundTime) time() time.Time {
 	if b.Kind == source.AtTime {
 		return b.Time
 	}
-	return time.UnixMilli(int64(b.TimeTick >> 18))
+	return message.TimeOf(b.TimeTick)
 }
 
 type boundTime struct{ source.Bound }
@@ -173,7 +159,7 @@ func (s *Source) findTimeTick(ctx context.Context, b source.Bound, last message.
 		n, found := 0, message.ID{}
 		err := s.scan(ctx, span{from: from, to: last}, func(m *message.Message) bool {
 			n++
-			if atOrBehind(b, m.TimeTick) {
+			if b.Reached(m.TimeTick) {
 				found = m.ID
 			}
 			return found.IsZero()

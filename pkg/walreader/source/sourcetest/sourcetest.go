@@ -190,10 +190,10 @@ func (s Suite) time(t *testing.T) {
 		}
 		same(t, fmt.Sprintf("to TimeTick %d", tick), All(t, src, r), s.Want[:to])
 	}
-	ms := int64(s.Want[len(s.Want)/2].TimeTick >> 18)
+	ms := message.PhysicalMillis(s.Want[len(s.Want)/2].TimeTick)
 	r := whole()
 	r.From = source.Bound{Kind: source.AtTime, Time: time.UnixMilli(ms)}
-	from := slices.IndexFunc(s.Want, func(m *message.Message) bool { return int64(m.TimeTick>>18) >= ms })
+	from := slices.IndexFunc(s.Want, func(m *message.Message) bool { return message.PhysicalMillis(m.TimeTick) >= ms })
 	same(t, "from a time", All(t, src, r), s.Want[from:])
 }
 

@@ -169,10 +169,8 @@ func starts(b *source.Bound, m *message.Message) bool {
 	switch b.Kind {
 	case source.AtID:
 		return m.ID.Compare(b.ID) >= 0
-	case source.AtTimeTick:
-		return m.Has(message.HasTimeTick) && m.TimeTick >= b.TimeTick
-	case source.AtTime:
-		return m.Has(message.HasTimeTick) && !message.TimeOf(m.TimeTick).Before(b.Time)
+	case source.AtTimeTick, source.AtTime:
+		return m.Has(message.HasTimeTick) && b.Reached(m.TimeTick)
 	}
 	return true
 }
@@ -181,10 +179,8 @@ func ends(b *source.Bound, m *message.Message) bool {
 	switch b.Kind {
 	case source.AtID:
 		return m.ID.Compare(b.ID) > 0
-	case source.AtTimeTick:
-		return m.Type == message.TypeTimeTick && m.TimeTick > b.TimeTick
-	case source.AtTime:
-		return m.Type == message.TypeTimeTick && message.TimeOf(m.TimeTick).After(b.Time)
+	case source.AtTimeTick, source.AtTime:
+		return m.Type == message.TypeTimeTick && b.Exceeded(m.TimeTick)
 	}
 	return false
 }
