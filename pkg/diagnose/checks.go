@@ -10,6 +10,7 @@ import (
 	"github.com/walctl/walctl/pkg/check"
 	"github.com/walctl/walctl/pkg/recovery"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/recovery/plan"
 )
 
 // checks are those of this package; each stands beside the rule that raises it.
@@ -35,7 +36,7 @@ var checks = [...]*Check{
 
 // Checks lists every check of every room, sorted by code.
 func Checks() []*Check {
-	out := slices.Concat(checks[:], recovery.Checks(), catalog.Checks(), channelbuf.Checks())
+	out := slices.Concat(checks[:], recovery.Checks(), catalog.Checks(), plan.Checks(), channelbuf.Checks())
 	sort.Slice(out, func(i, j int) bool { return out[i].Code < out[j].Code })
 	return out
 }
@@ -109,8 +110,13 @@ func Page() string {
 
 // severityLine says how bad a check's findings are, and of which invariant.
 func severityLine(c *Check) string {
-	if c.Kind == check.Retired {
+	switch c.Kind {
+	case check.Retired:
 		return "A code of older versions; what it told is reported as position-gone now."
+	case check.Problem:
+		return "A problem of a key, as `catalog show` lists it."
+	case check.Refusal:
+		return "A reason why `apply` or `undo` refuses (exit code 5)."
 	}
 	s := "Severity: " + c.Severity.String()
 	if c.Else.Where != "" {

@@ -83,8 +83,65 @@ var CheckOrphanSchema = &check.Check{
 	Do:      "channels repair removes it; nothing depends on it.",
 }
 
+var problemUndecodable = &check.Check{
+	Code: CodeUndecodable, Severity: check.Critical, Kind: check.Problem,
+	Title:   "a value that cannot be decoded",
+	Meaning: "Milvus gives up opening the WAL at a value of the WAL that it cannot decode.",
+	Cause:   "An edit by hand, a write that was cut off, or damage.",
+	Do:      "Look at the key with catalog show; compare with an older snapshot of etcd. A session like this counts as a living one.",
+}
+
+var problemTooLarge = &check.Check{
+	Code: CodeTooLarge, Severity: check.Error, Kind: check.Problem,
+	Title:   "a value larger than any Milvus writes",
+	Meaning: "It was not decoded: what it holds is not known here.",
+	Cause:   "Damage, or a key that is not Milvus's.",
+	Do:      "Look at the key with etcdctl.",
+}
+
+var problemNotRoundTrip = &check.Check{
+	Code: CodeNotRoundTrip, Severity: check.Warning, Kind: check.Problem,
+	Title:   "a value with bytes that walctl does not know",
+	Meaning: "Decoding it and encoding it again gives other bytes. It is shown, and never rewritten.",
+	Cause:   "A Milvus newer than walctl wrote it.",
+	Do:      "Use a walctl that knows the version; nothing has to be done for Milvus.",
+}
+
+var problemNoCollectionInfo = &check.Check{
+	Code: CodeNoCollectionInfo, Severity: check.Critical, Kind: check.Problem,
+	Title:   "a registered vchannel without its collection",
+	Meaning: "Every node that loads the catalog panics at this vchannel.",
+	Cause:   "An edit by hand, or damage.",
+	Do:      "Take the value from an older snapshot of etcd.",
+}
+
+var problemNameMismatch = &check.Check{
+	Code: CodeNameMismatch, Severity: check.Error, Kind: check.Problem,
+	Title:   "a value that names something else than its key",
+	Meaning: "Milvus goes by one of the two: what the other names is not where it is looked for.",
+	Cause:   "A key copied by hand, or a restore under another name.",
+	Do:      "Compare key and value with catalog show.",
+}
+
+var problemUnknownKey = &check.Check{
+	Code: CodeUnknownKey, Severity: check.Warning, Kind: check.Problem,
+	Title:   "a key that no known version of Milvus writes",
+	Meaning: "It is passed over, and never written.",
+	Cause:   "A Milvus newer than walctl, or another program below the same root.",
+	Do:      "Find out who writes it.",
+}
+
+var problemSlashedKey = &check.Check{
+	Code: CodeSlashedKey, Severity: check.Warning, Kind: check.Problem,
+	Title:   "a key in the spelling of 2.6.13 to 2.6.15",
+	Meaning: "These versions end the key with a slash; others do not find it there.",
+	Cause:   "An upgrade or a downgrade across these versions.",
+	Do:      "Start the version that wrote it, or one that reads both spellings.",
+}
+
 // checks are what the catalog's keys show. Read only.
-var checks = [...]*check.Check{CheckNoSchema, CheckOrphanSchema, CheckUnassigned, CheckNoReplicating, CheckReplicateLocal}
+var checks = [...]*check.Check{CheckNoSchema, CheckOrphanSchema, CheckUnassigned, CheckNoReplicating, CheckReplicateLocal,
+	problemUndecodable, problemTooLarge, problemNotRoundTrip, problemNoCollectionInfo, problemNameMismatch, problemUnknownKey, problemSlashedKey}
 
 // Check returns what is known of the problem's code.
 func (p Problem) Check() *check.Check {

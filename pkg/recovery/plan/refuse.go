@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/walctl/walctl/pkg/check"
 )
 
 // Sentinels for the caller to test.
@@ -134,3 +136,151 @@ func (r refusals) err(override bool) error {
 	}
 	return &RefusedError{Reasons: left}
 }
+
+// refusalChecks are the checks of a plan's preconditions, but for position-gone, which
+// recovery has too. Read only.
+var refusalChecks = [...]*check.Check{
+	{
+		Code: CodePlanSchema, Severity: check.Error, Kind: check.Refusal,
+		Title:   "a plan made by another version of walctl",
+		Meaning: "Nothing was written: this version does not know how the plan is to be read.",
+		Cause:   "The plan file is of an older or newer walctl.",
+		Do:      "Make the plan again with this walctl.",
+	},
+	{
+		Code: CodeTampered, Severity: check.Error, Kind: check.Refusal,
+		Title:   "a plan that was changed after it was made",
+		Meaning: "Nothing was written: the plan is not what was shown and confirmed.",
+		Cause:   "An edit of the plan file, or a copy that is not whole.",
+		Do:      "Make the plan again.",
+	},
+	{
+		Code: CodeNotApplicable, Severity: check.Error, Kind: check.Refusal,
+		Title:   "a plan that says itself that it must not be applied",
+		Meaning: "Nothing was written: what the plan stands on was not proven.",
+		Cause:   "Named in the plan: a gap in the log, a copy that is not whole, or a version that is not known.",
+		Do:      "Put right what the plan names and make it again.",
+	},
+	{
+		Code: CodeOtherCluster, Severity: check.Error, Kind: check.Refusal,
+		Title:   "the catalog is not the one the plan was made for",
+		Meaning: "Nothing was written.",
+		Cause:   "Another etcd, another root, or a cluster that was set up again.",
+		Do:      "Name the right catalog, or make a plan for this one.",
+	},
+	{
+		Code: CodeOtherLog, Severity: check.Error, Kind: check.Refusal,
+		Title:   "the log is not the one the plan was made from",
+		Meaning: "Nothing was written.",
+		Cause:   "The topic was made again, or another log has the name.",
+		Do:      "Look which log lies there with inspect; make the plan again.",
+	},
+	{
+		Code: CodeLogMoved, Severity: check.Error, Kind: check.Refusal,
+		Title:   "the end of the log is not where it was",
+		Meaning: "Nothing was written: what was written since is not in the plan.",
+		Cause:   "Somebody wrote to the log after the plan was made.",
+		Do:      "Make sure that no node runs; make the plan again.",
+	},
+	{
+		Code: CodeLogEmpty, Severity: check.Error, Kind: check.Refusal,
+		Title:   "the log holds no record any more",
+		Meaning: "Nothing was written: nobody could read on from the positions of the plan.",
+		Cause:   "Retention removed it, or the topic was made again.",
+		Do:      "Look for a capture of the log. Do not start a node on the catalog.",
+	},
+	{
+		Code: CodeLogLost, Severity: check.Error, Kind: check.Refusal,
+		Title:   "records that the plan was made from are gone",
+		Meaning: "Nothing was written.",
+		Cause:   "Retention removed them since.",
+		Do:      "Capture what is left; make the plan again.",
+	},
+	{
+		Code: CodeLiveSession, Severity: check.Error, Kind: check.Refusal,
+		Title:   "a Milvus process lives",
+		Meaning: "Nothing was written: it would overwrite the catalog, or be surprised by it.",
+		Cause:   "A node or coordinator that was not stopped, or whose lease has not run out.",
+		Do:      "Stop Milvus, wait until its sessions are gone, and run the same again.",
+	},
+	{
+		Code: CodeLiveProducer, Severity: check.Error, Kind: check.Refusal,
+		Title:   "somebody may write to the topic",
+		Meaning: "Nothing was written.",
+		Cause:   "A streaming node, or a foreign producer, is connected to the topic.",
+		Do:      "Stop it and run the same again.",
+	},
+	{
+		Code: CodeUnlisted, Severity: check.Error, Kind: check.Refusal,
+		Title:   "what would show a living owner cannot be seen",
+		Meaning: "Nothing was written: nobody knows whether Milvus runs.",
+		Cause:   "The credentials do not list sessions, or the admin service did not answer.",
+		Do:      "Give credentials that may list them, or say that Milvus is stopped with the flag that the refusal names.",
+	},
+	{
+		Code: CodeChanged, Severity: check.Error, Kind: check.Refusal,
+		Title:   "a key was changed since the plan was made",
+		Meaning: "Nothing was written: the plan stands on the old value.",
+		Cause:   "Milvus, or a person, wrote to the catalog.",
+		Do:      "Make sure that Milvus is stopped; make the plan again.",
+	},
+	{
+		Code: CodeAppliedBefore, Severity: check.Error, Kind: check.Refusal,
+		Title:   "the plan was applied before",
+		Meaning: "Nothing was written.",
+		Cause:   "Its journal is closed.",
+		Do:      "Nothing; undo takes it back.",
+	},
+	{
+		Code: CodeHalfDone, Severity: check.Error, Kind: check.Refusal,
+		Title:   "another plan is half applied",
+		Meaning: "Nothing was written: two plans at once would mix.",
+		Cause:   "An apply or undo that was interrupted.",
+		Do:      "Finish the other plan first: run it again, or undo it.",
+	},
+	{
+		Code: CodeRaced, Severity: check.Error, Kind: check.Refusal,
+		Title:   "another walctl works on the same journal",
+		Meaning: "This one stopped.",
+		Cause:   "Two people, or two runs, at the same plan.",
+		Do:      "Wait for the other one; run the same again.",
+	},
+	{
+		Code: CodeForeignKey, Severity: check.Error, Kind: check.Refusal,
+		Title:   "a plan that writes a key its repairs do not write",
+		Meaning: "Nothing was written.",
+		Cause:   "An edit of the plan file, or a plan of another version.",
+		Do:      "Make the plan again.",
+	},
+	{
+		Code: CodeNotRoundTrip, Severity: check.Error, Kind: check.Refusal,
+		Title:   "a value that would lose bytes",
+		Meaning: "Nothing was written: rewriting the value would drop what walctl does not know.",
+		Cause:   "A Milvus newer than walctl wrote it.",
+		Do:      "Use a walctl that knows the version.",
+	},
+	{
+		Code: CodeNoPermission, Severity: check.Error, Kind: check.Refusal,
+		Title:   "the credentials may not write",
+		Meaning: "Nothing was written.",
+		Cause:   "A role that only reads, or not below this root.",
+		Do:      "Give credentials that may write below the root.",
+	},
+	{
+		Code: CodeNoMilvusVersion, Severity: check.Error, Kind: check.Refusal,
+		Title:   "the version of Milvus is not known",
+		Meaning: "Nothing was written: what a node makes of the result depends on it.",
+		Cause:   "No session tells it and none was given.",
+		Do:      "Name it with --milvus-version.",
+	},
+	{
+		Code: CodeMilvusRan, Severity: check.Error, Kind: check.Refusal,
+		Title:   "Milvus has run since the plan was applied",
+		Meaning: "Nothing was taken back: undo would overwrite what it wrote.",
+		Cause:   "A node was started on the result.",
+		Do:      "Keep the result; make a new plan where something is wrong with it.",
+	},
+}
+
+// Checks lists why a plan can be refused.
+func Checks() []*check.Check { return refusalChecks[:] }
