@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -40,7 +41,8 @@ walctl catalog export --to kvjson:copy.json`,
 type catalogOptions struct {
 	catalog  cli.CatalogFlags
 	output   cli.Output
-	key      string // get
+	failOn   cli.FailOn // show
+	key      string     // get
 	raw      bool
 	to       string // export
 	prefix   string
@@ -78,8 +80,9 @@ walctl catalog show --catalog kvjson:after.json -o json`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), o) },
 	}
 	cli.AddOutput(cmd, &o.output, cli.Table, cli.Wide, cli.JSON)
+	o.failOn.Add(cmd)
 	o.catalog.Add(cmd)
-	return cli.Finish(f, cmd, cli.CodeCorrupt, cli.CodeRefused)
+	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused)
 }
 
 // walReport is one WAL as its catalog has it.
@@ -132,10 +135,14 @@ func showCatalog(ctx context.Context, f *cli.Factory, o *catalogOptions, cat cat
 	if err := report.crossCheck(ctx, f, cat, cluster, wals); err != nil {
 		return err
 	}
-	if o.output == cli.JSON {
-		return render.JSON(f.Out(), report)
+	return errors.Join(report.write(f, o.output), o.failOn.Check(report.Findings))
+}
+
+func (r *catalogReport) write(f *cli.Factory, output cli.Output) error {
+	if output == cli.JSON {
+		return render.JSON(f.Out(), r)
 	}
-	return report.table(f, o.output)
+	return r.table(f, output)
 }
 
 // crossCheck adds what the keys say held against each other, as findings and as
@@ -146,7 +153,15 @@ func (r *catalogReport) crossCheck(ctx context.Context, f *cli.Factory, cat cata
 		return err
 	}
 	found := catalog.CrossCheck(cluster, collections, wals)
-	r.Header = f.Header("catalog show", render.WAL{}, diagnose.CatalogFindings(found))
+	told := slices.Clone(found)
+	for _, p := range slices.Sorted(maps.Keys(wals)) {
+		for _, x := range wals[p].Problems {
+			if x.Fatal {
+				told = append(told, x)
+			}
+		}
+	}
+	r.Header = f.Header("catalog show", render.WAL{}, diagnose.CatalogFindings(told))
 	for _, p := range found {
 		i := slices.IndexFunc(r.WALs, func(w walReport) bool { return w.PChannel == p.PChannel })
 		if i < 0 {

@@ -36,6 +36,7 @@ func (o *channelsOptions) add(cmd *cobra.Command) {
 	o.place.Add(cmd)
 	o.catalog.Add(cmd)
 	o.source.Add(cmd)
+	o.source.Again = true
 }
 
 func newChannelsCmd(f *cli.Factory, runF func(context.Context, *channelsOptions) error) *cobra.Command {
@@ -116,6 +117,7 @@ func runChannels(ctx context.Context, f *cli.Factory, o *channelsOptions) error 
 	out.NotChecked = append(out.NotChecked, unknown...)
 	wal := render.WAL{}
 	var keys []catalog.Problem
+	var short error
 	for _, w := range o.wals {
 		names, err := logsOf(w, o.source.Log)
 		if err != nil {
@@ -135,6 +137,7 @@ func runChannels(ctx context.Context, f *cli.Factory, o *channelsOptions) error 
 			out.NotChecked, keys = append(out.NotChecked, g.unknown...), g.in.Catalog
 			wal = cli.DescribeWAL(g.src)
 			wal.PChannel = g.pchannel
+			short = errors.Join(short, g.short)
 			g.close()
 		}
 	}
@@ -148,7 +151,7 @@ func runChannels(ctx context.Context, f *cli.Factory, o *channelsOptions) error 
 	out.NotChecked = slices.Compact(slices.Sorted(slices.Values(out.NotChecked)))
 	findings := out.ChannelReport.Findings()
 	out.Header, out.Torn, out.Damage = f.Header("channels", wal, findings), bad.torn, bad.places
-	return errors.Join(writeChannels(f, o, &out), bad.err(), o.failOn.Check(findings))
+	return errors.Join(writeChannels(f, o, &out), bad.err(), o.failOn.Check(findings), short)
 }
 
 func writeChannels(f *cli.Factory, o *channelsOptions, r *channelsReport) error {

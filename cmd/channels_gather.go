@@ -33,6 +33,7 @@ type gathered struct {
 	cluster     *catalog.Cluster
 	wals        map[string]catalog.Metadata // of every pchannel that has keys
 	unknown     []string
+	short       error // the log is a copy that does not hold its end
 }
 
 func (g *gathered) close() {
@@ -77,7 +78,7 @@ func gatherChannels(ctx context.Context, f *cli.Factory, o *channelsOptions, wal
 	if err != nil {
 		return nil, err
 	}
-	rng.Columns = diagnose.ChannelColumns
+	rng.Columns, g.short = diagnose.ChannelColumns, cli.NotWhole(g.src, rng)
 	scan, err := g.scanOf(ctx, o, rng, show)
 	if err != nil {
 		return nil, err
@@ -264,7 +265,8 @@ func (g *gathered) listed() {
 	for id, c := range g.collections {
 		state := strings.ToLower(strings.TrimPrefix(c.Info.GetState().String(), "Collection"))
 		for _, v := range c.Info.GetVirtualChannelNames() {
-			g.in.Listed[v] = diagnose.ListedChannel{Collection: id, Name: c.Name(), State: state, Schema: len(c.Schema.GetFields()) > 0}
+			g.in.Listed[v] = diagnose.ListedChannel{Collection: id, Name: c.Name(), State: state, Schema: len(c.Schema.GetFields()) > 0,
+				Old: c.CreatedBy(g.in.Assigned[message.PChannelOf(v)].Tick)}
 		}
 	}
 	if !g.in.ListedKnown {

@@ -149,7 +149,8 @@ func (o *channelsRepairOptions) restart(ctx context.Context, f *cli.Factory, g *
 	}
 	version := versionOf(ctx, settings.MilvusVersion, g.cat)
 	rs := &repair.Restart{Source: g.src, Catalog: g.cat, Metadata: g.wals[g.pchannel], Line: recovery.LineOf(version),
-		Options: recovery.ReplayOptions{Tail: true, Collections: g.collections, Flushed: g.cluster.ChannelCheckpoints, State: recovery.Options{Milvus: version}}}
+		Options: recovery.ReplayOptions{Tail: true, Collections: g.collections,
+			Pending: func(context.Context) (map[string]bool, error) { return g.in.Pending, nil }, Flushed: g.cluster.ChannelCheckpoints, State: recovery.Options{Milvus: version}}}
 	rs.Result, err = recovery.Replay(ctx, g.src, rs.Metadata, rs.Options)
 	if errors.Is(err, source.ErrConsumed) {
 		return rs, nil
@@ -218,7 +219,7 @@ func (g *gathered) register(ctx context.Context, rs *repair.Restart, in *plan.In
 		return nil, err
 	}
 	in.Notes = append(in.Notes, v+": "+from)
-	if in.LogFirst.IsZero() {
+	if in.Log.First.IsZero() {
 		return edits, nil
 	}
 	moved, err := plan.SurvivingCheckpoint(v, g.cluster.ChannelCheckpoints[v], repair.TargetOf(in, rs.Metadata.Checkpoint))

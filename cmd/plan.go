@@ -131,7 +131,7 @@ func (o *planOver) input(ctx context.Context, f *cli.Factory) (*plan.Input, erro
 		return nil, err
 	}
 	in := &plan.Input{PChannel: o.pchannel, Before: map[string][]byte{}, Revisions: map[string]int64{}, Binding: binding, Created: f.Now(),
-		LogFirst: o.bounds.First, LogLast: o.bounds.Last, Limits: o.cat.Limits()}
+		Log: o.bounds, Limits: o.cat.Limits()}
 	if own, err := f.CatalogSpec(o.named, nil); err != nil || own != spec {
 		in.Against = []string{"the catalog is the archive's copy, which stays as it was captured; name the one to repair with --catalog"}
 	}

@@ -133,24 +133,11 @@ func (o *recoverOptions) planInput(ctx context.Context, f *cli.Factory, src sour
 	return in, nil
 }
 
-// boundsOf are the ends of the log. NDJSON has no index: its last record is known
-// from the replay, which saves reading it all once more.
+// boundsOf are the ends of the log, of a stream those of what was read.
 func boundsOf(ctx context.Context, src source.Source, r *replayed) (source.Bounds, error) {
-	seen := source.Bounds{First: r.Coverage.First, Last: r.Coverage.Last}
-	if !source.BoundsByReading(src) || r.options.Until.Kind == source.AtID || r.Coverage.Records == 0 {
-		b, err := src.Bounds(ctx)
-		if errors.Is(err, source.ErrConsumed) { // a stream: what was read of it is what there is
-			return seen, nil
-		}
-		return b, err
+	b, err := src.Bounds(ctx)
+	if errors.Is(err, source.ErrConsumed) {
+		return source.Bounds{First: r.Coverage.First, Last: r.Coverage.Last}, nil
 	}
-	first, err := source.FirstID(ctx, src)
-	switch {
-	case errors.Is(err, source.ErrConsumed):
-	case err != nil:
-		return seen, err
-	default:
-		seen.First = first
-	}
-	return seen, nil
+	return b, err
 }

@@ -37,6 +37,7 @@ func (r *replayFlags) add(cmd *cobra.Command) {
 	p.StringVar(&r.cluster, "cluster", recovery.DefaultClusterPrefix, "the own cluster's `NAME` in a replicate configuration")
 	r.catalog.Add(cmd)
 	r.source.Add(cmd)
+	r.source.Again = true
 }
 
 // replayed is a log replayed over its catalog.
@@ -97,6 +98,7 @@ func (r *replayFlags) replay(ctx context.Context, f *cli.Factory, command, wal s
 	if o.Flushed, err = catalog.ChannelCheckpoints(ctx, cat, pchannel); err != nil {
 		return nil, err
 	}
+	o.Pending = func(ctx context.Context) (map[string]bool, error) { return pendingChannels(ctx, cat) }
 	show, done := f.Progress(command)
 	defer done()
 	o.Progress, o.State.ClusterPrefix, o.State.Milvus = show, r.cluster, out.version
@@ -115,6 +117,15 @@ func (r *replayFlags) replay(ctx context.Context, f *cli.Factory, command, wal s
 		err = r.during(ctx, src, cat, out)
 	}
 	return out, err
+}
+
+// pendingChannels are the vchannels that broadcasts under way name.
+func pendingChannels(ctx context.Context, cat catalog.Catalog) (map[string]bool, error) {
+	c, err := catalog.LoadCluster(ctx, cat)
+	if err != nil {
+		return nil, err
+	}
+	return c.PendingChannels(), nil
 }
 
 // fieldsGone reads the replayed stretch once more where a schema dropped a field:

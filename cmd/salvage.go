@@ -94,6 +94,7 @@ walctl salvage wal.jsonl.zst --include-dropped --include-deleted --dir ./everyth
 	opts.place.Add(cmd)
 	opts.catalog.Add(cmd)
 	opts.source.Add(cmd)
+	opts.source.Again = true
 	return cli.Finish(f, cmd, cli.CodeCorrupt, cli.CodeRefused, cli.CodePartial)
 }
 

@@ -89,7 +89,7 @@ func runVerify(ctx context.Context, f *cli.Factory, o *verifyOptions) error {
 		return err
 	}
 	want := diagnose.VerifyOptions{
-		WAL: o.wal, PChannel: s.Describe().PChannel, ListDropped: o.dropped || o.output == cli.JSON,
+		WAL: o.wal, PChannel: s.Describe().PChannel, ListDropped: o.dropped || o.output == cli.JSON, Ends: s.Bounds,
 		Partial: rng.From.Kind != source.Unbounded || rng.From.Offset != 0,
 	}
 	if c, err := f.Config(); err == nil {
@@ -97,9 +97,6 @@ func runVerify(ctx context.Context, f *cli.Factory, o *verifyOptions) error {
 	}
 	if err := verifyPositions(ctx, f, o, s, &want); err != nil {
 		return err
-	}
-	if !source.BoundsByReading(s) || want.Partial || rng.To.Kind != source.Unbounded || rng.Limit > 0 {
-		want.Ends = s.Bounds
 	}
 	show, done := f.Progress("verify")
 	defer done()

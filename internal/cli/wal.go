@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,6 +24,7 @@ type WALFlags struct {
 	Subscription string
 	Wait         time.Duration
 	Silent       bool // set by the command: it tells itself what keeps a live log
+	Again        bool // set by the command: it reads the log more than once, also standard input
 }
 
 // Add adds the flags.
@@ -41,7 +43,13 @@ func (w *WALFlags) Add(cmd *cobra.Command) {
 // OpenWAL opens the log a WAL argument names. The caller closes it.
 func (f *Factory) OpenWAL(ctx context.Context, spec string, w WALFlags) (source.Source, error) {
 	o := walreader.Options{Log: w.Log, PChannel: w.PChannel, Stdin: f.IO.In}
-	if kind, _ := walreader.Split(spec); kind == walreader.KindPulsar || kind == walreader.KindPChannel {
+	kind, _ := walreader.Split(spec)
+	if kind == walreader.KindStdin && w.Again {
+		if kept := keptFile(); kept != nil {
+			o.Kept = kept
+		}
+	}
+	if kind == walreader.KindPulsar || kind == walreader.KindPChannel {
 		c, err := f.Config()
 		if err != nil {
 			return nil, err
@@ -68,6 +76,21 @@ func (f *Factory) OpenWAL(ctx context.Context, spec string, w WALFlags) (source.
 		f.noteHeld(s)
 	}
 	return s, nil
+}
+
+// keptFile is a temporary file that goes away with the process, however that ends;
+// nil where there is no room for one, or a name cannot be taken from an open file.
+func keptFile() *os.File {
+	f, err := os.CreateTemp("", "walctl-stdin-*") // mode 0600
+	if err != nil {
+		return nil
+	}
+	if os.Remove(f.Name()) != nil {
+		_ = f.Close()
+		_ = os.Remove(f.Name())
+		return nil
+	}
+	return f
 }
 
 // PChannels lists the pchannels of the context, for commands without a WAL argument.

@@ -32,6 +32,7 @@ type ListedChannel struct {
 	Name       string
 	State      string // created, creating, dropping, dropped
 	Schema     bool   // RootCoord still has one
+	Old        bool   // known to be created before the pchannel's checkpoint
 }
 
 // FlushedChannel is DataCoord's channel checkpoint of a vchannel.
@@ -318,6 +319,9 @@ func (j *channelJudge) missing(x *one) {
 	logged := x.log != nil && x.log.Messages > 0
 	if logged && (x.log.Created > x.assigned.Tick || x.log.Dropped != 0) || j.in.Pending[x.name] {
 		return // a restart registers it, or it has gone
+	}
+	if x.listed != nil && !x.listed.Old && x.read != nil && (!x.read.ToEnd || x.read.Damaged > 0) {
+		return // its CreateCollection may lie in what was not read
 	}
 	where := Where{VChannel: x.name}
 	var seen []Evidence

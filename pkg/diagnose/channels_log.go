@@ -144,6 +144,7 @@ func ScanChannels(ctx context.Context, r source.ColumnReader, o ChannelScan) (*C
 			return s.out, nil
 		case errors.As(err, &corrupt):
 			s.out.Damaged++
+			s.blind.Start, s.blind.End = s.blind.Start || s.out.Records == 0, true
 		default:
 			return nil, err
 		}
@@ -158,7 +159,8 @@ type channelScanner struct {
 	cps   []uint64 // the checkpoints, sorted
 	next  int      // the first of cps no TimeTick has passed
 	watch *message.CopyWatch
-	wait  int // the first of cps no CommitImport has passed
+	wait  int          // the first of cps no CommitImport has passed
+	blind source.Lacks // at which ends a place could not be read
 }
 
 func (s *channelScanner) batch(c *message.Columns) {
@@ -175,7 +177,7 @@ func (s *channelScanner) batch(c *message.Columns) {
 		if s.out.First.IsZero() {
 			s.out.First = c.ID(0)
 		}
-		s.out.Last = c.ID(c.N - 1)
+		s.out.Last, s.blind.End = c.ID(c.N-1), false
 		s.out.Records += int64(c.N)
 	}
 }
@@ -311,7 +313,7 @@ func (s *channelScanner) finish() {
 		s.out.Missing = s.watch.Missing(s.out.LastTick)
 	}
 	if !s.out.Known && s.o.Bounds == nil && s.o.WholeRead {
-		s.out.Bounds, s.out.Known = source.Bounds{First: s.out.First, Last: s.out.Last, Empty: s.out.Records == 0, Records: s.out.Records}, s.out.Damaged == 0 || s.out.Records > 0
+		s.out.Bounds, s.out.Known = source.Bounds{First: s.out.First, Last: s.out.Last, Empty: s.out.Records == 0, Records: s.out.Records, Lacks: s.blind}, true
 	}
 	if s.o.AsOf != 0 {
 		s.out.LastTick = min(s.out.LastTick, s.o.AsOf)

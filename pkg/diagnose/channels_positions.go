@@ -92,7 +92,8 @@ func UnservedFaults(list []catalog.Problem, judged []string) []ChannelFault {
 	return out
 }
 
-// CatalogFindings are problems of several keys (catalog.CrossCheck) as findings.
+// CatalogFindings are problems of several keys (catalog.CrossCheck), and those of one
+// key that stop a node, as findings.
 func CatalogFindings(list []catalog.Problem) []Finding {
 	out := make([]Finding, len(list))
 	for i := range list {
@@ -103,6 +104,9 @@ func CatalogFindings(list []catalog.Problem) []Finding {
 }
 
 func catalogFinding(p *catalog.Problem) Finding {
+	if p.Fatal { // what recover tells of it
+		return FoundIssue(&recovery.Issue{Code: recovery.CodeCatalogKey, Key: p.Key, Detail: p.Code + ": " + p.Detail}, "", true)
+	}
 	f := Found(p.Check(), Where{VChannel: p.VChannel, Key: p.Key}, Evidence{"seen", p.Detail})
 	if p.VChannel == "" {
 		f.Where.PChannel = p.PChannel

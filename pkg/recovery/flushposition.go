@@ -75,8 +75,7 @@ func (p *replay) stays(i Issue) {
 }
 
 // ends are the log's ends as far as the positions need them; nil where they are not
-// known. What was read tells them where all lie within; NDJSON, whose end is known
-// once it is read, is asked for its first record only.
+// known. What was read tells them where all lie within.
 func (p *replay) ends(ctx context.Context, src source.Source, at map[string]catalog.FlushPosition) (*source.Bounds, error) {
 	seen := source.Bounds{First: p.cover.First, Last: p.cover.Last, Empty: p.cover.Records == 0}
 	within := !seen.Empty
@@ -88,12 +87,6 @@ func (p *replay) ends(ctx context.Context, src source.Source, at map[string]cata
 	}
 	if !p.bounds.First.IsZero() || p.bounds.Empty {
 		return &p.bounds, nil
-	}
-	if source.BoundsByReading(src) && p.ended && !seen.Empty {
-		if first, err := source.FirstID(ctx, src); err == nil {
-			seen.First = first
-			return &seen, nil
-		}
 	}
 	b, err := src.Bounds(ctx)
 	switch {

@@ -30,6 +30,9 @@ type ReplayOptions struct {
 	// has no checkpoint a node begins with them, and one that neither catalog nor
 	// log brings is missing.
 	Collections map[int64]*catalog.Collection
+	// Pending tells the vchannels that broadcasts under way name: a change of their
+	// definition is not finished. It is asked only where one is missing; nil = not known.
+	Pending func(ctx context.Context) (map[string]bool, error)
 	// Flushed are DataCoord's flush positions, by vchannel, from which the flusher
 	// reads; nil = not known.
 	Flushed map[string]*msgpb.MsgPosition
@@ -124,7 +127,9 @@ func Replay(ctx context.Context, src source.Source, md catalog.Metadata, o Repla
 		err = p.tail(ctx)
 	}
 	if err == nil {
-		p.missing(md)
+		err = p.missing(ctx, src, md)
+	}
+	if err == nil {
 		p.copyMissing()
 		err = p.flushPositions(ctx, src, md)
 	}

@@ -19,6 +19,7 @@ import (
 	"strings"
 
 	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
 )
 
 // Options say what a WAL argument alone does not.
@@ -29,6 +30,9 @@ type Options struct {
 	PChannel string
 	// Stdin is what "-" reads.
 	Stdin io.Reader
+	// Kept is a file of its own that keeps what "-" brings, for a question that
+	// takes more than one pass; nil: standard input is read once only.
+	Kept jsonl.KeptFile
 	// Cluster resolves pchannel names and opens topics; nil where nothing is configured.
 	Cluster Cluster
 }

@@ -11,9 +11,15 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
 )
 
+// maxKept is how much of standard input is kept for another pass, in bytes.
+const maxKept = 4 << 30
+
 func openStdin(o Options) (source.Source, error) {
 	if o.Stdin == nil {
 		return nil, &SpecError{Spec: "-", Reason: "there is no standard input here"}
+	}
+	if o.Kept != nil {
+		return jsonl.FromKept("stdin", o.Stdin, o.Kept, maxKept).Named(o.PChannel), nil
 	}
 	return jsonl.FromReader("stdin", o.Stdin).Named(o.PChannel), nil
 }

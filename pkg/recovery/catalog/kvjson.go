@@ -30,17 +30,38 @@ const MaxKVJSONSize = 4 << 30
 // revisions, so a key's is a checksum of its value: a guard then asks whether
 // the value is still the one that was read. It is replaced whole, by renaming.
 type kvjsonCatalog struct {
-	path string
+	path string // of the file itself: a symbolic link to it stays one, and has its lock
 	opts Options
 }
 
 func openKVJSON(ctx context.Context, path string, opts Options) (Catalog, error) {
-	c := &kvjsonCatalog{path: path, opts: opts}
-	_, _, err := c.read(ctx)
+	file, err := behindLinks(path)
+	if err != nil {
+		return nil, err
+	}
+	c := &kvjsonCatalog{path: file, opts: opts}
+	_, _, err = c.read(ctx)
 	if err != nil && (!errors.Is(err, ErrNotFound) || !opts.Write) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// behindLinks is the file that a path leads to: the path itself where nothing stands
+// there yet. A link that leads nowhere is not followed to make a file there.
+func behindLinks(path string) (string, error) {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		return path, nil // what is wrong with it, reading tells
+	}
+	file, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("open catalog %s: it is a symbolic link that leads to no file: %w", path, ErrNotFound)
+	}
+	if err != nil {
+		return "", fmt.Errorf("open catalog %s: %w", path, denied(err))
+	}
+	return file, nil
 }
 
 // Limits are etcd's, as those of a catalog file.

@@ -108,6 +108,13 @@ func Served(collections map[int64]*Collection, pchannel string) []string {
 	return out
 }
 
+// CreatedBy reports whether the collection is known to be no younger than a TimeTick:
+// its CreateCollection lies no later in any log.
+func (c *Collection) CreatedBy(tick uint64) bool {
+	t := c.Info.GetCreateTime()
+	return t != 0 && t <= tick
+}
+
 // Name returns the collection's name.
 func (c *Collection) Name() string { return c.Info.GetSchema().GetName() }
 

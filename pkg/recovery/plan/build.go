@@ -16,7 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/walctl/walctl/pkg/recovery/catalog"
-	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 // Edit is one key a repair wants changed; New nil = delete it.
@@ -44,11 +44,11 @@ type Input struct {
 	Binding    Binding
 	Notes      []string
 	Against    []string // what the caller knows that stands against applying
-	// Positions are those stored before; LogFirst and LogLast the ends of what
-	// survives of the log. Where LogFirst is zero, no position can be judged.
-	Positions         []catalog.Position
-	LogFirst, LogLast message.ID
-	Created           time.Time // the caller's clock
+	// Positions are those stored before; Log is what survives of the log. Where its
+	// First is zero, no position can be judged.
+	Positions []catalog.Position
+	Log       source.Bounds
+	Created   time.Time // the caller's clock
 	// Limits is what one transaction of the catalog takes; zero = anything.
 	Limits catalog.Limits
 }

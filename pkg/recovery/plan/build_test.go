@@ -230,7 +230,7 @@ func TestMovePositions(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, problems)
 	in := input(t, kv, edits...)
-	in.Positions, in.LogFirst, in.LogLast = positions, at(16, 3).ID, at(20, 0).ID
+	in.Positions, in.Log.First, in.Log.Last = positions, at(16, 3).ID, at(20, 0).ID
 	p := must(t, in)
 	require.True(t, p.Applicable, "%v", p.NotApplicable)
 	var cp streamingpb.WALCheckpoint
@@ -247,7 +247,7 @@ func TestMovePositions(t *testing.T) {
 		require.False(t, p.Applicable, e.Key)
 		require.Contains(t, p.NotApplicable[0], e.Key)
 	}
-	in.Edits, in.LogLast = edits, at(16, 2).ID
+	in.Edits, in.Log.Last = edits, at(16, 2).ID
 	require.False(t, must(t, in).Applicable, "a position behind the end of the log")
 
 	_, err = MovePositions(catalog.Metadata{PChannel: pchannel}, nil, at(1, 1))
@@ -264,7 +264,7 @@ func TestPositionsOfOthers(t *testing.T) {
 	edits, err := MovePositions(md, nil, at(16, 3))
 	require.NoError(t, err)
 	in := input(t, kv, edits...)
-	in.LogFirst = at(16, 3).ID
+	in.Log.First = at(16, 3).ID
 	in.Positions = []catalog.Position{{Place: catalog.PlaceSegmentDML, Key: "datacoord-meta/s/1/1/1", VChannel: v, ID: at(3, 0).ID, HasID: true}}
 	require.True(t, must(t, in).Applicable)
 	in.Edits = slices.DeleteFunc(slices.Clone(edits), func(e Edit) bool { return e.Key == catalog.ChannelCheckpointKey(v) })

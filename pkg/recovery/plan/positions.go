@@ -23,7 +23,7 @@ import (
 // DataCoord may write are covered once the vchannel has a flush position, which
 // is read before them.
 func (in *Input) positions(changes []Change, after map[string][]byte) []string {
-	if in.LogFirst.IsZero() || !slices.ContainsFunc(changes, movesPosition) {
+	if in.Log.First.IsZero() || !slices.ContainsFunc(changes, movesPosition) {
 		return nil
 	}
 	if slices.ContainsFunc(changes, func(c Change) bool { return c.Kind == KindAlterWAL }) {
@@ -76,7 +76,7 @@ func (in *Input) flushPosition(pos catalog.Position, after map[string][]byte) st
 
 func (in *Input) backend(walName int32) message.Backend {
 	if walName == 0 {
-		return in.LogFirst.Backend
+		return in.Log.First.Backend
 	}
 	return message.Backend(walName)
 }
@@ -85,7 +85,7 @@ func (in *Input) judge(id message.ID, _ message.Form, err error) string {
 	if err != nil {
 		return err.Error()
 	}
-	return stands(source.Bounds{First: in.LogFirst, Last: in.LogLast}, id)
+	return stands(in.Log, id)
 }
 
 // stands says why a position does not stand in a log; "" where it does, or names none.

@@ -16,16 +16,10 @@ import (
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/recovery/plan"
 	"github.com/walctl/walctl/pkg/walreader/message"
-	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 func cloneMeta(v *streamingpb.VChannelMeta) *streamingpb.VChannelMeta {
 	return proto.Clone(v).(*streamingpb.VChannelMeta)
-}
-
-// collectionOf is a vchannel's collection, by its value or by its name.
-func collectionOf(v string, meta *streamingpb.VChannelMeta) int64 {
-	return cmp.Or(meta.GetCollectionInfo().GetCollectionId(), message.CollectionIDOf(v))
 }
 
 func (p *repaired) flushed(ctx context.Context) (map[string]*msgpb.MsgPosition, error) {
@@ -62,11 +56,11 @@ func (p *repaired) alterWAL(ctx context.Context) error {
 // TargetOf is the first place of the log that stored positions can move to, spelled
 // as the checkpoint spells them.
 func TargetOf(in *plan.Input, cp *streamingpb.WALCheckpoint) plan.Target {
-	_, form, err := message.ParseRaw(in.LogFirst.Backend, cp.GetMessageId().GetId())
+	_, form, err := message.ParseRaw(in.Log.First.Backend, cp.GetMessageId().GetId())
 	if err != nil {
 		form = message.Form{}
 	}
-	to := plan.Target{ID: in.LogFirst, Form: form, TimeTick: cp.GetTimeTick(), Log: source.Bounds{First: in.LogFirst, Last: in.LogLast}}
+	to := plan.Target{ID: in.Log.First, Form: form, TimeTick: cp.GetTimeTick(), Log: in.Log}
 	return to.Named(message.Backend(cp.GetMessageId().GetWALName()))
 }
 
@@ -80,7 +74,7 @@ func (p *repaired) positions(ctx context.Context) error {
 		cp = md.Checkpoint // of a WAL that was never opened
 	}
 	gone := lostPositions(in)
-	if in.LogFirst.IsZero() || cp == nil || len(gone) == 0 || p.foreign() {
+	if in.Log.First.IsZero() || cp == nil || len(gone) == 0 || p.foreign() {
 		return nil
 	}
 	flushed, err := p.flushed(ctx)
@@ -116,20 +110,19 @@ func (p *repaired) positions(ctx context.Context) error {
 // foreign reports whether the checkpoint is a position of another WAL than the log.
 func (p *repaired) foreign() bool {
 	b := message.Backend(p.Metadata.Checkpoint.GetMessageId().GetWALName())
-	if b == message.BackendUnknown || p.in.LogFirst.IsZero() {
+	if b == message.BackendUnknown || p.in.Log.First.IsZero() {
 		return false
 	}
-	return !(message.ID{Backend: b}).SameWAL(p.in.LogFirst)
+	return !(message.ID{Backend: b}).SameWAL(p.in.Log.First)
 }
 
 // lostPositions tells whose stored positions do not stand in the log any more:
 // vchannels, and the pchannel for the checkpoint and start positions named by it.
 func lostPositions(in *plan.Input) map[string]bool {
 	out := map[string]bool{}
-	log := source.Bounds{First: in.LogFirst, Last: in.LogLast}
 	for _, p := range in.Positions {
 		noID := p.Place == catalog.PlaceChannelCP && !p.HasID && p.TimeTick != math.MaxUint64
-		lost := p.Err != nil || noID || p.HasID && log.Standing(p.ID).Gone()
+		lost := p.Err != nil || noID || p.HasID && in.Log.Standing(p.ID).Gone()
 		if lost && !p.Foreign {
 			out[cmp.Or(p.VChannel, in.PChannel)] = true
 		}

@@ -58,7 +58,7 @@ func (r *Restart) Plan(ctx context.Context, in *plan.Input) (*plan.Plan, error) 
 	}
 	if rep.foreign() && r.AlterWAL == "" && !wants(in, plan.KindRebuild) {
 		in.Against = append(in.Against, fmt.Sprintf("the checkpoint is a position on %s, the log lies on %s: name the log that belongs to it",
-			message.Backend(r.Metadata.Checkpoint.GetMessageId().GetWALName()), in.LogFirst.Backend))
+			message.Backend(r.Metadata.Checkpoint.GetMessageId().GetWALName()), in.Log.First.Backend))
 	}
 	return r.judged(ctx, in)
 }
@@ -293,7 +293,6 @@ func (g *giver) vchannel(v string, bare bool) (*streamingpb.VChannelMeta, []plan
 }
 
 func (g *giver) meta(v string) (*streamingpb.VChannelMeta, string, error) {
-	col := g.collections[collectionOf(v, g.md.VChannels[v])]
 	meta := g.md.VChannels[v]
 	unregistered := meta.GetCollectionInfo() == nil
 	if h := g.logged[v]; unregistered && h != nil && h.dropped {
@@ -301,7 +300,7 @@ func (g *giver) meta(v string) (*streamingpb.VChannelMeta, string, error) {
 	}
 	if unregistered {
 		var err error
-		if meta, err = plan.VChannelOf(v, col); err != nil {
+		if meta, err = plan.VChannelOf(v, g.collections[g.md.CollectionOf(v)]); err != nil {
 			return nil, "", err
 		}
 	} else {
@@ -311,7 +310,8 @@ func (g *giver) meta(v string) (*streamingpb.VChannelMeta, string, error) {
 	if own := meta.GetCheckpointTimeTick(); own > 0 {
 		tick = max(tick, own-1) // a replay adds what is at its own TimeTick or later
 	}
-	schemas, from := schemasOf(g.logged[v], insideOf(g.md, v), col, tick)
+	kept, rootcoord := g.md.SchemasOf(v, g.collections)
+	schemas, from := schemasOf(g.logged[v], kept, rootcoord, tick)
 	if len(schemas) == 0 {
 		return nil, "", fmt.Errorf("%s: its schema is in neither the log, its own value nor root-coord: %w", v, plan.ErrCannotRepair)
 	}

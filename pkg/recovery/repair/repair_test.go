@@ -88,7 +88,7 @@ func (x *incident) replay(t *testing.T, kv map[string][]byte) *repair.Restart {
 func (x *incident) plan(ctx context.Context, t *testing.T, r *repair.Restart) *plan.Plan {
 	t.Helper()
 	in := &plan.Input{PChannel: x.pchannel, Before: maps.Clone(r.Metadata.KV), Revisions: maps.Clone(r.Metadata.Revisions), Created: time.Unix(1, 0).UTC(),
-		LogFirst: x.ms[0].ID, LogLast: x.ms[len(x.ms)-1].ID, Limits: r.Catalog.Limits()}
+		Log: source.Bounds{First: x.ms[0].ID, Last: x.ms[len(x.ms)-1].ID}, Limits: r.Catalog.Limits()}
 	var err error
 	in.Positions, _, err = catalog.Positions(ctx, r.Catalog, x.pchannel)
 	require.NoError(t, err)

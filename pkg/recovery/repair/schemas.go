@@ -10,7 +10,6 @@ import (
 	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/messagespb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/message"
@@ -122,16 +121,19 @@ func (h *history) upTo(tick uint64) []*streamingpb.CollectionSchemaOfVChannel {
 }
 
 // schemasOf puts together the schemas of a vchannel that has none: from the log,
-// from its own value (where older clusters kept them), from root-coord. It says
-// where they come from; "" where nobody knows.
-func schemasOf(h *history, inside []*streamingpb.CollectionSchemaOfVChannel, col *catalog.Collection, tick uint64) ([]*streamingpb.CollectionSchemaOfVChannel, string) {
+// from what the catalog has (catalog.Metadata.SchemasOf). It says where they come
+// from; "" where nobody knows.
+func schemasOf(h *history, kept []catalog.KnownSchema, rootcoord bool, tick uint64) ([]*streamingpb.CollectionSchemaOfVChannel, string) {
+	var out []*streamingpb.CollectionSchemaOfVChannel
+	for _, k := range kept {
+		out = append(out, newSchema(k.Schema, k.TimeTick))
+	}
 	switch {
 	case h != nil && h.created:
 		return h.upTo(tick), "the log"
-	case len(inside) > 0:
-		out := slices.Clone(inside)
+	case len(kept) > 0 && !rootcoord:
 		if h != nil {
-			newest := out[len(out)-1].GetCheckpointTimeTick()
+			newest := kept[len(kept)-1].TimeTick
 			for _, s := range h.upTo(tick) {
 				if s.CheckpointTimeTick > newest {
 					out = append(out, s)
@@ -142,31 +144,8 @@ func schemasOf(h *history, inside []*streamingpb.CollectionSchemaOfVChannel, col
 	case h != nil && len(h.schemas) > 0:
 		// The first one known stands for what was before it: rows of then have no other.
 		return append([]*streamingpb.CollectionSchemaOfVChannel{newSchema(h.schemas[0].GetSchema(), 0)}, h.upTo(tick)...), "the log"
-	case col != nil && len(col.Schema.GetFields()) > 0:
-		return []*streamingpb.CollectionSchemaOfVChannel{newSchema(col.WALSchema(), 0)}, "root-coord"
+	case len(kept) > 0:
+		return out, "root-coord"
 	}
 	return nil, ""
-}
-
-// insideOf are the schemas standing in a vchannel's own value, in TimeTick order.
-func insideOf(md catalog.Metadata, vchannel string) []*streamingpb.CollectionSchemaOfVChannel {
-	v := &streamingpb.VChannelMeta{}
-	if proto.Unmarshal(md.KV[catalog.VChannelKey(md.PChannel, vchannel)], v) != nil {
-		return nil
-	}
-	out := slices.DeleteFunc(v.GetCollectionInfo().GetSchemas(), func(s *streamingpb.CollectionSchemaOfVChannel) bool { return len(s.GetSchema().GetFields()) == 0 })
-	slices.SortStableFunc(out, func(a, b *streamingpb.CollectionSchemaOfVChannel) int {
-		return compareTicks(a.GetCheckpointTimeTick(), b.GetCheckpointTimeTick())
-	})
-	return out
-}
-
-func compareTicks(a, b uint64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }

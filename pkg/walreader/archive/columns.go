@@ -20,7 +20,7 @@ func (s *Source) OpenColumns(ctx context.Context, r source.Range) (source.Column
 	if set == 0 {
 		set = message.AllColumns
 	}
-	return &columnReader{c: s.cursor(start, end), b: newBlock(s.m.Backend), set: set}, nil
+	return &columnReader{c: s.cursorFrom(start, end, r), b: newBlock(s.m.Backend), set: set}, nil
 }
 
 type columnReader struct {

@@ -25,9 +25,19 @@ type cursor struct {
 	in         ReadFile
 	block      int // next in file
 	damage     []*source.CorruptError
-	gaps       []Gap // of the source, still to be told
-	fresh      bool  // no row was given yet
-	torn       bool  // the log ends in the middle of a record
+	gaps       []Gap      // of the source, still to be told
+	fresh      bool       // no row was given yet
+	torn       bool       // the log ends in the middle of a record
+	from       message.ID // what the range begins with, where it is named by its id
+}
+
+// cursorFrom is the cursor of a range that was resolved to rows.
+func (s *Source) cursorFrom(start, end int64, r source.Range) *cursor {
+	c := s.cursor(start, end)
+	if r.From.Kind == source.AtID && r.From.Offset == 0 {
+		c.from = r.From.ID
+	}
+	return c
 }
 
 func (s *Source) cursor(start, end int64) *cursor {
@@ -82,7 +92,7 @@ func (c *cursor) next(ctx context.Context) (part, error) {
 			}
 			p := part{f: c.file, b: b, seg: &c.m.Segments[c.seg], row: first,
 				lo: int(max(0, c.start-first)), hi: int(min(int64(b.Rows), c.end-first))}
-			if err := c.beforeGap(&p); err != nil {
+			if err := c.beforeGap(ctx, &p); err != nil {
 				return part{}, err
 			}
 			if c.start = first + int64(p.hi); p.hi == b.Rows {

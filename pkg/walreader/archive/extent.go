@@ -21,6 +21,8 @@ type Copied struct {
 	Empty bool          `json:"empty,omitempty"` // the origin held no record then
 	Limit int64         `json:"limit,omitempty"` // the records it was limited to; 0 = by a range
 	Torn  bool          `json:"torn,omitempty"`  // the origin ends in the middle of a record
+	// Unread: the origin could not be read at its end, so records may lie beyond End.
+	Unread bool `json:"end_unread,omitempty"`
 }
 
 func (c *Copied) check() error {
@@ -144,6 +146,9 @@ func (c *Copied) why() string {
 func (m *Manifest) lacks() source.Lacks {
 	e := m.extent("", "")
 	l := source.Lacks{Start: !e.Start.IsZero(), End: !e.Whole, Of: e.End}
+	if m.Copied != nil && m.Copied.Unread {
+		l.Of = message.ID{}
+	}
 	for _, g := range m.Gaps {
 		l.Start = l.Start || g.AtStart
 		if n := len(m.Segments); !l.End && (n == 0 || !g.AtStart && g.After == m.Segments[n-1].Last) {
@@ -166,6 +171,9 @@ func (c *capture) begin(ctx context.Context) error {
 	}
 	if !e.End.IsZero() {
 		d.End = place(e.End)
+	}
+	if b, err := c.src.Bounds(ctx); err == nil {
+		d.Unread = b.Lacks.End && b.Lacks.Of.IsZero()
 	}
 	return c.w.Begin(d)
 }

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"sort"
 
 	"github.com/walctl/walctl/pkg/walreader/archive/internal/columnfile"
+	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
@@ -39,8 +41,9 @@ func (g *Gap) corrupt(dir string) *source.CorruptError {
 }
 
 // beforeGap cuts a part off at the next gap, or tells that gap where the part
-// lies behind it. Gaps before the first row of a range are not in the range.
-func (c *cursor) beforeGap(p *part) error {
+// lies behind it. Gaps before the first row of a range are not in the range, but for
+// those right before it where what the range begins with is not there: a gap took it.
+func (c *cursor) beforeGap(ctx context.Context, p *part) error {
 	if len(c.gaps) == 0 {
 		return nil
 	}
@@ -48,10 +51,16 @@ func (c *cursor) beforeGap(p *part) error {
 	if err != nil {
 		return nil //nolint:nilerr // whoever loads the block is told
 	}
-	for c.fresh && len(c.gaps) > 0 && c.gaps[0].behind() < ordinals[p.lo] {
-		c.gaps = c.gaps[1:]
+	if c.fresh {
+		from := ordinals[p.lo]
+		if !c.begins(p) {
+			from = c.ordinalBefore(ctx, p, ordinals)
+		}
+		for len(c.gaps) > 0 && c.gaps[0].behind() < from {
+			c.gaps = c.gaps[1:]
+		}
+		c.fresh = false
 	}
-	c.fresh = false
 	if len(c.gaps) == 0 {
 		return nil
 	}
@@ -61,6 +70,31 @@ func (c *cursor) beforeGap(p *part) error {
 	}
 	p.hi = at
 	return nil
+}
+
+// begins reports whether the first row of a range is the one it was asked to begin
+// with, or it was not asked for one by its id.
+func (c *cursor) begins(p *part) bool {
+	b := newBlock(c.m.Backend)
+	return c.from.IsZero() || b.load(*p, message.ColumnID) != nil || b.ID(p.lo).Compare(c.from) == 0
+}
+
+// ordinalBefore is the ordinal of the row before a part; the part's first where it
+// cannot be told.
+func (c *cursor) ordinalBefore(ctx context.Context, p *part, ordinals []int64) int64 {
+	if p.lo > 0 {
+		return ordinals[p.lo-1]
+	}
+	before := c.s.plain(p.row-1, p.row)
+	defer before.close()
+	q, err := before.next(ctx)
+	if err == nil {
+		var own []int64
+		if own, err = columnfile.Ints[int64](q.f, q.b, colOrdinal, nil); err == nil {
+			return own[q.lo]
+		}
+	}
+	return ordinals[p.lo]
 }
 
 func (c *cursor) tellGap() error {

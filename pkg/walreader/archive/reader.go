@@ -38,7 +38,7 @@ func (s *Source) reader(start, end int64, r source.Range) (*reader, error) {
 			r.Payload = source.PayloadNone
 		}
 	}
-	return &reader{c: s.cursor(start, end), b: newBlock(s.m.Backend), props: r.Props, payload: r.Payload}, nil
+	return &reader{c: s.cursorFrom(start, end, r), b: newBlock(s.m.Backend), props: r.Props, payload: r.Payload}, nil
 }
 
 // reader builds messages from columns.

@@ -54,6 +54,7 @@ type reader struct {
 	sel     selector.Selector
 	current []selector.Item
 	backend message.Backend
+	records int64
 	blind   source.Lacks // at which ends lines could not be read
 	last    message.ID
 	failed  error
@@ -111,7 +112,7 @@ func (r *reader) Next(ctx context.Context) (*message.Message, error) {
 			r.failed = err
 			r.sel.End()
 			if errors.Is(err, io.EOF) || errors.Is(err, source.ErrTornTail) {
-				r.src.sawEnd(r.last, r.blind)
+				r.src.sawEnd(r.last, r.records, r.blind)
 			}
 		default:
 			r.accept(it)
@@ -142,6 +143,7 @@ func (r *reader) accept(it selector.Item) {
 		return
 	}
 	r.last, r.blind.End = it.M.ID, false
+	r.records++
 	r.sel.Push(it.M)
 }
 

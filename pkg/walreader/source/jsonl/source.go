@@ -25,7 +25,7 @@ type Source struct {
 	mu       sync.Mutex
 	consumed bool
 	backend  message.Backend
-	seen     source.Bounds // of a stream, as far as it was read
+	seen     source.Bounds // as far as it was read
 	ended    bool          // it was read to its end
 }
 
@@ -94,28 +94,28 @@ func (s *Source) Describe() source.Description {
 	return source.Description{Kind: "jsonl", Location: s.name, PChannel: s.called, Called: true, Backend: s.backend}
 }
 
-// Bounds reads a file from end to end without its payloads. Records that cannot
-// be read are left out; where they stand at an end, Lacks says so. A stream tells what
-// was seen once it was read to its end; before, it fails with source.ErrConsumed, and First is
-// the first record read so far.
+// Bounds are what was seen, once a reader was at the end: they cost nothing then.
+// Before, a file is read from end to end without its payloads; a stream fails with
+// ErrConsumed, and First is the first record read so far. Records that cannot be read
+// are left out; where they stand at an end, Lacks says so.
 func (s *Source) Bounds(ctx context.Context) (source.Bounds, error) {
-	if s.stream {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		b := s.seen
-		b.Records = -1
-		if !s.ended {
-			return b, fmt.Errorf("find the end of %s: %w", s.name, source.ErrConsumed)
-		}
-		b.Empty = b.First.IsZero()
+	s.mu.Lock()
+	b, ended := s.seen, s.ended
+	s.mu.Unlock()
+	b.Empty = ended && b.First.IsZero()
+	switch {
+	case ended:
 		return b, nil
+	case s.stream:
+		b.Records = -1
+		return b, fmt.Errorf("find the end of %s: %w", s.name, source.ErrConsumed)
 	}
 	r, err := s.Open(ctx, source.Range{})
 	if err != nil {
 		return source.Bounds{}, err
 	}
 	defer func() { _ = r.Close() }()
-	b := source.Bounds{Empty: true}
+	b = source.Bounds{Empty: true}
 	err = source.Each(ctx, r, func(m *message.Message) error {
 		if b.Empty {
 			b.First, b.Empty = m.ID, false
@@ -132,9 +132,6 @@ func (s *Source) Bounds(ctx context.Context) (source.Bounds, error) {
 	}
 	return b, err
 }
-
-// BoundsByReading implements source.ScanningSource.
-func (s *Source) BoundsByReading() bool { return true }
 
 // Open implements source.Source. A bound whose id is of another backend than
 // the log fails at the first record, wrapping message.ErrBadID.
@@ -172,8 +169,8 @@ func (s *Source) sawFirst(id message.ID) {
 
 // sawEnd notes that everything was read, up to the record last, and at which ends
 // a line could not be.
-func (s *Source) sawEnd(last message.ID, blind source.Lacks) {
+func (s *Source) sawEnd(last message.ID, records int64, blind source.Lacks) {
 	s.mu.Lock()
-	s.seen.Last, s.seen.Lacks, s.ended = last, blind, true
+	s.seen.Last, s.seen.Records, s.seen.Lacks, s.ended = last, records, blind, true
 	s.mu.Unlock()
 }

@@ -95,6 +95,9 @@ func (s *Selector) Push(m *message.Message) {
 			s.before = keep(s.before, it, -s.rng.From.Offset)
 			return
 		}
+		if f := &s.rng.From; f.Kind == source.AtID && f.Offset == 0 && m.ID.Compare(f.ID) == 0 {
+			s.pending = nil // what From names is there: the damage lies before it
+		}
 		s.start()
 	}
 	s.seen++
