@@ -14,8 +14,6 @@ import (
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/channelbuf"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
-	"github.com/walctl/walctl/pkg/walreader"
-	"github.com/walctl/walctl/pkg/walreader/archive"
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
@@ -92,7 +90,7 @@ func bufferLogs(ctx context.Context, f *cli.Factory, wals []string, w cli.WALFla
 	}
 	w.Parallel = 1 // logs are read at once instead of one log's ranges
 	for _, wal := range wals {
-		names, err := logsOf(wal, w.Log)
+		names, err := f.Logs(ctx, wal, w)
 		if err != nil {
 			return nil, closeAll, err
 		}
@@ -130,23 +128,6 @@ func bufferLogWith(ctx context.Context, f *cli.Factory, src source.Source, c cli
 		return bufferLog{}, err
 	}
 	return bufferLogOf(ctx, src, cat, pchannel)
-}
-
-// logsOf lists the logs a WAL argument means: one, but for an archive of several.
-func logsOf(wal, chosen string) ([]string, error) {
-	kind, place := walreader.Split(wal)
-	if chosen != "" || kind != walreader.KindUnknown && kind != walreader.KindArchive || !archive.Detect(place) {
-		return []string{chosen}, nil
-	}
-	list, err := archive.List(place)
-	if err != nil || len(list) < 2 {
-		return []string{""}, err
-	}
-	var names []string
-	for _, l := range list {
-		names = append(names, l.PChannel)
-	}
-	return names, nil
 }
 
 // stateBufferBudget bounds what `state --view buffers` holds in memory; the rest

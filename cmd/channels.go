@@ -119,7 +119,7 @@ func runChannels(ctx context.Context, f *cli.Factory, o *channelsOptions) error 
 	var keys []catalog.Problem
 	var short error
 	for _, w := range o.wals {
-		names, err := logsOf(w, o.source.Log)
+		names, err := f.Logs(ctx, w, o.source)
 		if err != nil {
 			return err
 		}

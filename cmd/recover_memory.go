@@ -14,6 +14,7 @@ import (
 	"github.com/walctl/walctl/pkg/channelbuf"
 	"github.com/walctl/walctl/pkg/diagnose"
 	"github.com/walctl/walctl/pkg/recovery"
+	"github.com/walctl/walctl/pkg/walreader"
 )
 
 // Of --memory, in eighths: what the buffers get. Beside them lie pages being read and
@@ -59,7 +60,7 @@ type logRestart struct {
 func (o *recoverOptions) severalLogs() bool {
 	n := 0
 	for _, w := range o.wals {
-		names, err := logsOf(w, o.replay.source.Log)
+		names, err := walreader.Logs(context.Background(), w, walreader.Options{Log: o.replay.source.Log}) // a listing of one directory
 		n += max(len(names), 1)
 		if err != nil {
 			return false // told when it is opened

@@ -11,8 +11,8 @@ import (
 
 	"github.com/walctl/walctl/internal/config"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader"
 	"github.com/walctl/walctl/pkg/walreader/source"
-	"github.com/walctl/walctl/pkg/walreader/source/pulsar"
 )
 
 // cluster is the live side of the door, over a context's settings.
@@ -26,21 +26,31 @@ type cluster struct {
 
 func newCluster(f *Factory, c *config.Config, w WALFlags) *cluster { return &cluster{f: f, c: c, w: w} }
 
-// pulsarConfig is a context's broker, read as gently as the flags say.
-func (k *cluster) pulsarConfig(c *config.Config) (pulsar.Config, error) {
+// reached is a context's broker, read as gently as the flags say.
+func (k *cluster) reached(c *config.Config) (*source.Live, error) {
 	token, err := "", error(nil)
 	if c.PulsarToken.File == "" {
 		token, err = c.PulsarToken.Read()
 	}
-	return pulsar.Config{
-		ServiceURL: c.Pulsar, AdminURL: c.PulsarAdmin, Tenant: c.Tenant, Namespace: c.Namespace,
-		TLSTrustCerts: c.PulsarTLSCA, TLSCert: c.PulsarTLSCert, TLSKey: c.PulsarTLSKey,
+	return &source.Live{
+		Service: c.Pulsar, Admin: c.PulsarAdmin, Tenant: c.Tenant, Namespace: c.Namespace,
+		TLSCA: c.PulsarTLSCA, TLSCert: c.PulsarTLSCert, TLSKey: c.PulsarTLSKey,
 		TokenFile: c.PulsarToken.File, Token: token,
-		SubscriptionPrefix: k.w.Subscription, ListenerName: c.PulsarListener,
+		Subscription: k.w.Subscription, Listener: c.PulsarListener,
 		Parallel: k.w.Parallel, RateBytes: k.w.Rate << 20,
-		Touch: k.w.Touch, TopicExists: k.w.TopicExists,
+		Touch: k.w.Touch, Exists: k.w.TopicExists,
 		Patience: k.w.Wait, Waiting: k.f.waiting(),
 	}, err
+}
+
+// live is the backend of a context's service, and how it is reached.
+func (k *cluster) live(c *config.Config) (b source.Backend, o source.Options, err error) {
+	b, ok := walreader.BackendOf(walreader.Backends(), c.Pulsar)
+	if !ok || !strings.HasPrefix(c.Pulsar, "pulsar://") && !strings.HasPrefix(c.Pulsar, "pulsar+ssl://") {
+		return b, o, Usagef("--pulsar %q: write pulsar://HOST:6650 or pulsar+ssl://HOST:6651", c.Pulsar)
+	}
+	o.Live, err = k.reached(c)
+	return b, o, err
 }
 
 // PChannels implements walreader.Cluster: the pchannels that the metadata knows,
@@ -130,19 +140,18 @@ func (k *cluster) Unlisted(ctx context.Context) ([]string, error) {
 var pchannelLike = regexp.MustCompile(`-dml_\d+$|_\d+$`)
 
 func (k *cluster) fromTopics(ctx context.Context) ([]string, error) {
-	cfg, err := k.pulsarConfig(k.c)
+	b, o, err := k.live(k.c)
 	if err != nil {
 		return nil, err
 	}
-	topics, err := pulsar.ListTopics(ctx, cfg)
+	logs, err := b.Logs(ctx, "", o)
 	if err != nil {
 		return nil, err
 	}
 	names := []string{}
-	for _, t := range topics {
-		n := pulsar.Unpartitioned(t[strings.LastIndexByte(t, '/')+1:])
-		if pchannelLike.MatchString(n) {
-			names = append(names, n)
+	for _, l := range logs {
+		if pchannelLike.MatchString(l.Name) {
+			names = append(names, l.Name)
 		}
 	}
 	slices.Sort(names)
@@ -162,7 +171,7 @@ func (k *cluster) OpenPChannel(ctx context.Context, pchannel string) (source.Sou
 }
 
 // OpenURL implements walreader.Cluster.
-func (k *cluster) OpenURL(ctx context.Context, raw string) (source.Source, error) {
+func (k *cluster) OpenURL(ctx context.Context, _ source.Backend, raw string) (source.Source, error) {
 	c, topic, err := k.forURL(raw)
 	if err != nil {
 		return nil, err
@@ -216,17 +225,9 @@ func (k *cluster) forTopic(raw, rest string) (*config.Config, string, error) {
 }
 
 func (k *cluster) open(ctx context.Context, c *config.Config, topic string) (source.Source, error) {
-	if !strings.HasPrefix(c.Pulsar, "pulsar://") && !strings.HasPrefix(c.Pulsar, "pulsar+ssl://") {
-		return nil, Usagef("--pulsar %q: write pulsar://HOST:6650 or pulsar+ssl://HOST:6651", c.Pulsar)
-	}
-	cfg, err := k.pulsarConfig(c)
+	b, o, err := k.live(c)
 	if err != nil {
 		return nil, err
 	}
-	cfg.Topic = topic
-	s, err := pulsar.Open(ctx, cfg)
-	if err != nil {
-		return nil, err // never a nil *pulsar.Source in the interface
-	}
-	return s, nil
+	return b.Open(ctx, topic, o)
 }

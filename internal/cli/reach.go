@@ -11,7 +11,6 @@ import (
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/recovery/plan"
-	"github.com/walctl/walctl/pkg/walreader/source/pulsar"
 )
 
 // Answer is what one part of a cluster said to the settings in force.
@@ -57,11 +56,11 @@ func (f *Factory) TryCluster(ctx context.Context, write bool) ([]Answer, error) 
 }
 
 func (f *Factory) tryPulsar(ctx context.Context, c *config.Config) ([]Answer, error) {
-	cfg, err := newCluster(f, c, WALFlags{}).pulsarConfig(c)
+	b, o, err := newCluster(f, c, WALFlags{}).live(c)
 	if err != nil {
 		return nil, err
 	}
-	got, err := pulsar.Probe(ctx, cfg)
+	got, err := b.Probe(ctx, o)
 	if err != nil {
 		return nil, err
 	}

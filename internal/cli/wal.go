@@ -43,18 +43,18 @@ func (w *WALFlags) Add(cmd *cobra.Command) {
 // OpenWAL opens the log a WAL argument names. The caller closes it.
 func (f *Factory) OpenWAL(ctx context.Context, spec string, w WALFlags) (source.Source, error) {
 	o := walreader.Options{Log: w.Log, PChannel: w.PChannel, Stdin: f.IO.In}
-	kind, _ := walreader.Split(spec)
-	if kind == walreader.KindStdin && w.Again {
+	how, _, _ := walreader.Split(spec, walreader.Backends())
+	if how == walreader.AsStream && w.Again {
 		if kept := keptFile(); kept != nil {
 			o.Kept = kept
 		}
 	}
-	if kind == walreader.KindPulsar || kind == walreader.KindPChannel {
+	if how == walreader.AsURL || how == walreader.AsPChannel {
 		c, err := f.Config()
 		if err != nil {
 			return nil, err
 		}
-		if c.Pulsar != "" || len(c.Etcd) > 0 || kind == walreader.KindPulsar {
+		if c.Pulsar != "" || len(c.Etcd) > 0 || how == walreader.AsURL {
 			o.Cluster = newCluster(f, c, w)
 		}
 	}
@@ -91,6 +91,16 @@ func keptFile() *os.File {
 		return nil
 	}
 	return f
+}
+
+// Logs lists what --log takes for each log that a WAL argument means: all those of a
+// place that holds several, unless one was chosen.
+func (f *Factory) Logs(ctx context.Context, spec string, w WALFlags) ([]string, error) {
+	words, err := walreader.Logs(ctx, spec, walreader.Options{Log: w.Log})
+	if as[*walreader.SpecError](err) {
+		return nil, &UsageError{err}
+	}
+	return words, err
 }
 
 // PChannels lists the pchannels of the context, for commands without a WAL argument.

@@ -6,7 +6,7 @@
 //	persistent://tenant/ns/topic        a topic of the cluster's own broker
 //	path                                a file or directory, its kind told by content
 //	-                                   NDJSON on Options.Stdin
-//	archive: jsonl: woodpecker: bookkeeper:  an explicit kind before a path
+//	archive: jsonl: woodpecker: …       an explicit kind before a path: see Backends
 package walreader
 
 import (
@@ -16,10 +16,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/walctl/walctl/pkg/walreader/source"
-	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
 )
 
 // Options say what a WAL argument alone does not.
@@ -32,9 +32,18 @@ type Options struct {
 	Stdin io.Reader
 	// Kept is a file of its own that keeps what "-" brings, for a question that
 	// takes more than one pass; nil: standard input is read once only.
-	Kept jsonl.KeptFile
+	Kept source.KeptFile
 	// Cluster resolves pchannel names and opens topics; nil where nothing is configured.
 	Cluster Cluster
+	// Backends replace the list of Backends, in tests.
+	Backends []source.Backend
+}
+
+func (o Options) backends() []source.Backend {
+	if o.Backends != nil {
+		return o.Backends
+	}
+	return Backends()
 }
 
 // Cluster is the live side of the door: the brokers a context names.
@@ -43,8 +52,8 @@ type Cluster interface {
 	PChannels(ctx context.Context) ([]string, error)
 	// OpenPChannel opens a pchannel's log by its whole name.
 	OpenPChannel(ctx context.Context, pchannel string) (source.Source, error)
-	// OpenURL opens a pulsar://, pulsar+ssl:// or persistent:// topic URL.
-	OpenURL(ctx context.Context, url string) (source.Source, error)
+	// OpenURL opens a URL of one of a backend's schemes: pulsar://, persistent://, …
+	OpenURL(ctx context.Context, b source.Backend, url string) (source.Source, error)
 }
 
 // MoreNames is a Cluster that knows names beside those it lists: of logs that lie on
@@ -72,44 +81,39 @@ func (e *SpecError) Error() string {
 	return s
 }
 
-// Kind is what a place holds.
-type Kind string
+// Spelling is how a WAL argument names its log.
+type Spelling uint8
 
-// The kinds of places.
+// The spellings.
 const (
-	KindArchive    Kind = "archive"
-	KindJSONL      Kind = "jsonl"
-	KindWoodpecker Kind = "woodpecker"
-	KindBookKeeper Kind = "bookkeeper"
-	KindPulsar     Kind = "pulsar"
-	KindPChannel   Kind = "pchannel"
-	KindStdin      Kind = "stdin"
-	KindUnknown    Kind = ""
+	AsPath     Spelling = iota // a file or directory, told by content
+	AsPrefixed                 // KIND:path
+	AsURL                      // a URL of a service
+	AsPChannel                 // a name in the cluster
+	AsStream                   // "-"
 )
 
-// Split tells what kind of place a WAL argument names and where. A path's kind
-// stays KindUnknown until its content is looked at.
-func Split(spec string) (kind Kind, place string) {
+// Split tells how a WAL argument names its log, where, and which backend it says
+// outright: the one of a prefix or of a URL's scheme.
+func Split(spec string, all []source.Backend) (how Spelling, b source.Backend, place string) {
 	if spec == "-" {
-		return KindStdin, spec
+		return AsStream, b, spec
 	}
-	for _, k := range []Kind{KindArchive, KindJSONL, KindWoodpecker, KindBookKeeper} {
-		if rest, ok := strings.CutPrefix(spec, string(k)+":"); ok {
-			return k, rest
+	for _, b := range all {
+		if rest, ok := strings.CutPrefix(spec, b.Kind+":"); ok && len(b.Schemes) == 0 {
+			return AsPrefixed, b, rest
 		}
 	}
-	for _, scheme := range []string{"pulsar://", "pulsar+ssl://", "persistent://", "non-persistent://"} {
-		if strings.HasPrefix(spec, scheme) {
-			return KindPulsar, spec
-		}
+	if b, ok := BackendOf(all, spec); ok {
+		return AsURL, b, spec
 	}
 	if _, err := os.Stat(spec); err == nil {
-		return KindUnknown, spec
+		return AsPath, b, spec
 	}
 	if strings.ContainsRune(spec, filepath.Separator) || strings.ContainsRune(spec, '/') || strings.HasPrefix(spec, ".") {
-		return KindUnknown, spec
+		return AsPath, b, spec
 	}
-	return KindPChannel, spec
+	return AsPChannel, b, spec
 }
 
 // Open opens the WAL spec names. The error is a *SpecError where the argument is
@@ -124,47 +128,156 @@ func Open(ctx context.Context, spec string, o Options) (source.Source, error) {
 }
 
 func open(ctx context.Context, spec string, o Options) (source.Source, error) {
-	kind, place := Split(spec)
-	switch kind {
-	case KindStdin:
-		return openStdin(o)
-	case KindPulsar, KindPChannel:
-		return openLive(ctx, kind, place, o)
-	case KindUnknown:
-		var err error
-		if kind, err = Detect(place); err != nil {
-			return nil, err
-		}
+	how, b, place := Split(spec, o.backends())
+	switch how {
+	case AsStream:
+		return openStream(o)
+	case AsURL, AsPChannel:
+		return openLive(ctx, how, b, place, o)
 	}
-	if place == "" {
-		return nil, &SpecError{Spec: spec, Reason: "names no place"}
+	b, err := at(spec, o)
+	if err != nil {
+		return nil, err
 	}
-	switch kind {
-	case KindArchive:
-		return openArchive(ctx, spec, place, o)
-	case KindJSONL:
-		return openJSONL(spec, place, o)
-	case KindWoodpecker, KindBookKeeper:
-		return nil, &SpecError{Spec: spec, Reason: fmt.Sprintf("%s disks are not supported in this version; read the live log, or an archive of it", kind)}
+	logs, err := logsAt(ctx, b, spec, place, o)
+	if err != nil {
+		return nil, err
 	}
-	return nil, &SpecError{Spec: spec, Reason: "is no log by its content; say archive: or jsonl: before the path if it is one"}
+	opened := source.Options{PChannel: o.PChannel}
+	if opened.Log, err = choose(spec, o.Log, logs); err != nil {
+		return nil, err
+	}
+	s, err := b.Open(ctx, place, opened)
+	var bad *SpecError
+	if errors.As(err, &bad) {
+		bad.Spec = spec
+	}
+	return s, err
 }
 
-func openLive(ctx context.Context, kind Kind, place string, o Options) (source.Source, error) {
+// at is the backend of a path, said outright or told by content.
+func at(spec string, o Options) (source.Backend, error) {
+	how, b, place := Split(spec, o.backends())
+	if how == AsPath {
+		found, ok, err := Detect(place, o.backends())
+		if err != nil {
+			return b, err
+		}
+		if !ok {
+			return b, &SpecError{Spec: spec, Reason: "is no log by its content; say archive: or jsonl: before the path if it is one"}
+		}
+		b = found
+	}
+	if place == "" {
+		return b, &SpecError{Spec: spec, Reason: "names no place"}
+	}
+	return b, nil
+}
+
+// logsAt lists what a backend finds at a place; nil where the place is one log.
+func logsAt(ctx context.Context, b source.Backend, spec, place string, o Options) ([]source.Log, error) {
+	if b.Logs == nil {
+		return nil, nil
+	}
+	logs, err := b.Logs(ctx, place, source.Options{PChannel: o.PChannel})
+	if errors.Is(err, source.ErrNoLogs) {
+		return nil, &SpecError{Spec: spec, Reason: err.Error()}
+	}
+	return logs, err
+}
+
+// choose finds the one log of a place that is meant: by its id, its whole name, or
+// the end of its name.
+func choose(spec, word string, logs []source.Log) (source.Log, error) {
+	switch {
+	case len(logs) == 0:
+		return source.Log{}, nil
+	case word == "" && len(logs) == 1:
+		return logs[0], nil
+	}
+	words, names := make([]string, len(logs)), []string{}
+	for i, l := range logs {
+		words[i] = l.String()
+		if l.ID != "" && l.ID == word || l.Name != "" && l.Name == word {
+			return l, nil
+		}
+		if l.Name != "" {
+			names = append(names, l.Name)
+		}
+	}
+	if word == "" {
+		return source.Log{}, &SpecError{Spec: spec, Reason: "holds several logs; choose one with --log:", Choices: words, Several: true}
+	}
+	if name, err := MatchName(word, names); err == nil && len(names) > 0 {
+		return logs[slices.IndexFunc(logs, func(l source.Log) bool { return l.Name == name })], nil
+	}
+	return source.Log{}, &SpecError{Spec: spec, Reason: "holds no log " + word + "; --log takes one of", Choices: words}
+}
+
+// Logs lists the words that choose each log of the place a WAL argument names, for
+// --log; one "" where it is one log by its nature or names one already.
+func Logs(ctx context.Context, spec string, o Options) ([]string, error) {
+	how, _, place := Split(spec, o.backends())
+	if o.Log != "" || how != AsPath && how != AsPrefixed {
+		return []string{o.Log}, nil
+	}
+	b, err := at(spec, o)
+	if err != nil {
+		return nil, err
+	}
+	logs, err := logsAt(ctx, b, spec, place, o)
+	if err != nil || len(logs) < 2 {
+		return []string{""}, err
+	}
+	words := make([]string, len(logs))
+	for i, l := range logs {
+		words[i] = l.String()
+	}
+	return words, nil
+}
+
+func openStream(o Options) (source.Source, error) {
+	if o.Stdin == nil {
+		return nil, &SpecError{Spec: "-", Reason: "there is no standard input here"}
+	}
+	for _, b := range o.backends() {
+		if b.Stream != nil {
+			return b.Stream("stdin", o.Stdin, source.Options{PChannel: o.PChannel, Kept: o.Kept}), nil
+		}
+	}
+	return nil, &SpecError{Spec: "-", Reason: "nothing here reads a stream"}
+}
+
+func openLive(ctx context.Context, how Spelling, b source.Backend, place string, o Options) (source.Source, error) {
 	if o.Cluster == nil {
-		if kind == KindPChannel {
+		if how == AsPChannel {
 			return nil, &SpecError{Spec: place, Reason: "is no file here, and no cluster is configured to find a pchannel in; give --pulsar, or `walctl context add`"}
 		}
 		return nil, &SpecError{Spec: place, Reason: "no way to reach a broker was given"}
 	}
-	if kind == KindPulsar {
-		return o.Cluster.OpenURL(ctx, place)
+	if how == AsURL {
+		return o.Cluster.OpenURL(ctx, b, place)
 	}
 	name, err := resolve(ctx, place, o.Cluster)
 	if err != nil {
 		return nil, err
 	}
 	return o.Cluster.OpenPChannel(ctx, name)
+}
+
+// called refuses a name for a log that has another one.
+func called(spec string, s source.Source, o Options) (source.Source, error) {
+	if o.PChannel == "" {
+		return s, nil
+	}
+	own := s.Describe().PChannel
+	if own == o.PChannel {
+		return s, nil
+	}
+	if _, err := MatchName(o.PChannel, []string{own}); err == nil {
+		return s, nil
+	}
+	return nil, errors.Join(&SpecError{Spec: spec, Reason: "is the log of " + own + ", not of " + o.PChannel + " (--pchannel)"}, s.Close())
 }
 
 // resolve finds the one pchannel a name means. Where the cluster cannot list

@@ -9,18 +9,14 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
-// KeptFile is where a stream is kept: a file of its own that nobody else has.
-type KeptFile interface {
-	io.ReaderAt
-	io.WriterAt
-	Truncate(size int64) error
-}
+// maxKept is how much of a stream is kept for another pass, in bytes.
+const maxKept = 4 << 30
 
 // FromKept reads a stream under the given name, and keeps in the file what goes by,
 // so that it can be read again as a file can: a question that takes two passes gets
 // the same answer over both. What is longer than limit, or finds no room, is kept no
 // further: then it is a stream again, and a second pass fails with source.ErrConsumed.
-func FromKept(name string, r io.Reader, f KeptFile, limit int64) *Source {
+func FromKept(name string, r io.Reader, f source.KeptFile, limit int64) *Source {
 	k := &kept{r: r, f: f, limit: limit}
 	return &Source{name: name, open: func(context.Context) (io.ReadCloser, error) {
 		k.mu.Lock()
@@ -38,7 +34,7 @@ type kept struct {
 	one   sync.Mutex // reads r
 	r     io.Reader
 	mu    sync.Mutex
-	f     KeptFile
+	f     source.KeptFile
 	limit int64
 	n     int64 // bytes kept, all that were read
 	err   error // how the stream ended

@@ -14,33 +14,23 @@ import (
 // probeWithin bounds each question of a probe.
 const probeWithin = 3 * time.Second
 
-// Reach is what of a cluster's Pulsar answers to the credentials of a Config. An
-// error says what was tried, what came back and what to do.
-type Reach struct {
-	Service   error // the broker's own port
-	AdminURL  string
-	Admin     error // the admin port; what follows is asked of it
-	Topics    int   // in the namespace, where Admin is nil
-	Retention error // whether the namespace's retention may be read
-}
-
 // Probe asks a broker for what every command needs, all at once. It loads no
 // topic. The error is that of a Config which cannot be used at all.
-func Probe(ctx context.Context, cfg Config) (Reach, error) {
+func Probe(ctx context.Context, cfg Config) (source.Reach, error) {
 	cfg.FirstContact = 2 * probeWithin // each port has half of it
 	cfg, err := cfg.withDefaults()
 	if err != nil {
-		return Reach{}, err
+		return source.Reach{}, err
 	}
 	a, err := newAdmin(cfg)
 	if err != nil {
-		return Reach{}, err
+		return source.Reach{}, err
 	}
 	defer a.close()
 	ctx, cancel := context.WithTimeout(ctx, 2*probeWithin)
 	defer cancel()
 	s := &Source{cfg: cfg, admin: a, waits: &waits{}}
-	r := Reach{AdminURL: cfg.AdminURL}
+	r := source.Reach{AdminURL: cfg.AdminURL}
 	var asked sync.WaitGroup
 	asked.Go(func() { r.Service = s.welcome(ctx) })
 	asked.Go(func() {
