@@ -24,6 +24,7 @@ import (
 //	ByteVerifier       its bytes have checksums beyond those a reader checks
 //	ExtentSource       it is a copy, and knows how much of its origin it holds
 //	ScanningSource     its ends are known by reading all of it
+//	StartSource        its files lie open: starting their owner may change them
 //	FollowSource, ColumnSource  how it can be read
 
 // ErrConsumed means that a stream such as standard input can be read once.
@@ -216,4 +217,29 @@ type ByteVerifier interface {
 	// VerifyBytes reads every byte and returns each place that is damaged. The error
 	// is the context's, or says why it cannot go on.
 	VerifyBytes(ctx context.Context, progress Progress) ([]*Damage, error)
+}
+
+// StartOutcome is what a start of a log's owner would make of its files.
+type StartOutcome string
+
+// The outcomes.
+const (
+	StartWhole   StartOutcome = "whole"   // it starts and reads everything
+	StartRefused StartOutcome = "refused" // it does not start; nothing changes
+	StartHangs   StartOutcome = "hangs"   // it starts, and a reader never comes to the end
+	StartDeletes StartOutcome = "deletes" // it deletes files that hold intact messages
+)
+
+// Start is what a start of a log's owner would make of its files as they lie.
+type Start struct {
+	Outcome StartOutcome `json:"outcome"`
+	Says    string       `json:"says"`              // one sentence, without a full stop
+	Deletes []string     `json:"deletes,omitempty"` // files
+	Loses   int64        `json:"loses,omitempty"`   // messages of the place, intact now, as far as counted
+}
+
+// StartSource is a log read off the disk of an owner that is not running.
+type StartSource interface {
+	Source
+	Start(ctx context.Context) (Start, error)
 }

@@ -59,6 +59,7 @@ type Table struct {
 	properties map[string][]byte
 	deletions  []Entry
 	damage     []*Damage // met while opening
+	cut        bool      // rows may be missing behind the last block
 }
 
 // block is one data block; last is a key at or behind its last one, nil where the
@@ -83,7 +84,7 @@ func OpenTable(name string, in io.ReaderAt, size int64) (*Table, error) {
 	}
 	t.blocks = nil
 	t.note(err)
-	t.find()
+	t.find(int64(index.off))
 	if len(t.blocks) == 0 {
 		return t, fmt.Errorf("%s: no block of a table in it: %w", name, err)
 	}
@@ -95,6 +96,10 @@ func (t *Table) Close() { t.un.close() }
 
 // Damage lists what was met while opening.
 func (t *Table) Damage() []*Damage { return t.damage }
+
+// Cut reports whether rows may be missing behind the last block: there is no index
+// to say where the rows end, and their blocks did not lead to it.
+func (t *Table) Cut() bool { return t.cut }
 
 // Deletions lists the table's range deletions.
 func (t *Table) Deletions() []Entry { return t.deletions }
@@ -136,6 +141,9 @@ func (t *Table) footer() (meta, index handle, err error) {
 	}
 	if v := binary.LittleEndian.Uint32(b[footerSize-12:]); v > 5 {
 		return bad(fmt.Sprintf("table format %d, walctl reads up to 5", v))
+	}
+	if k := b[0]; k != checksumNone && k != checksumCRC32C && k != checksumXX64 {
+		return bad(fmt.Sprintf("checksums of kind %d, which walctl does not know", k))
 	}
 	t.checksum = b[0]
 	meta, rest, ok := parseHandle(b[1:41])
@@ -306,13 +314,14 @@ func (t *Table) indexRows(h handle) ([]block, error) {
 }
 
 // find looks for data blocks without an index. They stand one after the other from
-// the file's start, and a block ends where its checksum says that it does.
-func (t *Table) find() {
+// the file's start, and a block ends where its checksum says that it does. The first
+// that holds no rows is what stands behind them, as is what starts at index.
+func (t *Table) find(index int64) {
 	const chunk = 1 << 20
 	buf := make([]byte, 0, 2*chunk)
 	start, base := int64(0), int64(0) // of the block looked for, of buf
 	crc, at := uint32(0), int64(0)    // over start…at
-	for t.checksum == checksumCRC32C && len(t.blocks) < maxBlocks {
+	for t.checksum = checksumCRC32C; len(t.blocks) < maxBlocks; {
 		if at+4 >= base+int64(len(buf)) {
 			keep := buf[min(at-base, int64(len(buf))):]
 			base = at
@@ -334,15 +343,14 @@ func (t *Table) find() {
 		}
 		h := handle{off: uint64(start), size: uint64(at - 1 - start)}
 		if !t.data(h) {
-			continue
+			return
 		}
 		t.blocks = append(t.blocks, block{at: h})
 		at += 4
 		start, crc = at, 0
 	}
-	if t.size-start > footerSize && len(t.damage) > 0 && start < t.damage[0].From {
-		t.damage = append(t.damage, &Damage{File: t.name, From: start, To: t.damage[0].From,
-			Cause: errors.New("nothing that checks out as a block of rows")})
+	if t.cut = start != index || index == 0; t.cut {
+		t.note(&Damage{File: t.name, From: start, To: t.size, Cause: errors.New("nothing that checks out as a block of rows")})
 	}
 }
 

@@ -259,20 +259,7 @@ func padded(id int64) int64 {
 
 // lost is how many rows the bad blocks took, where that can be told.
 func (c *tableCursor) lost() int64 {
-	c.f.count.Do(func() {
-		c.f.lost.rows = -1
-		t, err := rocksdb.OpenTable(c.f.name, c.f.in, c.f.size) // of its own: the row being read stays valid
-		defer t.Close()
-		if err != nil {
-			return
-		}
-		n, bad := t.Rows()
-		entries, ok := t.Number("rocksdb.num.entries")
-		ranges, _ := t.Number("rocksdb.num.range-deletions")
-		if c.f.lost.blocks = bad; ok && entries >= ranges+n {
-			c.f.lost.rows = int64(entries - ranges - n)
-		}
-	})
+	c.f.counted()
 	if c.f.lost.blocks == c.bad {
 		return c.f.lost.rows
 	}

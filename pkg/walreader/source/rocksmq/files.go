@@ -26,8 +26,10 @@ type file struct {
 	number uint64
 	log    bool
 	size   int64
+	fresh  bool // it changed a moment ago
 	in     *os.File
 	topics map[string]span // of a table
+	frame  error           // of a table: what of its frame cannot be read
 	count  sync.Once
 	lost   lostRows // of a table; counted when first asked for
 }
@@ -42,6 +44,24 @@ type lostRows struct {
 	blocks int
 }
 
+// counted reads a table once to count what of it cannot be read.
+func (f *file) counted() {
+	f.count.Do(func() {
+		f.lost.rows = -1
+		t, err := rocksdb.OpenTable(f.name, f.in, f.size) // of its own: rows being read stay valid
+		defer t.Close()
+		if err != nil {
+			return
+		}
+		n, bad := t.Rows()
+		entries, ok := t.Number("rocksdb.num.entries")
+		ranges, _ := t.Number("rocksdb.num.range-deletions")
+		if f.lost.blocks = bad; ok && entries >= ranges+n {
+			f.lost.rows = int64(entries - ranges - n)
+		}
+	})
+}
+
 // listing is a directory's files at one moment, open.
 type listing struct {
 	dir      string
@@ -50,6 +70,7 @@ type listing struct {
 	manifest rocksdb.Manifest
 	bad      []error // why the manifest is not to be relied on; nil = it is
 	missing  []rocksdb.LiveFile
+	fresh    bool // some file changed a moment ago: its owner may be running
 }
 
 func (l *listing) close() {
@@ -104,6 +125,8 @@ func numbered(name string) (number uint64, log, ok bool) {
 const (
 	looks    = 4
 	lookWait = 30 * time.Millisecond
+	// freshness is how long after its last change a file may be in the middle of one.
+	freshness = 10 * time.Second
 )
 
 // list opens a directory's files. Where a table that counts is missing it looks
@@ -115,7 +138,7 @@ func list(ctx context.Context, dir string) (*listing, error) {
 		switch {
 		case err != nil && (!gone || n == looks):
 			return nil, fmt.Errorf("read a RocksMQ directory: %w", err)
-		case err == nil && (len(l.missing) == 0 && l.trusted() || n == looks):
+		case err == nil && (l.settled() || n == looks):
 			return l, nil
 		case err == nil:
 			l.close()
@@ -128,6 +151,12 @@ func list(ctx context.Context, dir string) (*listing, error) {
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// settled reports whether another look could not find anything else: CURRENT is
+// never missing for a moment, since it is replaced by renaming.
+func (l *listing) settled() bool {
+	return len(l.missing) == 0 && (l.trusted() || l.bad[0] == errNoCurrent) || !l.fresh
 }
 
 func look(dir string) (*listing, error) {
@@ -152,7 +181,8 @@ func look(dir string) (*listing, error) {
 			l.close()
 			return nil, err
 		}
-		f.size = st.Size()
+		f.size, f.fresh = st.Size(), time.Since(st.ModTime()) < freshness
+		l.fresh = l.fresh || f.fresh
 	}
 	slices.SortFunc(l.files, func(a, b *file) int {
 		return strings.Compare(fmt.Sprintf("%020d%v", a.number, a.log), fmt.Sprintf("%020d%v", b.number, b.log))
@@ -161,6 +191,8 @@ func look(dir string) (*listing, error) {
 	return l, nil
 }
 
+var errNoCurrent = errors.New("CURRENT is missing")
+
 // readManifest finds which tables count, by what CURRENT names. Behind it lie the
 // files opened already, so that a table it names was there a moment ago.
 func (l *listing) readManifest() {
@@ -168,7 +200,7 @@ func (l *listing) readManifest() {
 	name, ok := rocksdb.CurrentName(b)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		l.bad = append(l.bad, errors.New("CURRENT is missing"))
+		l.bad = append(l.bad, errNoCurrent)
 		return
 	case err != nil:
 		l.bad = append(l.bad, fmt.Errorf("CURRENT cannot be read: %w", err))

@@ -137,16 +137,18 @@ func (w *wreck) gap(topic string) (gap, bool) {
 	if w.from == nil {
 		return g, true
 	}
-	if bytes.Compare(w.to, startOf(topic)) < 0 || bytes.Compare(w.from, endOf(topic)) >= 0 {
+	if w.to != nil && bytes.Compare(w.to, startOf(topic)) < 0 || bytes.Compare(w.from, endOf(topic)) >= 0 {
 		return g, false
 	}
 	if name, id, ok := splitKey(w.from); ok && string(name) == topic {
-		g.after = id - 1
+		if g.after = id - 1; w.open {
+			g.after = id
+		}
 	}
 	if name, id, ok := splitKey(w.to); ok && string(name) == topic {
 		g.before = id + 1
 	}
-	return g, true
+	return g, g.after < 0 || g.before-g.after > 1
 }
 
 // plainName reports whether a topic is a pchannel; RocksMQ keeps one that is not.

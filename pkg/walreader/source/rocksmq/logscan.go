@@ -21,6 +21,7 @@ type hole struct {
 	cause    error
 	prev     map[string]int64 // of each topic the last id before it
 	next     map[string]int64 // of each topic the first id behind it
+	behind   int64            // messages read behind it
 }
 
 // logScan reads the log files in turn, in the order of writing.
@@ -94,8 +95,11 @@ func (l *logScan) newest(f *file) bool {
 	return true
 }
 
-// grows waits a moment for a file to grow.
+// grows waits a moment for a file to grow that may be in the middle of it.
 func grows(ctx context.Context, f *file) (bool, error) {
+	if !f.fresh {
+		return false, nil
+	}
 	t := time.NewTimer(tornWait)
 	defer t.Stop()
 	select {
@@ -109,6 +113,13 @@ func grows(ctx context.Context, f *file) (bool, error) {
 	}
 	f.size = st.Size()
 	return true, nil
+}
+
+// finish sums up what stands behind each hole.
+func (l *logScan) finish() {
+	for i := len(l.s.holes) - 2; i >= 0; i-- {
+		l.s.holes[i].behind += l.s.holes[i+1].behind
+	}
 }
 
 // damaged notes bytes that cannot be read, until the next record tells how many
@@ -210,7 +221,9 @@ func (l *logScan) message(f *file, name []byte, id, off int64) {
 		sp = &logSpan{file: f, first: id, last: id}
 		t.logs = append(t.logs, sp)
 	}
-	sp.messages++
+	if n := len(l.s.holes); n > 0 {
+		l.s.holes[n-1].behind++
+	}
 	sp.unordered = sp.unordered || id < sp.last
 	sp.first, sp.last = min(sp.first, id), max(sp.last, id)
 	if n := len(sp.marks); n == 0 || off-sp.marks[n-1].offset >= markEvery {

@@ -39,7 +39,6 @@ type topic struct {
 type logSpan struct {
 	file        *file
 	first, last int64
-	messages    int64
 	unordered   bool   // its ids do not rise
 	marks       []mark // where to begin
 }
@@ -50,10 +49,11 @@ type mark struct{ id, offset int64 }
 // markEvery is how many bytes lie between two marks.
 const markEvery = 256 << 10
 
-// wreck is a table nothing of which can be read, or that is not there.
+// wreck is a table that is not there, or of which nothing can be read, or not its end.
 type wreck struct {
 	name     string
 	from, to []byte // keys, to included; nil = not known
+	open     bool   // from itself is not missing
 	cause    error
 }
 
@@ -101,6 +101,7 @@ func scan(ctx context.Context, dir string) (*snapshot, error) {
 		s.wrecks = append(s.wrecks, wreck{name: fmt.Sprintf("%06d.sst", live.Number), from: live.Smallest, to: live.Largest,
 			cause: errors.New("the table is missing, though the manifest names it")})
 	}
+	logs.finish()
 	s.cover = newCover(s.deletions)
 	s.attribute()
 	return s, nil
@@ -132,14 +133,25 @@ func (s *snapshot) table(ctx context.Context, f *file) error {
 		if live, ok := s.manifest.Files[f.number]; ok {
 			w.from, w.to = live.Smallest, live.Largest
 		}
+		f.frame = err
 		s.wrecks = append(s.wrecks, w)
 		return nil
 	}
 	f.topics = make(map[string]span)
+	if d := t.Damage(); len(d) > 0 {
+		f.frame = d[0]
+	}
 	if family := t.Family(); family != "" && family != "default" {
 		return nil
 	}
 	s.deletions = append(s.deletions, t.Deletions()...)
+	if t.Cut() {
+		w := wreck{name: f.name, cause: f.frame, open: true}
+		if last, ok := t.LastBefore(nil); ok {
+			w.from, w.to = last.Key, s.manifest.Files[f.number].Largest
+		}
+		s.wrecks = append(s.wrecks, w)
+	}
 	it := t.Iter(nil)
 	for {
 		if err := ctx.Err(); err != nil {
