@@ -70,7 +70,7 @@ walctl salvage ./evidence --collection 451 --until @2026-11-21T03:00:00Z -o ndjs
 walctl salvage wal.jsonl.zst --include-dropped --include-deleted --dir ./everything`,
 		Args: cli.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opts.wal = args[0]
+			opts.wal, opts.source.Deleted = args[0], opts.deleted
 			if err := opts.check(); err != nil {
 				return err
 			}
@@ -83,7 +83,7 @@ walctl salvage wal.jsonl.zst --include-dropped --include-deleted --dir ./everyth
 	p.Int64SliceVar(&opts.segments, "segment", nil, "only rows of this segment, by `ID`, repeatable")
 	p.StringSliceVar(&opts.vchannels, "vchannel", nil, "only this vchannel, repeatable; the whole `NAME`, or its end after - or _")
 	p.BoolVar(&opts.dropped, "include-dropped", false, "also rows of dropped collections and partitions, and truncated ones")
-	p.BoolVar(&opts.deleted, "include-deleted", false, "also deleted rows")
+	p.BoolVar(&opts.deleted, "include-deleted", false, "also deleted rows; off a disk also messages that retention deleted and whose bytes still stand there")
 	p.BoolVar(&opts.lostOnly, "lost-only", false, "only rows that readers drop, and that are missing for it")
 	p.BoolVar(&opts.tail, "include-tail", false, "also what no TimeTick has confirmed yet, as the next opening would")
 	p.StringVar(&opts.until, "until", "", "as of this `PLACE`: an id, @TIME, or tt:TSO; later rows and deletes do not count")

@@ -1,12 +1,16 @@
 package cmd
 
 import (
+	"archive/tar"
 	"bytes"
+	"errors"
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -45,6 +49,7 @@ func TestScript(t *testing.T) {
 			"flip":  flip,
 			"cut":   cut,
 			"unzst": unzst,
+			"untar": untar,
 
 			"goldenkv": goldenkv,
 			"incident": incident,
@@ -110,6 +115,31 @@ func unzst(ts *testscript.TestScript, _ bool, args []string) {
 	_, err = d.WriteTo(&out)
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), out.Bytes(), 0o600))
+}
+
+// untar FROM DIR lays a golden disk out, its files an hour old: nobody writes them.
+func untar(ts *testscript.TestScript, _ bool, args []string) {
+	b, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	d, err := zstd.NewReader(bytes.NewReader(b))
+	ts.Check(err)
+	defer d.Close()
+	for in, quiet := tar.NewReader(d), time.Now().Add(-time.Hour); ; {
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		ts.Check(err)
+		if h.FileInfo().IsDir() {
+			continue
+		}
+		path := filepath.Join(ts.MkAbs(args[1]), filepath.Clean(h.Name))
+		ts.Check(os.MkdirAll(filepath.Dir(path), 0o700))
+		body, err := io.ReadAll(in)
+		ts.Check(err)
+		ts.Check(os.WriteFile(path, body, 0o600))
+		ts.Check(os.Chtimes(path, quiet, quiet))
+	}
 }
 
 // TestEveryCommandSaysItsExitCodes holds each help page to the contract.

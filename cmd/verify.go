@@ -123,6 +123,11 @@ func runVerify(ctx context.Context, f *cli.Factory, o *verifyOptions) error {
 	if last, err := message.ParseText(message.BackendPulsar, report.Last); err == nil {
 		report.Findings = append(report.Findings, f.Soon(ctx, s, o.wal, o.catalog, last)...)
 	}
+	started, err := f.Started(ctx, s, o.wal)
+	if err != nil {
+		return err
+	}
+	report.Findings = append(report.Findings, started...)
 	out := verifyReport{f.Header("verify", cli.DescribeWAL(s), report.Findings), report, bad.torn, bad.places}
 	return errors.Join(writeVerify(f, o, &out), bad.err(), o.failOn.Check(report.Findings), cli.NotWhole(s, rng))
 }
@@ -337,7 +342,7 @@ func shown(all []diagnose.Finding, out cli.Output) []diagnose.Finding {
 	}
 	keep, told := []diagnose.Finding{}, map[string]bool{}
 	for _, x := range all {
-		if x.Severity == diagnose.SeverityInfo {
+		if x.Severity == diagnose.SeverityInfo && !diagnose.SaidAlways(&x) {
 			continue
 		}
 		if told[x.Code] {

@@ -79,6 +79,20 @@ func (f *Factory) Soon(ctx context.Context, s source.Source, wal string, c Catal
 	return diagnose.PositionSoon(l, now)
 }
 
+// Started says what a start of the log's owner would make of its files, for a log
+// read off a disk.
+func (f *Factory) Started(ctx context.Context, s source.Source, wal string) ([]diagnose.Finding, error) {
+	disk, ok := source.As[source.StartSource](s)
+	if !ok {
+		return nil, nil
+	}
+	at, err := disk.Start(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look what a start would make of %s: %w", s.Describe().Location, err)
+	}
+	return []diagnose.Finding{diagnose.StartFinding(at, s.Describe(), wal)}, nil
+}
+
 // ProtectionOf is what first contact saw of a live log, or what was captured
 // with an archive; nil for any other.
 func ProtectionOf(s source.Source) *Protection {

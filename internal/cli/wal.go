@@ -23,6 +23,7 @@ type WALFlags struct {
 	TopicExists  bool
 	Subscription string
 	Wait         time.Duration
+	Deleted      bool // also read what the owner deleted and the disk still holds
 	Silent       bool // set by the command: it tells itself what keeps a live log
 	Again        bool // set by the command: it reads the log more than once, also standard input
 }
@@ -32,6 +33,9 @@ func (w *WALFlags) Add(cmd *cobra.Command) {
 	p := cmd.Flags()
 	p.StringVar(&w.Log, "log", "", "which log, by `NAME` or id, where a place holds several")
 	p.StringVar(&w.PChannel, "pchannel", "", "the pchannel's whole `NAME`, for a log that cannot tell it itself")
+	if p.Lookup("include-deleted") == nil { // salvage has one of its own, which asks for these too
+		p.BoolVar(&w.Deleted, "include-deleted", false, "disk: also read messages that retention deleted and whose bytes still stand there")
+	}
 	p.IntVar(&w.Parallel, "parallel", 1, "live: ledger ranges read at once, each its own connection")
 	p.Int64Var(&w.Rate, "rate", 64, "live: read at most this many `MiB/s` (0: no limit)")
 	p.BoolVar(&w.Touch, "touch", false, "live: go on although loading the topic may let the broker delete expired ledgers")
@@ -42,7 +46,7 @@ func (w *WALFlags) Add(cmd *cobra.Command) {
 
 // OpenWAL opens the log a WAL argument names. The caller closes it.
 func (f *Factory) OpenWAL(ctx context.Context, spec string, w WALFlags) (source.Source, error) {
-	o := walreader.Options{Log: w.Log, PChannel: w.PChannel, Stdin: f.IO.In}
+	o := walreader.Options{Log: w.Log, PChannel: w.PChannel, IncludeDeleted: w.Deleted, Stdin: f.IO.In}
 	how, _, _ := walreader.Split(spec, walreader.Backends())
 	if how == walreader.AsStream && w.Again {
 		if kept := keptFile(); kept != nil {

@@ -32,6 +32,7 @@ var checks = [...]*Check{
 	channelFrozen, channelAhead,
 	catalogTermBehind, walOwnedTwice, walTermDiffers, walOpeningFails, channelReduplicates,
 	positionSoon,
+	diskWhole, diskStart,
 }
 
 // Checks lists every check of every room, sorted by code.

@@ -11,6 +11,7 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/source"
 	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
 	"github.com/walctl/walctl/pkg/walreader/source/pulsar"
+	"github.com/walctl/walctl/pkg/walreader/source/rocksmq"
 )
 
 // Backends is the one list of the kinds of places a log can lie in. The first that is
@@ -20,6 +21,7 @@ func Backends() []source.Backend {
 		archive.Backend(),
 		unsupported("woodpecker", isWoodpecker),
 		unsupported("bookkeeper", isBookKeeper),
+		rocksmq.Backend(),
 		pulsar.Backend(),
 		jsonl.Backend(),
 	}

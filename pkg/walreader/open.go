@@ -6,7 +6,7 @@
 //	persistent://tenant/ns/topic        a topic of the cluster's own broker
 //	path                                a file or directory, its kind told by content
 //	-                                   NDJSON on Options.Stdin
-//	archive: jsonl: woodpecker: …       an explicit kind before a path: see Backends
+//	archive: jsonl: rocksmq: …          an explicit kind before a path: see Backends
 package walreader
 
 import (
@@ -35,6 +35,8 @@ type Options struct {
 	Kept source.KeptFile
 	// Cluster resolves pchannel names and opens topics; nil where nothing is configured.
 	Cluster Cluster
+	// IncludeDeleted also reads what the log's owner deleted and the disk still holds.
+	IncludeDeleted bool
 	// Backends replace the list of Backends, in tests.
 	Backends []source.Backend
 }
@@ -143,7 +145,7 @@ func open(ctx context.Context, spec string, o Options) (source.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	opened := source.Options{PChannel: o.PChannel}
+	opened := source.Options{PChannel: o.PChannel, IncludeDeleted: o.IncludeDeleted}
 	if opened.Log, err = choose(spec, o.Log, logs); err != nil {
 		return nil, err
 	}
@@ -189,6 +191,9 @@ func logsAt(ctx context.Context, b source.Backend, spec, place string, o Options
 // choose finds the one log of a place that is meant: by its id, its whole name, or
 // the end of its name.
 func choose(spec, word string, logs []source.Log) (source.Log, error) {
+	if word == "" {
+		logs = slices.DeleteFunc(slices.Clone(logs), func(l source.Log) bool { return l.Aside })
+	}
 	switch {
 	case len(logs) == 0:
 		return source.Log{}, nil
@@ -226,6 +231,7 @@ func Logs(ctx context.Context, spec string, o Options) ([]string, error) {
 		return nil, err
 	}
 	logs, err := logsAt(ctx, b, spec, place, o)
+	logs = slices.DeleteFunc(logs, func(l source.Log) bool { return l.Aside })
 	if err != nil || len(logs) < 2 {
 		return []string{""}, err
 	}

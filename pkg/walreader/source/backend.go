@@ -48,6 +48,9 @@ type Reach struct {
 type Log struct {
 	Name string // the pchannel, where the place tells it
 	ID   string // what the place itself calls the log: a file, a number
+	// Aside is a log that is no pchannel's: it is read where it is chosen, and never
+	// because none was.
+	Aside bool
 }
 
 // String is the word that chooses the log.
@@ -66,6 +69,9 @@ type Options struct {
 	// Kept is a file of its own that keeps what a stream brings, for a question that
 	// takes more than one pass; nil: a stream is read once only.
 	Kept KeptFile
+	// IncludeDeleted also reads messages that their owner deleted and whose bytes
+	// still stand on the disk; they carry message.Deleted.
+	IncludeDeleted bool
 }
 
 // KeptFile is where a stream is kept: a file of its own that nobody else has.

@@ -45,6 +45,11 @@ func (t *Table) LastBefore(limit []byte) (Entry, bool) {
 	return Entry{}, false
 }
 
+// IsTable tells a table by its last eight bytes.
+func IsTable(end []byte) bool {
+	return len(end) == 8 && binary.LittleEndian.Uint64(end) == tableMagic
+}
+
 // Table is a sorted file, open for reading. It is not safe for concurrent use.
 type Table struct {
 	name string

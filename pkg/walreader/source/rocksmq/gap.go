@@ -38,7 +38,7 @@ func (g *gap) between() string {
 	case g.after < 0:
 		return "the log before id " + id(g.before)
 	case g.before == end:
-		return "the log behind id " + id(g.after)
+		return "the log after id " + id(g.after)
 	}
 	return "the log between ids " + id(g.after) + " and " + id(g.before)
 }

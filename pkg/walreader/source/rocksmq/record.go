@@ -14,9 +14,10 @@ import (
 // streamMark begins the value of a message that a streaming node wrote (wire format).
 var streamMark = []byte("\xff\xfe\xfd\xfcSTREAM")
 
-// splitKey takes a row's key apart; false is no message's key.
+// splitKey takes a row's key apart; false is no message's key. A topic holds no
+// slash: keys of RocksMQ's bookkeeping do.
 func splitKey(key []byte) (topic []byte, id int64, ok bool) {
-	i := bytes.LastIndexByte(key, '/')
+	i := bytes.IndexByte(key, '/')
 	if i <= 0 || i+1 == len(key) || key[i+1] == '0' && len(key) > i+2 {
 		return nil, 0, false
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 
@@ -21,6 +20,14 @@ const Kind = "rocksmq"
 
 // ErrOther means that a directory is RocksDB's, but holds no messages of RocksMQ.
 var ErrOther = errors.New("not a RocksMQ log")
+
+// otherError says what such a directory looks like.
+type otherError struct{ reason string }
+
+func (e *otherError) Error() string { return e.reason }
+
+// Is makes it ErrOther, and source.ErrNoLogs for the door.
+func (e *otherError) Is(target error) bool { return target == ErrOther || target == source.ErrNoLogs }
 
 // Options say how a directory is read.
 type Options struct {
@@ -41,8 +48,7 @@ type Source struct {
 	print string // what snap was made of
 }
 
-// Topics lists the logs of a directory that are pchannels. The directory may be
-// rdb_data or the one it lies in.
+// Topics lists the logs of a directory, which may be rdb_data or the one it lies in.
 func Topics(ctx context.Context, dir string) ([]string, error) {
 	data, err := place(dir)
 	if err != nil {
@@ -56,7 +62,7 @@ func Topics(ctx context.Context, dir string) ([]string, error) {
 	if err := s.usable(dir); err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(s.names(), func(t string) bool { return !plainName(t) }), nil
+	return s.names(), nil
 }
 
 // usable says why a directory holds no log, or nil.
@@ -65,7 +71,7 @@ func (s *snapshot) usable(dir string) error {
 	case len(s.topics) > 0:
 		return nil
 	case s.foreign > 0:
-		return fmt.Errorf("%w: %s is a RocksDB directory whose keys look like %.40q, not like TOPIC/ID", ErrOther, dir, s.strange)
+		return &otherError{fmt.Sprintf("is a RocksDB directory of something else: its keys look like %.40q, RocksMQ's are TOPIC/ID", s.strange)}
 	case len(s.wrecks) > 0:
 		return fmt.Errorf("%w in %s that can be read: %s: %w", source.ErrNotFound, dir, s.wrecks[0].name, s.wrecks[0].cause)
 	case len(s.holes) > 0:

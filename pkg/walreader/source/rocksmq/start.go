@@ -82,7 +82,7 @@ func (s *snapshot) loses() (source.Start, bool) {
 		}
 		logs := s.named(func(f *file) bool { return f.log && f.number >= h.file.number })
 		return source.Start{Outcome: source.StartDeletes, Deletes: logs, Loses: h.behind, Says: fmt.Sprintf(
-			"Milvus starts without an error, reads %s up to byte %d (%v) and deletes %s: %s behind it that %s intact here %s lost, and the next messages get the ids of the lost",
+			"Milvus starts without an error, reads %s up to byte %d (%v) and deletes %s: %s after it that %s intact here %s lost, and the next messages get the ids of the lost",
 			h.file.name, h.from, h.cause, counted(logs, "log file"), number(h.behind, "message"), are(h.behind), are(h.behind))}, true
 	}
 	return source.Start{}, false
