@@ -96,6 +96,9 @@ func (u *unpacker) unpack(kind byte, b []byte) ([]byte, error) {
 			return nil, errBlock
 		}
 	}
+	if size < 4 {
+		return nil, errBlock // the number of restarts takes four bytes
+	}
 	if size > MaxRecord {
 		return nil, fmt.Errorf("a block of %d bytes, more than %d MiB", size, MaxRecord>>20)
 	}
