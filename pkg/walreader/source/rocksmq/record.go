@@ -39,10 +39,7 @@ func keyOf(topic string, id int64) []byte {
 func startOf(topic string) []byte { return append([]byte(topic), '/') }
 func endOf(topic string) []byte   { return append([]byte(topic), '/'+1) }
 
-var (
-	errLayout = errors.New("a value that says it is a streaming message and is not: Milvus skips it with a warning")
-	errNested = errors.New("not a protobuf message")
-)
+var errLayout = errors.New("a value that says it is a streaming message and is not: Milvus skips it with a warning")
 
 // decoder turns rows into messages. It is not safe for concurrent use.
 type decoder struct {
@@ -91,16 +88,16 @@ func (d *decoder) split(value []byte) ([]byte, error) {
 		return value, nil
 	}
 	var payload []byte
-	err := walk(body, func(n protowire.Number, v []byte) error {
+	ok := message.Fields(body, nil, func(n protowire.Number, v []byte) bool {
 		switch n {
 		case 1:
 			payload = v
 		case 2:
 			return d.property(v)
 		}
-		return nil
+		return true
 	})
-	if err != nil {
+	if !ok {
 		return nil, errLayout
 	}
 	return payload, nil
@@ -109,36 +106,30 @@ func (d *decoder) split(value []byte) ([]byte, error) {
 // legacy reads the properties a message from before streaming nodes carries in its
 // base. Where there are none to be read, it has none.
 func (d *decoder) legacy(value []byte) {
-	err := walk(value, func(n protowire.Number, base []byte) error {
-		if n != 1 {
-			return nil
-		}
-		return walk(base, func(n protowire.Number, v []byte) error {
-			if n == 6 {
-				return d.property(v)
-			}
-			return nil
+	ok := message.Fields(value, nil, func(n protowire.Number, base []byte) bool {
+		return n != 1 || message.Fields(base, nil, func(n protowire.Number, v []byte) bool {
+			return n != 6 || d.property(v)
 		})
 	})
-	if err != nil {
+	if !ok {
 		d.text, d.ends = d.text[:0], d.ends[:0]
 	}
 }
 
 // property reads one entry of a map of strings.
-func (d *decoder) property(b []byte) error {
+func (d *decoder) property(b []byte) bool {
 	var kv [2][]byte
-	err := walk(b, func(n protowire.Number, v []byte) error {
+	ok := message.Fields(b, nil, func(n protowire.Number, v []byte) bool {
 		if n == 1 || n == 2 {
 			kv[n-1] = v
 		}
-		return nil
+		return true
 	})
 	for _, s := range kv {
 		d.text = append(d.text, s...)
 		d.ends = append(d.ends, len(d.text))
 	}
-	return err
+	return ok
 }
 
 // properties returns what was read, sorted, of a key that stands twice the last.
@@ -160,31 +151,4 @@ func (d *decoder) properties() message.Properties {
 		}
 	}
 	return d.props
-}
-
-// walk hands on the byte strings of a protobuf message and passes over the rest.
-func walk(b []byte, fn func(protowire.Number, []byte) error) error {
-	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return errNested
-		}
-		b = b[n:]
-		if typ != protowire.BytesType {
-			if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
-				return errNested
-			}
-			b = b[n:]
-			continue
-		}
-		v, n := protowire.ConsumeBytes(b)
-		if n < 0 {
-			return errNested
-		}
-		if err := fn(num, v); err != nil {
-			return err
-		}
-		b = b[n:]
-	}
-	return nil
 }
