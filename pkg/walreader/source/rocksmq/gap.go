@@ -98,14 +98,14 @@ func (h *hole) candidates(s *snapshot) []candidate {
 	for _, name := range s.names() {
 		prev, before := h.prev[name]
 		next, behind := h.next[name]
-		g := gap{after: -1, before: end}
-		if before {
-			g.after = prev
-		}
+		g := gap{after: prev, before: end}
 		if behind {
 			g.before = next
 		}
-		if before && behind && next-prev <= 1 || !before && !behind {
+		if !before {
+			g.after = s.lastInTables(name, g.before)
+		}
+		if g.after >= 0 && behind && next-g.after <= 1 || !before && !behind {
 			continue
 		}
 		out = append(out, candidate{s.topics[name], g})
@@ -114,18 +114,23 @@ func (h *hole) candidates(s *snapshot) []candidate {
 		return out
 	}
 	for _, name := range s.names() {
-		g := gap{after: s.lastInTables(name), before: end}
+		g := gap{after: s.lastInTables(name, end), before: end}
 		out = append(out, candidate{s.topics[name], g})
 	}
 	return out
 }
 
-// lastInTables is the last id of a topic in tables, −1 = none.
-func (s *snapshot) lastInTables(name string) int64 {
+// lastInTables is the last id of a topic in tables that lie wholly before an id, −1 =
+// none, or a table reaches over it and so may fill what is missing there.
+func (s *snapshot) lastInTables(name string, before int64) int64 {
 	last := int64(-1)
 	for _, f := range s.files {
-		if sp, ok := f.topics[name]; ok {
+		switch sp, ok := f.topics[name]; {
+		case !ok:
+		case sp.last < before:
 			last = max(last, sp.last)
+		case sp.first < before:
+			return -1
 		}
 	}
 	return last

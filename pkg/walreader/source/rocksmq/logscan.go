@@ -193,12 +193,27 @@ func (l *logScan) follow(f *file, seq uint64, off int64) {
 	switch {
 	case l.seq == 0 && bad == nil:
 	case l.seq == 0:
-		h.first, h.lost = 0, -1
+		h.first, h.lost = l.flushed()+1, int64(seq-l.flushed()-1)
+		if h.first == 1 || h.lost <= 0 { // not told by the manifest
+			h.first, h.lost = 0, -1
+		}
 		l.hole(h)
 	case seq <= l.seq: // nothing is missing, whatever the bytes were
 	case l.started || bad != nil || l.loose || l.s.trusted():
 		l.hole(h)
 	}
+}
+
+// flushed is the sequence number that the tables reach to, 0 = not known.
+func (l *logScan) flushed() uint64 {
+	if !l.s.trusted() {
+		return 0
+	}
+	last := l.s.manifest.LastSeq
+	for _, f := range l.s.manifest.Files {
+		last = max(last, f.MaxSeq)
+	}
+	return last
 }
 
 func (l *logScan) hole(h hole) {

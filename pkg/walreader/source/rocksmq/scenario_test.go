@@ -75,7 +75,7 @@ func manifest(t testing.TB, dir string, log uint64, tables map[uint64][]rockstes
 		for _, k := range []string{key(rows[0]), key(rows[len(rows)-1])} {
 			edit = append(binary.AppendUvarint(edit, uint64(len(k))), k...)
 		}
-		edit = append(edit, 1, 9, 1)
+		edit = append(edit, 1, byte(rows[len(rows)-1].Seq), 1)
 	}
 	b, _ := rockstest.Log(edit)
 	write(t, dir, "MANIFEST-000004", b)
@@ -217,6 +217,38 @@ func TestMissingTable(t *testing.T) {
 	got, lost, _ = ids(t, dir, "dml_0", rocksmq.Options{})
 	require.Equal(t, span(1, 30), got)
 	require.Empty(t, lost)
+}
+
+// A log whose only table is missing is a log of which nothing is left.
+func TestMissingLog(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "000005.sst", rockstest.Table(4, false, rowsOf("dml_0", 1, 10)...))
+	manifest(t, dir, 9, map[uint64][]rockstest.Op{5: rowsOf("dml_0", 1, 10), 6: rowsOf("dml_1", 11, 20)})
+	topics, err := rocksmq.Topics(t.Context(), dir)
+	require.NoError(t, err)
+	require.Equal(t, []string{"dml_0", "dml_1"}, topics)
+	got, lost, _ := ids(t, dir, "dml_1", rocksmq.Options{})
+	require.Empty(t, got)
+	require.Equal(t, []int64{-1}, lost)
+	b, err := open(t, dir, "dml_1", rocksmq.Options{}).Bounds(t.Context())
+	require.NoError(t, err)
+	require.True(t, b.Empty && b.Lacks.End)
+	got, lost, _ = ids(t, dir, "dml_0", rocksmq.Options{})
+	require.Equal(t, span(1, 10), got)
+	require.Empty(t, lost)
+}
+
+// Where the beginning of the log file is bad, the manifest tells what number it had.
+func TestHeadOfTheLogLost(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "000005.sst", rockstest.Table(4, false, rowsOf("dml_0", 1, 9)...))
+	log, begins := logOf(10, puts("dml_0", 10, 20)...)
+	clear(log[:begins[3]])
+	write(t, dir, "000007.log", log)
+	manifest(t, dir, 7, map[uint64][]rockstest.Op{5: rowsOf("dml_0", 1, 9)})
+	got, lost, _ := ids(t, dir, "dml_0", rocksmq.Options{})
+	require.Equal(t, append(span(1, 9), span(13, 20)...), got)
+	require.Equal(t, []int64{3}, lost)
 }
 
 // A hole in the log between messages of several topics is told to each that may have

@@ -101,6 +101,13 @@ func scan(ctx context.Context, dir string) (*snapshot, error) {
 		s.wrecks = append(s.wrecks, wreck{name: fmt.Sprintf("%06d.sst", live.Number), from: live.Smallest, to: live.Largest,
 			cause: errors.New("the table is missing, though the manifest names it")})
 	}
+	for _, w := range s.wrecks {
+		for _, key := range [][]byte{w.from, w.to} { // a topic may have been nowhere else
+			if name, _, ok := splitKey(key); ok {
+				s.topic(name)
+			}
+		}
+	}
 	logs.finish()
 	s.cover = newCover(s.deletions)
 	s.attribute()
