@@ -1,11 +1,14 @@
 package cmd
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/walctl/walctl/internal/golden"
 )
 
 // runbookPages says, for each runbook, what incident its lines meet here and what each
@@ -17,7 +20,7 @@ func runbookPages() []page {
 			{line: "walctl channels", says: "sound, 0 with faults"},
 			{line: "walctl verify dml_3", says: "16 hold"},
 		}},
-		idleScannerPage(), terminatePage(), oomPage(), partitionPage(), reduplicatePage(), retentionPage(), staleWriterPage(),
+		idleScannerPage(), terminatePage(), oomPage(), partitionPage(), reduplicatePage(), retentionPage(), staleWriterPage(), standaloneDiskPage(),
 	}
 }
 
@@ -157,6 +160,32 @@ func staleWriterPage() page {
 			require.NoError(t, err)
 			require.NotEmpty(t, files)
 			require.FileExists(t, filepath.Join(p.dir, "rows", "salvage.json"))
+		},
+	}
+}
+
+func standaloneDiskPage() page {
+	const copied = "cp -a /var/lib/milvus/rdb_data ./rdb_data"
+	return page{
+		file: "standalone-disk.md", elsewhere: map[string]string{copied: "the copy is prepared"},
+		prepare: func(t *testing.T, p *place) {
+			layOut(must{t}, filepath.Join(golden.Dir(), "rmq-small", "rocksmq.tar.zst"), p.dir)
+			file := filepath.Join(p.dir, "rdb_data", "000005.log")
+			b, err := os.ReadFile(file)
+			require.NoError(t, err)
+			b[120000] ^= 0x40
+			require.NoError(t, os.WriteFile(file, b, 0o600))
+			kv, err := json.Marshal(golden.Expectations(t, "rmq-small")[0].KVBefore)
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(filepath.Join(p.dir, "before.json"), kv, 0o600))
+			p.words["snapshot:etcd.snap"] = "kvjson:before.json"
+		},
+		steps: []step{
+			{line: "walctl inspect ./rdb_data", exit: 4, says: "530 records"},
+			{line: "walctl verify ./rdb_data", exit: 4, says: `deletes the log file 000005.log: 271 messages(?s).*unreadable.*Next: walctl capture ./rdb_data`},
+			{line: "walctl capture ./rdb_data --dir ./evidence", exit: 6, says: "530 records(?s).*GAP"},
+			{line: "walctl recover ./evidence --catalog snapshot:etcd.snap", exit: 4, says: "INCOMPLETE: 470780431746728195"},
+			{line: "walctl salvage ./evidence --dir ./rows", exit: 4, says: "917 brought out"},
 		},
 	}
 }

@@ -117,28 +117,33 @@ func unzst(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), out.Bytes(), 0o600))
 }
 
-// untar FROM DIR lays a golden disk out, its files an hour old: nobody writes them.
+// untar FROM DIR lays a golden disk out.
 func untar(ts *testscript.TestScript, _ bool, args []string) {
-	b, err := os.ReadFile(ts.MkAbs(args[0]))
-	ts.Check(err)
+	layOut(ts, ts.MkAbs(args[0]), ts.MkAbs(args[1]))
+}
+
+// layOut unpacks a golden disk, its files an hour old: nobody writes them.
+func layOut(t interface{ Check(error) }, from, to string) {
+	b, err := os.ReadFile(from)
+	t.Check(err)
 	d, err := zstd.NewReader(bytes.NewReader(b))
-	ts.Check(err)
+	t.Check(err)
 	defer d.Close()
 	for in, quiet := tar.NewReader(d), time.Now().Add(-time.Hour); ; {
 		h, err := in.Next()
 		if errors.Is(err, io.EOF) {
 			return
 		}
-		ts.Check(err)
+		t.Check(err)
 		if h.FileInfo().IsDir() {
 			continue
 		}
-		path := filepath.Join(ts.MkAbs(args[1]), filepath.Clean(h.Name))
-		ts.Check(os.MkdirAll(filepath.Dir(path), 0o700))
+		path := filepath.Join(to, filepath.Clean(h.Name))
+		t.Check(os.MkdirAll(filepath.Dir(path), 0o700))
 		body, err := io.ReadAll(in)
-		ts.Check(err)
-		ts.Check(os.WriteFile(path, body, 0o600))
-		ts.Check(os.Chtimes(path, quiet, quiet))
+		t.Check(err)
+		t.Check(os.WriteFile(path, body, 0o600))
+		t.Check(os.Chtimes(path, quiet, quiet))
 	}
 }
 

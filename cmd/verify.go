@@ -127,7 +127,7 @@ func runVerify(ctx context.Context, f *cli.Factory, o *verifyOptions) error {
 	if err != nil {
 		return err
 	}
-	report.Findings = append(report.Findings, started...)
+	report.Findings = append(started, report.Findings...) // to capture is the first thing to do
 	out := verifyReport{f.Header("verify", cli.DescribeWAL(s), report.Findings), report, bad.torn, bad.places}
 	return errors.Join(writeVerify(f, o, &out), bad.err(), o.failOn.Check(report.Findings), cli.NotWhole(s, rng))
 }
