@@ -2,6 +2,7 @@ package rocksmq
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 
@@ -17,6 +18,9 @@ func Backend() source.Backend {
 			s, err := Open(ctx, place, o.Log.Name, Options{IncludeDeleted: o.IncludeDeleted})
 			if err != nil {
 				return nil, err // never a nil *Source in the interface
+			}
+			if err := s.call(ctx, o.PChannel); err != nil {
+				return nil, errors.Join(err, s.Close())
 			}
 			return s, nil
 		},

@@ -41,6 +41,7 @@ type Source struct {
 	dir   string // as given
 	data  string // where the files lie
 	topic string
+	name  string // the pchannel
 	o     Options
 
 	mu    sync.Mutex
@@ -86,13 +87,40 @@ func Open(ctx context.Context, dir, topic string, o Options) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{dir: dir, data: data, topic: topic, o: o}
+	s := &Source{dir: dir, data: data, topic: topic, name: topic, o: o}
 	snap, _, err := s.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
 	snap.release()
 	return s, nil
+}
+
+// peeked is how many messages are asked whose log they are.
+const peeked = 1024
+
+// call takes another name for the log than its topic where the messages in it bear
+// that name: a log that was published again under another topic.
+func (s *Source) call(ctx context.Context, pchannel string) error {
+	if pchannel == "" || pchannel == s.topic {
+		return nil
+	}
+	r, err := s.Open(ctx, source.Range{Limit: peeked})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Close() }() // only read
+	err = source.Each(ctx, r, func(m *message.Message) error {
+		if m.VChannel != "" && message.PChannelOf(m.VChannel) == pchannel {
+			s.name = pchannel
+			return io.EOF
+		}
+		return nil
+	}, func(*source.CorruptError) error { return nil })
+	if errors.Is(err, io.EOF) || errors.Is(err, source.ErrTornTail) {
+		return nil
+	}
+	return err
 }
 
 // acquire returns the directory as it is now. The caller releases the snapshot.
@@ -143,7 +171,7 @@ func fingerprint(dir string) string {
 
 // Describe implements source.Source.
 func (s *Source) Describe() source.Description {
-	return source.Description{Kind: Kind, Location: s.dir, PChannel: s.topic, Backend: message.BackendRocksMQ}
+	return source.Description{Kind: Kind, Location: s.dir, PChannel: s.name, Backend: message.BackendRocksMQ}
 }
 
 // Bounds implements source.Source. Deleted messages count where they are read.
@@ -223,7 +251,7 @@ func (s *Source) Open(ctx context.Context, r source.Range) (source.Reader, error
 		from = max(r.From.ID.A, 0)
 	}
 	rd := &reader{s: s, snap: snap, rng: r, sel: sel, m: newMerge(snap, t, from)}
-	rd.dec.dec.PChannel = s.topic
+	rd.dec.dec.PChannel = s.name
 	return rd, nil
 }
 
