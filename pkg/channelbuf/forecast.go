@@ -315,7 +315,7 @@ func levers(n *NodeForecast, ps []PChannelForecast, p Policy) []string {
 	return out
 }
 
-// CheckOutOfMemory: a restart takes more memory than the node has.
+// CheckOutOfMemory finds that a restart takes more memory than the node has.
 var CheckOutOfMemory = &check.Check{
 	Code: "restart-out-of-memory", Severity: check.Critical, Needs: check.NeedCatalog | check.NeedMemory,
 	Title:   "a restart takes more memory than the node has",
@@ -326,7 +326,7 @@ var CheckOutOfMemory = &check.Check{
 	Threads: []string{"milvus#40592", "milvus#39275", "milvus#49077"},
 }
 
-// CheckMemoryTight: a restart fits only while syncs keep up.
+// CheckMemoryTight finds that a restart fits only while syncs keep up.
 var CheckMemoryTight = &check.Check{
 	Code: "restart-memory-tight", Severity: check.Warning, Needs: check.NeedCatalog | check.NeedMemory,
 	Title:   "a restart fits only while syncs keep up",

@@ -26,7 +26,7 @@ const (
 	CodeTxnDiscarded      Code = "recovery-transaction-discarded"
 )
 
-// CheckVChannelMissing: a vchannel without its registration.
+// CheckVChannelMissing finds a vchannel without its registration.
 var CheckVChannelMissing = &check.Check{
 	Code: string(CodeVChannelMissing), Severity: check.Critical, Needs: check.NeedCatalog,
 	Title:   "a vchannel without its registration",
@@ -37,7 +37,7 @@ var CheckVChannelMissing = &check.Check{
 	Threads: []string{"birdwatcher#524", "birdwatcher#531"},
 }
 
-// CheckChannelDropped: a channel marked as dropped that is registered.
+// CheckChannelDropped finds a channel marked as dropped that is registered.
 var CheckChannelDropped = &check.Check{
 	Code: string(CodeChannelDropped), Severity: check.Critical, Needs: check.NeedCatalog,
 	Title:   "a channel marked as dropped that is registered",
@@ -132,7 +132,7 @@ var checkFlushMissing = &check.Check{
 	Do:      "Nothing, unless rows are missing too.",
 }
 
-// CheckCopyMissing: a broadcast whose copy on a vchannel never came.
+// CheckCopyMissing finds a broadcast whose copy on a vchannel never came.
 var CheckCopyMissing = &check.Check{
 	Code: string(CodeCopyMissing), Severity: check.Error, Else: check.Else{Severity: check.Warning, Where: "the copy may still be on its way, and in recover"}, Invariant: 12,
 	Title:   "a broadcast whose copy on a vchannel never came",

@@ -101,7 +101,7 @@ var checkReplicateConfig = &check.Check{
 	Do:      "Compare it with the cluster's prefix; name another with --cluster if this one is not by-dev.",
 }
 
-// CheckPositionGone: a stored position cannot be read from any more.
+// CheckPositionGone finds a stored position that cannot be read from any more.
 var CheckPositionGone = &check.Check{
 	Code: string(CodePositionGone), Severity: check.Critical, Invariant: 15, Needs: check.NeedCheckpoint,
 	Title:   "a stored position cannot be read from any more",
@@ -219,7 +219,7 @@ var oldCheckpointBeyond = &check.Check{
 	Do:      "Compare the ids with inspect; look for the lost ledgers on the bookies. Now reported as position-gone.",
 }
 
-// CheckChunked: a message whose payload stands in several records.
+// CheckChunked finds a message whose payload stands in several records.
 var CheckChunked = &check.Check{
 	Code: string(CodeChunked), Severity: check.Warning, Else: check.Stops, Invariant: 1,
 	Title:   "a message whose payload stands in several records",
@@ -230,7 +230,7 @@ var CheckChunked = &check.Check{
 	Threads: []string{"milvus#52775", "milvus#52474"},
 }
 
-// CheckChunksMissing: a message in several records that cannot be put together.
+// CheckChunksMissing finds a message in several records that cannot be put together.
 var CheckChunksMissing = &check.Check{
 	Code: string(CodeChunksMissing), Severity: check.Error, Invariant: 1,
 	Title:   "a message in several records that cannot be put together",
@@ -241,7 +241,7 @@ var CheckChunksMissing = &check.Check{
 	Threads: []string{"milvus#52775"},
 }
 
-// CheckChunksUnfinished: a message in several records whose last ones were never written.
+// CheckChunksUnfinished finds a message in several records whose last ones were never written.
 var CheckChunksUnfinished = &check.Check{
 	Code: string(CodeChunksUnfinished), Severity: check.Warning, Invariant: 1,
 	Title:   "a message in several records whose last ones were never written",

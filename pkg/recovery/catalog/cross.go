@@ -183,7 +183,7 @@ func broadcastHeader(t *streamingpb.BroadcastTask) *messagespb.BroadcastHeader {
 	return h
 }
 
-// CheckUnassigned: a collection on a pchannel that the coordinator does not know.
+// CheckUnassigned finds a collection on a pchannel that the coordinator does not know.
 var CheckUnassigned = &check.Check{
 	Code: CodeUnassigned, Severity: check.Critical, Needs: check.NeedCatalog,
 	Title:   "a collection on a pchannel that the coordinator does not know",
@@ -194,7 +194,7 @@ var CheckUnassigned = &check.Check{
 	Threads: []string{"milvus#50905", "milvus#50919"},
 }
 
-// CheckNoReplicating: a pchannel that is to be replicated, but is not.
+// CheckNoReplicating finds a pchannel that is to be replicated, but is not.
 var CheckNoReplicating = &check.Check{
 	Code: CodeNoReplicating, Severity: check.Error, Needs: check.NeedCatalog,
 	Title:   "a pchannel that is to be replicated, but is not",
@@ -204,7 +204,7 @@ var CheckNoReplicating = &check.Check{
 	Do:      "Send the replicate configuration again; compare the target with its source before it is promoted.",
 }
 
-// CheckReplicateLocal: a replicate checkpoint that is a position of this cluster.
+// CheckReplicateLocal finds a replicate checkpoint that is a position of this cluster.
 var CheckReplicateLocal = &check.Check{
 	Code: CodeReplicateLocal, Severity: check.Error, Needs: check.NeedCatalog,
 	Title:   "a replicate checkpoint that is a position of this cluster",

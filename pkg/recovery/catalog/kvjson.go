@@ -52,7 +52,7 @@ func openKVJSON(ctx context.Context, path string, opts Options) (Catalog, error)
 func behindLinks(path string) (string, error) {
 	info, err := os.Lstat(path)
 	if err != nil || info.Mode()&fs.ModeSymlink == 0 {
-		return path, nil // what is wrong with it, reading tells
+		return path, nil //nolint:nilerr // what is wrong with it, reading tells
 	}
 	file, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -62,7 +62,7 @@ var (
 	ErrCorrupt = errors.New("corrupt catalog")
 )
 
-// CheckNoSchema: a registered vchannel without a schema.
+// CheckNoSchema finds a registered vchannel without a schema.
 var CheckNoSchema = &check.Check{
 	Code: CodeNoSchema, Severity: check.Critical, Needs: check.NeedCatalog,
 	Title:   "a registered vchannel without a schema",
@@ -73,7 +73,7 @@ var CheckNoSchema = &check.Check{
 	Threads: []string{"milvus#46214", "milvus#43597"},
 }
 
-// CheckOrphanSchema: a schema key without its vchannel.
+// CheckOrphanSchema finds a schema key without its vchannel.
 var CheckOrphanSchema = &check.Check{
 	Code: CodeOrphanSchema, Severity: check.Warning, Needs: check.NeedCatalog,
 	Title:   "a schema key without its vchannel",

@@ -83,7 +83,7 @@ func (u *unpacker) unpack(kind byte, b []byte) ([]byte, error) {
 	if kind == packNone {
 		return b, nil
 	}
-	size := uint64(0)
+	var size uint64
 	if kind == packSnappy {
 		n, err := s2.DecodedLen(b)
 		if err != nil {
@@ -195,7 +195,7 @@ func (r *rows) next() (bool, error) {
 	if !ok {
 		return false, errBlock
 	}
-	size := uint64(0)
+	var size uint64
 	if !r.index.delta {
 		if size, b, ok = uvarint(b); !ok {
 			return false, errBlock

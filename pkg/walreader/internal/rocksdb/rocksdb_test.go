@@ -112,10 +112,10 @@ func TestLogFlippedAndCut(t *testing.T) {
 func rows(t testing.TB, b []byte, from string) (out []string, damaged int) {
 	t.Helper()
 	table, err := rocksdb.OpenTable("000007.sst", bytes.NewReader(b), int64(len(b)))
-	defer table.Close()
 	if err != nil {
 		return nil, 1
 	}
+	defer table.Close()
 	damaged = len(table.Damage())
 	it := table.Iter([]byte(from))
 	for n := 0; ; n++ {

@@ -91,7 +91,8 @@ func OpenTable(name string, in io.ReaderAt, size int64) (*Table, error) {
 	t.note(err)
 	t.find(int64(index.off))
 	if len(t.blocks) == 0 {
-		return t, fmt.Errorf("%s: no block of a table in it: %w", name, err)
+		t.Close()
+		return nil, fmt.Errorf("%s: no block of a table in it: %w", name, err)
 	}
 	return t, nil
 }

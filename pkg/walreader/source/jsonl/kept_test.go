@@ -1,6 +1,7 @@
 package jsonl_test
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -38,7 +39,7 @@ func TestAKeptStreamIsReadAgain(t *testing.T) {
 		n := 0
 		for {
 			m, err := r.Next(t.Context())
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			require.NoError(t, err)

@@ -168,7 +168,6 @@ type tableCursor struct {
 func newTableCursor(topic string, f *file, from int64) (*tableCursor, error) {
 	t, err := rocksdb.OpenTable(f.name, f.in, f.size)
 	if err != nil {
-		t.Close()
 		return nil, err
 	}
 	start := startOf(topic)

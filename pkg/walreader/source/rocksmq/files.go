@@ -49,10 +49,10 @@ func (f *file) counted() {
 	f.count.Do(func() {
 		f.lost.rows = -1
 		t, err := rocksdb.OpenTable(f.name, f.in, f.size) // of its own: rows being read stay valid
-		defer t.Close()
 		if err != nil {
 			return
 		}
+		defer t.Close()
 		n, bad := t.Rows()
 		entries, ok := t.Number("rocksdb.num.entries")
 		ranges, _ := t.Number("rocksdb.num.range-deletions")
@@ -156,7 +156,7 @@ func list(ctx context.Context, dir string) (*listing, error) {
 // settled reports whether another look could not find anything else: CURRENT is
 // never missing for a moment, since it is replaced by renaming.
 func (l *listing) settled() bool {
-	return len(l.missing) == 0 && (l.trusted() || l.bad[0] == errNoCurrent) || !l.fresh
+	return len(l.missing) == 0 && (l.trusted() || errors.Is(l.bad[0], errNoCurrent)) || !l.fresh
 }
 
 func look(dir string) (*listing, error) {

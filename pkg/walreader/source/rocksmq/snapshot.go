@@ -134,7 +134,6 @@ const maxForeign = 4096
 // table finds which topics a table holds.
 func (s *snapshot) table(ctx context.Context, f *file) error {
 	t, err := rocksdb.OpenTable(f.name, f.in, f.size)
-	defer t.Close()
 	if err != nil {
 		w := wreck{name: f.name, cause: err}
 		if live, ok := s.manifest.Files[f.number]; ok {
@@ -144,6 +143,7 @@ func (s *snapshot) table(ctx context.Context, f *file) error {
 		s.wrecks = append(s.wrecks, w)
 		return nil
 	}
+	defer t.Close()
 	f.topics = make(map[string]span)
 	if d := t.Damage(); len(d) > 0 {
 		f.frame = d[0]

@@ -182,7 +182,7 @@ func (s *Source) Bounds(ctx context.Context) (source.Bounds, error) {
 	}
 	defer snap.release()
 	b := source.Bounds{Records: -1}
-	first, last, lacks, err := s.ends(ctx, snap, t, 0, true)
+	first, _, lacks, err := s.ends(ctx, snap, t, 0, true)
 	if err != nil {
 		return source.Bounds{}, err
 	}
@@ -195,7 +195,8 @@ func (s *Source) Bounds(ctx context.Context) (source.Bounds, error) {
 	for _, p := range snap.pieces(t) {
 		top = max(top, p.last)
 	}
-	if _, last, lacks, err = s.ends(ctx, snap, t, top, false); err == nil && last < 0 { // what stands last is deleted, or lies in a bad block
+	_, last, lacks, err := s.ends(ctx, snap, t, top, false)
+	if err == nil && last < 0 { // what stands last is deleted, or lies in a bad block
 		_, last, lacks, err = s.ends(ctx, snap, t, 0, false)
 	}
 	b.Lacks.End = lacks.End

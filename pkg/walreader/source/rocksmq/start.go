@@ -2,6 +2,7 @@ package rocksmq
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -48,7 +49,7 @@ func (s *snapshot) start(ctx context.Context) (source.Start, error) {
 func (s *snapshot) refused() (source.Start, bool) {
 	tables := s.named(func(f *file) bool { return !f.log })
 	switch {
-	case !s.trusted() && s.current == "" && s.bad[0] == errNoCurrent && len(tables) > 0:
+	case !s.trusted() && s.current == "" && errors.Is(s.bad[0], errNoCurrent) && len(tables) > 0:
 		return source.Start{Outcome: source.StartDeletes, Deletes: tables, Says: fmt.Sprintf(
 			"CURRENT is missing: RocksDB takes the directory for a new one, deletes %s and then fails, so Milvus does not start", counted(tables, "table"))}, true
 	case !s.trusted():
