@@ -182,7 +182,7 @@ func forNodes(logs []bufferLog, ps []channelbuf.PChannelForecast, p channelbuf.P
 	return out
 }
 
-// forecastFindings sets the verdict and says what stands behind it.
+// forecastFindings sets the verdict and says what it rests on.
 func forecastFindings(r *forecastReport) []diagnose.Finding {
 	var out []diagnose.Finding
 	rank := []channelbuf.Verdict{channelbuf.VerdictUnknown, channelbuf.VerdictFits, channelbuf.VerdictTight, channelbuf.VerdictExceeds}

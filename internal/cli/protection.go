@@ -57,7 +57,7 @@ func outlived(ledgers int) string {
 }
 
 // Soon judges whether what is still needed of a live log is about to be deleted:
-// what lies behind the catalog's checkpoint or, where none is known, its last record.
+// what lies after the catalog's checkpoint or, where none is known, its last record.
 // wal is the log as it was named.
 func (f *Factory) Soon(ctx context.Context, s source.Source, wal string, c CatalogFlags, last message.ID) []diagnose.Finding {
 	live, ok := source.As[source.ProtectedSource](s)

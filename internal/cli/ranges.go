@@ -162,7 +162,7 @@ func ParsePlace(ctx context.Context, s string, to bool, env PlaceEnv) (source.Bo
 			// the last N records begin N−1 before the last one
 			return end(ctx, env, to, n+1)
 		}
-		if to { // the first N records end N−1 behind the first one
+		if to { // the first N records end N−1 after the first one
 			return start(ctx, env, n-1)
 		}
 		return source.Bound{Offset: n}, nil

@@ -106,7 +106,7 @@ func TestLoadFillsEveryField(t *testing.T) {
 	require.Equal(t, "r/meta", c.EtcdRoot)
 }
 
-// The variable of a secret lies behind a flag and before the context.
+// The variable of a secret lies after a flag and before the context.
 func TestSecretPrecedence(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(file, []byte("from-file\n"), 0o600))

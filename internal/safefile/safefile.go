@@ -16,7 +16,7 @@ import (
 // stands in place of a file, also behind a symbolic link.
 var ErrNotRegular = errors.New("not a regular file")
 
-// ErrTooLarge is wrapped where a file goes on behind its limit.
+// ErrTooLarge is wrapped where a file goes on beyond its limit.
 var ErrTooLarge = errors.New("larger than it may be")
 
 // Open opens a regular file for reading. It waits for nobody.

@@ -7,7 +7,7 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/message"
 )
 
-// CatalogBefore returns the metadata as it stands behind the log's first
+// CatalogBefore returns the metadata as it stands after the log's first
 // opening: the key of the consume checkpoint and the pchannel's assignment,
 // relative to the metadata root. Replaying the log on it reaches the whole state.
 func (g *Generator) CatalogBefore() map[string][]byte {

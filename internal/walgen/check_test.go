@@ -106,7 +106,7 @@ func follow(lives map[int64]*life, id int64, _ int, m *message.Message, begin me
 }
 
 // promise checks what a last confirmed id promises: everything above the
-// message's TimeTick lies at or behind it, committed transactions whole.
+// message's TimeTick lies at or after it, committed transactions whole.
 func promise(ms []*message.Message, index map[message.ID]int, fail func(*message.Message, string, ...any)) {
 	maxTT := make([]uint64, len(ms)+1) // over non-TimeTick messages before i
 	begins, commits := map[int64]int{}, map[int64]bool{}

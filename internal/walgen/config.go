@@ -37,7 +37,7 @@ type Config struct {
 	Start    time.Time       // of the first opening; default 2026-01-05 00:00 UTC
 
 	Rows        uint64 // where set, the log ends once exactly so many rows are inserted
-	Messages    int    // the log ends at the first TimeTick at or behind it; default 1000
+	Messages    int    // the log ends at the first TimeTick at or after it; default 1000
 	Tail        int    // messages after the last TimeTick, unconfirmed
 	Terms       int    // openings; default 1
 	Rate        int    // appends a second; default 2000
@@ -52,7 +52,7 @@ type Config struct {
 	VectorDim     int          // default 4
 	RowsPerInsert int          // at most; default 10
 	FixedRows     bool         // every insert has exactly RowsPerInsert rows
-	SegmentBytes  int          // a growing segment is sealed behind it; default 64 KiB
+	SegmentBytes  int          // a growing segment is sealed after it; default 64 KiB
 
 	DeleteRatio float64 // of data operations; default 0.1
 	UpsertRatio float64 // default 0.05: a transaction of a delete and an insert of the same keys

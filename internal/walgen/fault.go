@@ -255,7 +255,7 @@ func (e *edit) renumber() {
 	}
 }
 
-// following returns the id behind prev for a message that stood at id behind old.
+// following returns the id after prev for a message that stood at id after old.
 func following(prev, old, id message.ID) message.ID {
 	next := prev
 	switch id.Backend {

@@ -11,7 +11,7 @@ import (
 
 func (e *edit) tick(i int) bool { return e.ms[i].Type == message.TypeTimeTick }
 
-// nextTick returns the index of the first TimeTick at or behind i, or len(ms).
+// nextTick returns the index of the first TimeTick at or after i, or len(ms).
 func (e *edit) nextTick(i int) int {
 	for i < len(e.ms) && !e.tick(i) {
 		i++
@@ -19,7 +19,7 @@ func (e *edit) nextTick(i int) int {
 	return i
 }
 
-// staleWriter lets the owner of an old term go on behind the new term's opening
+// staleWriter lets the owner of an old term go on after the new term's opening
 // TimeTick: its appends carry TimeTicks below it.
 func (e *edit) staleWriter() bool {
 	var openings []int

@@ -276,7 +276,7 @@ func float16(x float32) uint16 {
 	return uint16(exp<<10) | uint16(b>>13&0x3ff)
 }
 
-// fixedRow is a row-based insert's blob: the fields one behind the other,
+// fixedRow is a row-based insert's blob: the fields one after the other,
 // little endian.
 func (g *Generator) fixedRow(c *collection, k int64) []byte {
 	var b []byte

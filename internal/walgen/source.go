@@ -115,8 +115,8 @@ func (r *reader) Next(ctx context.Context) (*message.Message, error) {
 	return nil, io.EOF
 }
 
-// reached reports whether a message stands at or behind a bound; beyond asks
-// whether it stands behind it. Nothing is reached beyond no bound.
+// reached reports whether a message stands at or after a bound; beyond asks
+// whether it stands after it. Nothing is reached beyond no bound.
 func reached(m *message.Message, b source.Bound, beyond bool) bool {
 	switch b.Kind {
 	case source.Unbounded:

@@ -18,7 +18,7 @@ type Feeder struct {
 	starts   map[string]uint64
 	buffers  map[string]*Buffer
 
-	// Until ends Replay behind the deliveries up to this TimeTick; 0 = at the
+	// Until ends Replay after the deliveries up to this TimeTick; 0 = at the
 	// reader's end.
 	Until uint64
 	// Unregistered counts messages by vchannel that no buffer took: the

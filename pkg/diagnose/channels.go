@@ -390,7 +390,7 @@ func (j *channelJudge) registered(x *one) {
 }
 
 // lag is how long, in the log's own time and without its idle stretches, the
-// first thing behind the channel checkpoint has waited at the log's end.
+// first thing after the channel checkpoint has waited at the log's end.
 func (x *one) lag() (time.Duration, int64) {
 	waits := int64(0)
 	if x.log != nil {

@@ -40,9 +40,9 @@ type ChannelLog struct {
 	// Copies are those of the broadcasts asked for that a reader gets.
 	Copies map[BroadcastCopy]CopyAt
 
-	imports []waitingImport // the first CommitImport behind each checkpoint asked for, rising
+	imports []waitingImport // the first CommitImport after each checkpoint asked for, rising
 	awake   int64           // milliseconds the log was not idle, up to its last TimeTick
-	marks   []passing       // the first persisted TimeTick behind each checkpoint asked for, rising
+	marks   []passing       // the first persisted TimeTick after each checkpoint asked for, rising
 }
 
 // passing is a TimeTick and how long the log had been awake before it.
@@ -90,7 +90,7 @@ type LoggedChannel struct {
 	DroppedAt        message.ID
 	StaleCreate      message.ID // a CreateCollection no reader gets: it lies behind a TimeTick
 
-	// Waiting is the TimeTick of the first message behind the channel checkpoint,
+	// Waiting is the TimeTick of the first message after the channel checkpoint,
 	// and Waits how many there are; both 0 where there is no checkpoint.
 	Waiting uint64
 	Waits   int64
@@ -244,7 +244,7 @@ func (s *channelScanner) row(c *message.Columns, i int) {
 	}
 }
 
-// passed keeps the first TimeTick behind every checkpoint; TimeTicks rise, so each
+// passed keeps the first TimeTick after every checkpoint; TimeTicks rise, so each
 // checkpoint is looked at once.
 func (s *channelScanner) passed(tick uint64) {
 	if s.o.AsOf != 0 && tick > s.o.AsOf {
@@ -262,7 +262,7 @@ func (s *channelScanner) passed(tick uint64) {
 	}
 }
 
-// waits keeps the first message behind each checkpoint that a flusher does not get
+// waits keeps the first message after each checkpoint that a flusher does not get
 // past by itself.
 func (s *channelScanner) waits(c *message.Columns, i int, tick uint64) {
 	if s.wait == len(s.cps) || tick <= s.cps[s.wait] || s.o.AsOf != 0 && tick > s.o.AsOf {
@@ -294,7 +294,7 @@ func (l *ChannelLog) held(v *LoggedChannel, cp uint64) *waitingImport {
 	return nil
 }
 
-// waited is how long, idle time left out, what lies behind a checkpoint has
+// waited is how long, idle time left out, what lies after a checkpoint has
 // waited at the log's end.
 func (l *ChannelLog) waited(v *LoggedChannel, cp uint64) time.Duration {
 	if v != nil && v.Waiting != 0 {

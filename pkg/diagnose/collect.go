@@ -116,7 +116,7 @@ func (v *verifier) finding(g *group) Finding {
 	if g.count > 1 {
 		f.Where.To = v.id(g.last.pos)
 	}
-	if g.check == entryHole { // both bounds: the last message before, the first behind
+	if g.check == entryHole { // both bounds: the last message before, the first after
 		f.Where.ID, f.Where.To = v.id(g.first.other), v.id(g.last.pos)
 	}
 	vchannels := 0

@@ -85,7 +85,7 @@ func (v *verifier) lifecycle(e *entry) {
 	}
 }
 
-// afterDrop judges what may stand behind a DropCollection: a transaction's bounds,
+// afterDrop judges what may stand after a DropCollection: a transaction's bounds,
 // and what was broadcast before and is sent again.
 func (v *verifier) afterDrop(s *vchannelState, e *entry) {
 	note := "a message after its vchannel's DropCollection"

@@ -40,7 +40,7 @@ func inWords(d time.Duration) string {
 }
 
 // PositionSoon judges whether a log is about to lose what is still needed: a
-// warning where its ledger goes some day although nothing is written behind it,
+// warning where its ledger goes some day although nothing is written after it,
 // critical within a day or where the next trim takes it.
 func PositionSoon(l Lifetime, now time.Time) []Finding {
 	urgent := l.At.IsZero() || l.At.Sub(now) <= soonIsNow

@@ -11,7 +11,7 @@ import (
 type termState struct {
 	max      int64    // largest term met
 	maxAt    position // of its first message
-	opened   bool     // an opening TimeTick stands behind the last message of max
+	opened   bool     // an opening TimeTick stands after the last message of max
 	openings int
 
 	tick     uint64 // the largest persisted TimeTick

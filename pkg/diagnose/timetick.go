@@ -267,7 +267,7 @@ func (t *ticker) judge(first pendingAppend, pos position, waited int64, how stri
 }
 
 // judgeAbandoned closes the window of a node that went away: its appends waited
-// for it while it lived; the silence behind them is nobody's stall.
+// for it while it lived; the silence after them is nobody's stall.
 func (t *ticker) judgeAbandoned(pos position, tick uint64) {
 	last := t.now
 	t.close(pos, "opening", tick)

@@ -144,7 +144,7 @@ func (x *transactions) watch(k int32) {
 	x.next = min(x.next, deadline)
 }
 
-// endedRing remembers the newest ended transactions, so that a part behind its
+// endedRing remembers the newest ended transactions, so that a part after its
 // end is told from one whose Begin is missing.
 type endedRing struct {
 	ids  [1024]int64
@@ -406,7 +406,7 @@ func (v *verifier) exclusive(e *entry) {
 	}
 }
 
-// promise looks closer at a message whose last confirmed id lies behind an open
+// promise looks closer at a message whose last confirmed id lies after an open
 // transaction's Begin. What becomes of the transaction tells what that costs.
 // docs/rules.md#invariants 6.
 func (v *verifier) promise(e *entry) {

@@ -187,7 +187,7 @@ type verifier struct {
 	blindStart  bool     // a place that cannot be read was met before the first record
 	blindAt     int64    // records read when the last such place was met
 	blindEnd    bool     // a place that cannot be read was met since the last ledger began
-	lostAfter   position // the newest loss between two ledgers begins behind it
+	lostAfter   position // the newest loss between two ledgers begins after it
 	entries     batchRing
 
 	careful   bool // take no row as plain: for tests

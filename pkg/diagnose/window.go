@@ -201,7 +201,7 @@ func (w *window) first(tick uint64) *windowKey {
 	return &w.arrived[w.next]
 }
 
-// crossed judges late, whose TimeTick is the smaller and which stands behind
+// crossed judges late, whose TimeTick is the smaller and which stands after
 // early in the log, one of them exclusive. docs/rules.md#invariants 8.
 func (v *verifier) crossed(late, early *entry) {
 	for _, pair := range [2][2]*entry{{late, early}, {early, late}} {

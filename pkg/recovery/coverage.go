@@ -81,7 +81,7 @@ func (p *replay) Next(ctx context.Context) (*message.Message, error) {
 	}
 }
 
-// unreadable notes a place behind which the reader goes on.
+// unreadable notes a place after which the reader goes on.
 func (p *replay) unreadable(err error) bool {
 	var corrupt *source.CorruptError
 	if !errors.As(err, &corrupt) {

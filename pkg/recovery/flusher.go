@@ -45,11 +45,11 @@ func flusherStop(m *message.Message) (Line, Code) {
 	return 0, ""
 }
 
-// errPast ends a reading behind which recovery itself looks.
+// errPast ends a reading after which recovery itself looks.
 var errPast = errors.New("past the checkpoint")
 
 // flusher looks at what recovery passes over, up to the checkpoint's TimeTick, and
-// the flusher of a live vchannel does not: what lies behind the vchannel's flush
+// the flusher of a live vchannel does not: what lies after the vchannel's flush
 // position.
 func (p *replay) flusher(ctx context.Context, src source.Source) error {
 	if p.opts.FromStart || p.start.IsZero() || p.cover.Records == 0 || p.cover.First != p.start {

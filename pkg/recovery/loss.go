@@ -52,7 +52,7 @@ func (s *State) lose(m *message.Message) {
 	}
 }
 
-// broadcast counts a definition that comes behind its vchannel's DropCollection and
+// broadcast counts a definition that comes after its vchannel's DropCollection and
 // repeats none before it: what it defines goes with the vchannel.
 func (s *State) broadcast(m *message.Message) {
 	if !m.Has(message.HasBroadcast) || m.Has(message.PChannelLevel) || m.VChannel == "" {

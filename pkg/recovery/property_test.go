@@ -350,7 +350,7 @@ func TestGeneratedFaultsAreHarmlessOrListed(t *testing.T) {
 				continue // a log that ends elsewhere says so by where it ends
 			}
 			if f == walgen.RetryDuplicate && len(recovery.Diff(want, persist(t, got))) == 1 {
-				continue // the checkpoint's id: the second copy pushed the messages behind it on
+				continue // the checkpoint's id: the second copy pushed the messages after it on
 			}
 			if tailed := got.Tail.Next; tailed != nil && len(tailed.Issues().List()) > len(whole.Tail.Next.Issues().List()) {
 				continue

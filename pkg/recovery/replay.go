@@ -20,7 +20,7 @@ type ReplayOptions struct {
 	State Options
 	// Until is where the replay stops. A TimeTick stops at the message with
 	// exactly that TimeTick, as Milvus stops at the one it opened with; a time
-	// behind everything delivered up to it; an id behind the record it names.
+	// after everything delivered up to it; an id after the record it names.
 	// The zero value stops at the last persisted TimeTick.
 	Until source.Bound
 	// FromStart ignores the catalog's checkpoint: the log is replayed from its
@@ -36,7 +36,7 @@ type ReplayOptions struct {
 	// Flushed are DataCoord's flush positions, by vchannel, from which the flusher
 	// reads; nil = not known.
 	Flushed map[string]*msgpb.MsgPosition
-	// Tail reads on behind the stop and says what the next opening makes of it.
+	// Tail reads on after the stop and says what the next opening makes of it.
 	Tail bool
 	// Progress is called every few thousand records.
 	Progress source.Progress
@@ -77,9 +77,9 @@ type Drop struct {
 	Rows     uint64 // of Inserts
 }
 
-// Tail is what lies behind the stop.
+// Tail is what lies after the stop.
 type Tail struct {
-	Messages    int64 // records read behind the stop or never confirmed before it
+	Messages    int64 // records read after the stop or never confirmed before it
 	Rows        uint64
 	First, Last message.ID
 	// Next is the state the next opening would reach: everything delivered, no
@@ -183,8 +183,8 @@ type replay struct {
 	bytes     int64
 
 	lastDelivered *message.Message
-	tailState     *State          // where drops behind the stop are counted
-	heldBack      *order.Delivery // delivered, but behind the time asked for
+	tailState     *State          // where drops after the stop are counted
+	heldBack      *order.Delivery // delivered, but after the time asked for
 }
 
 // initialize does what Milvus does where a pchannel has no checkpoint: it starts
@@ -246,7 +246,7 @@ func (p *replay) findOpening(ctx context.Context, src source.Source) (*message.M
 	}
 }
 
-// skipCorrupt goes on behind places that cannot be read: the replay that follows
+// skipCorrupt goes on after places that cannot be read: the replay that follows
 // tells of them.
 type skipCorrupt struct{ source.Reader }
 
@@ -371,7 +371,7 @@ func (p *replay) run(ctx context.Context) error {
 	}
 }
 
-// past reports whether a delivery lies behind a time asked for.
+// past reports whether a delivery lies after a time asked for.
 func (p *replay) past(d order.Delivery) bool {
 	if p.opts.Until.Kind != source.AtTime {
 		return false
@@ -452,7 +452,7 @@ func (p *replay) finish() {
 	r.Coverage = p.cover.Coverage
 }
 
-// tail goes on behind the stop, on a copy of the state.
+// tail goes on after the stop, on a copy of the state.
 func (p *replay) tail(ctx context.Context) error {
 	p.behind = true
 	next := p.state.Clone()
@@ -492,8 +492,8 @@ func (p *replay) tail(ctx context.Context) error {
 	return nil
 }
 
-// tailed counts what lies behind the stop. Messages from before streaming were
-// acknowledged without a TimeTick behind them: they are no unconfirmed tail.
+// tailed counts what lies after the stop. Messages from before streaming were
+// acknowledged without a TimeTick after them: they are no unconfirmed tail.
 func (p *replay) tailed(m *message.Message) {
 	if m.Version == 0 {
 		return

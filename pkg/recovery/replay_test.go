@@ -124,7 +124,7 @@ func TestLostLastMessageOfAnEntry(t *testing.T) {
 	require.Equal(t, "1/0/0..1/1/0", r.Coverage.Gaps[0].String())
 }
 
-// flaky fails at some records and goes on behind them.
+// flaky fails at some records and goes on after them.
 type flaky struct {
 	*memory
 	corrupt map[int]bool

@@ -44,7 +44,7 @@ type State struct {
 	base   *streamingpb.WALCheckpoint
 	last   *message.Message
 	latest *message.Message // observed at tick; nil at the start
-	// firstMessage is the first but TimeTicks behind the checkpoint.
+	// firstMessage is the first but TimeTicks after the checkpoint.
 	firstMessage *message.Message
 	tick         uint64
 	newest       uint64 // the largest TimeTick delivered

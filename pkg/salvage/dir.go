@@ -26,7 +26,7 @@ const SummaryName = "salvage.json"
 
 // DirOptions tune a Dir. The zero value is good.
 type DirOptions struct {
-	FileBytes int64 // a file is closed behind this size; 0 = 512 MiB
+	FileBytes int64 // a file is closed after this size; 0 = 512 MiB
 	// Buffered bounds what waits for its row group over all files, in bytes;
 	// 0 = 128 MiB.
 	Buffered int64
@@ -35,7 +35,7 @@ type DirOptions struct {
 }
 
 // Dir is a sink of Parquet files, one and more for each collection, partition
-// and mark (docs/salvage.md#parquet). Close it, also behind an error.
+// and mark (docs/salvage.md#parquet). Close it, also after an error.
 type Dir struct {
 	path string
 	opts DirOptions

@@ -56,7 +56,7 @@ type Options struct {
 	Memory int64
 	// Workers decode at once; 0 = one for each processor, at most 8.
 	Workers int
-	// ReadError sorts what a reader meets: more says to read on behind it, fatal
+	// ReadError sorts what a reader meets: more says to read on after it, fatal
 	// ends the run. nil ends at the first error but io.EOF. It is asked in the
 	// first pass only.
 	ReadError func(error) (more bool, fatal error)

@@ -18,7 +18,7 @@ type pass interface {
 	read(m *message.Message)
 	deliver(ctx context.Context, d order.Delivery) error
 	// rest is told of what was read but not delivered: what waits for a TimeTick
-	// or a commit, and with cut what lies behind UntilTimeTick.
+	// or a commit, and with cut what lies after UntilTimeTick.
 	rest(waiting []*message.Message, open []*order.Txn, cut bool)
 }
 

@@ -50,7 +50,7 @@ func unsupported(kind string, is func(source.Look) bool) source.Backend {
 	}
 }
 
-// woodpeckerMagic stands behind the frame of a segment's first record.
+// woodpeckerMagic stands after the frame of a segment's first record.
 const woodpeckerMagic, woodpeckerOffset = "HDR\x01", 9 + 12
 
 func isWoodpecker(l source.Look) bool {

@@ -311,7 +311,7 @@ func resolve(ctx context.Context, name string, c Cluster) (string, error) {
 	return found, merr
 }
 
-// MatchName finds the pchannel a name means: the whole name, or its end behind a
+// MatchName finds the pchannel a name means: the whole name, or its end after a
 // "-" or "_" where only one channel ends so. dml_1 never means dml_10.
 func MatchName(name string, all []string) (string, error) {
 	var hits []string

@@ -48,7 +48,7 @@ func PrefixRange(prefix string) KeyRange { return KeyRange{From: prefix, To: pre
 // Contains reports whether key lies in the range. An empty To has no upper end.
 func (r KeyRange) Contains(key string) bool { return key >= r.From && (r.To == "" || key < r.To) }
 
-// prefixEnd is the first key behind all that begin with prefix; "" = none.
+// prefixEnd is the first key after all that begin with prefix; "" = none.
 func prefixEnd(prefix string) string {
 	b := []byte(prefix)
 	for i := len(b) - 1; i >= 0; i-- {

@@ -6,5 +6,5 @@
 //	          obstacles                                     obstacles that stay
 //
 // A plan whose result still has an obstacle is not applicable, names it, and leaves
-// the consume checkpoint where it is: what lies behind it may be what cures it.
+// the consume checkpoint where it is: what lies after it may be what cures it.
 package repair

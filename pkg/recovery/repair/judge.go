@@ -70,7 +70,7 @@ func (o Obstacle) registration() bool {
 
 // judged builds the plan and holds its result to the rules that found the
 // obstacles. Where one stays the plan is not applicable, and the checkpoint stays:
-// what would cure it may lie behind it.
+// what would cure it may lie after it.
 func (r *Restart) judged(ctx context.Context, in *plan.Input) (*plan.Plan, error) {
 	p, err := plan.Build(*in)
 	if err != nil || p.Empty() && len(in.Only) == 0 && r.AlterWAL == "" && r.whole() {

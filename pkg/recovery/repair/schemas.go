@@ -58,7 +58,7 @@ func histories(ctx context.Context, src source.Source, vchannels map[string]bool
 	}
 }
 
-// past is a reader that goes on behind what cannot be read.
+// past is a reader that goes on after what cannot be read.
 type past struct{ source.Reader }
 
 func (p *past) Next(ctx context.Context) (*message.Message, error) {

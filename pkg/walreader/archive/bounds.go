@@ -43,7 +43,7 @@ type search struct {
 	stop  bool // a place that cannot be read counts as the match: nothing may be passed over
 }
 
-// seek returns the first row behind (to) or at (from) the bound.
+// seek returns the first row after (to) or at (from) the bound.
 func (s *Source) seek(ctx context.Context, b source.Bound, to bool) (int64, error) {
 	q := search{stop: !to}
 	switch b.Kind {

@@ -59,7 +59,7 @@ type Captured struct {
 	Extent   source.Extent // what the archive holds now
 }
 
-// Capture copies a log into the archive in dir, or goes on exactly behind the
+// Capture copies a log into the archive in dir, or goes on exactly after the
 // last row the archive names. Places the source cannot give are recorded as
 // gaps and passed over. It ends at the source's end; following, when ctx ends,
 // which is then no error. What the result counts is durable and was read back,
@@ -200,7 +200,7 @@ func (c *capture) nameLog(ctx context.Context, d *source.Description) error {
 	return nil
 }
 
-// open opens the source behind the last row that is named.
+// open opens the source after the last row that is named.
 func (c *capture) open(ctx context.Context) error {
 	r := source.Range{From: c.opt.From, To: c.opt.To, Limit: c.opt.Limit, Payload: source.PayloadAll, Props: true}
 	if last, ok := c.w.Last(); ok {

@@ -63,7 +63,7 @@ type part struct {
 }
 
 // next returns the next block with rows in range, or io.EOF. A segment that
-// cannot be opened is a *source.CorruptError; the one behind it comes next.
+// cannot be opened is a *source.CorruptError; the one after it comes next.
 func (c *cursor) next(ctx context.Context) (part, error) {
 	if err := ctx.Err(); err != nil {
 		return part{}, err

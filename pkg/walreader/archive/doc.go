@@ -23,7 +23,7 @@
 // A segment is written under temporary names, completed, synced, named, read
 // back and compared, and only then put into the manifest, which is replaced in
 // one rename. What no manifest names is not part of the archive: the next
-// capture clears it away and goes on behind the last row that is named.
+// capture clears it away and goes on after the last row that is named.
 //
 // In the index, columns hold what Decoder made of a message. Column "canonical"
 // has a bit for each property that the columns give back byte for byte; a

@@ -41,7 +41,7 @@ func (g *Gap) corrupt(dir string) *source.CorruptError {
 }
 
 // beforeGap cuts a part off at the next gap, or tells that gap where the part
-// lies behind it. Gaps before the first row of a range are not in the range, but for
+// lies after it. Gaps before the first row of a range are not in the range, but for
 // those right before it where what the range begins with is not there: a gap took it.
 func (c *cursor) beforeGap(ctx context.Context, p *part) error {
 	if len(c.gaps) == 0 {
@@ -103,7 +103,7 @@ func (c *cursor) tellGap() error {
 	return g.corrupt(c.s.dir)
 }
 
-// atEnd tells what stands behind the last row, then how the log ends.
+// atEnd tells what stands after the last row, then how the log ends.
 func (c *cursor) atEnd() error {
 	switch {
 	case len(c.gaps) > 0 && c.end == c.m.Records():

@@ -15,7 +15,7 @@ import (
 // wanted is what a range should bring, by the words of source.Bound.
 func wanted(all []*message.Message, r source.Range) []*message.Message {
 	from, to := 0, len(all)
-	at := func(b source.Bound, m *message.Message) bool { // at or behind a From bound
+	at := func(b source.Bound, m *message.Message) bool { // at or after a From bound
 		switch b.Kind {
 		case source.AtID:
 			return !m.ID.Less(b.ID)
@@ -26,7 +26,7 @@ func wanted(all []*message.Message, r source.Range) []*message.Message {
 		}
 		return true
 	}
-	behind := func(b source.Bound, m *message.Message) bool { // first behind a To bound
+	behind := func(b source.Bound, m *message.Message) bool { // first after a To bound
 		switch b.Kind {
 		case source.AtID:
 			return b.ID.Less(m.ID)

@@ -219,7 +219,7 @@ func (s *segmentWriter) finish(m *Manifest) (Segment, error) {
 }
 
 // freeName names the segment's files after its first and last id; a log whose
-// ids repeat gets a number behind them.
+// ids repeat gets a number after them.
 func (s *segmentWriter) freeName(m *Manifest) string {
 	base := idName(s.seg.First.ID(m.Backend)) + "-" + idName(s.seg.Last.ID(m.Backend))
 	name := base + ".parquet"

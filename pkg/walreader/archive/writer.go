@@ -30,7 +30,7 @@ type WriterOptions struct {
 
 // Writer appends to one pchannel's archive. A message it was given is safe once
 // the segment it is in was ended: by size, by Cut or by Close. A Writer whose
-// process dies loses at most the open segment; the next one begins behind the
+// process dies loses at most the open segment; the next one begins after the
 // last row that was named. It is not safe for concurrent use.
 type Writer struct {
 	fsys FS
@@ -229,7 +229,7 @@ func (w *Writer) NoteGap(g Gap) error {
 
 func (g *Gap) sameRow(o *Gap) bool { return g.After == o.After && g.AtStart == o.AtStart }
 
-// join makes g stand for o too, which lies behind it.
+// join makes g stand for o too, which lies after it.
 func (g *Gap) join(o *Gap) {
 	g.Places = max(g.Places, 1) + max(o.Places, 1)
 	g.Until = cmp.Or(o.Until, o.Place)

@@ -45,7 +45,7 @@ func ControlChannelOf(pchannel string) string { return pchannel + "_" + controlS
 
 // CollectionIDOf returns the collection a vchannel belongs to, or −1 where the
 // name tells none, as a control channel's. The digits before the last "v" with
-// a digit behind it are read as a Go literal: a leading 0 means octal.
+// a digit after it are read as a Go literal: a leading 0 means octal.
 // docs/rules.md#names
 func CollectionIDOf(vchannel string) int64 {
 	for line := range strings.SplitSeq(vchannel, "\n") {

@@ -92,7 +92,7 @@ const (
 	// Cipher types may carry an encrypted payload.
 	Cipher
 	// FlusherWaits: a live flusher tries such a message again and again, and reads
-	// nothing behind it, until something outside the log lets it; no restart helps.
+	// nothing after it, until something outside the log lets it; no restart helps.
 	FlusherWaits
 	// Credentials types have a header that can hold tokens, passwords or keys.
 	Credentials

@@ -8,7 +8,7 @@
 //	               ├ valid_data: one bool a row, only of nullable fields
 //	               └ the values: one a row, or one a row that is not null
 //
-//	row based      row_data: one blob a row; the schema's fields one behind the
+//	row based      row_data: one blob a row; the schema's fields one after the
 //	               other, little endian, none of them of variable size
 //	               ┌────────┬──────┬───────┬─ … ─┬──────────────┐
 //	               │ int64  │ bool │ int32 │     │ dim × float  │

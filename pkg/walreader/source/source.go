@@ -11,7 +11,7 @@
 //
 //	io.EOF          the clean end
 //	ErrTornTail     the log stops in the middle of a record; all before it was returned
-//	*CorruptError   a place could not be read; calling Next again goes on behind it
+//	*CorruptError   a place could not be read; calling Next again goes on after it
 //	any other       the reader is finished
 package source
 
@@ -69,7 +69,7 @@ const (
 // Bound is one end of what is read. A From bound is inclusive; a To bound is
 // inclusive too: the last record returned is the one it names. AtTime compares
 // the physical part of the TimeTick, AtTimeTick the TimeTick itself, both over
-// ids in log order: From starts at the first record at or behind it, To ends
+// ids in log order: From starts at the first record at or after it, To ends
 // with the last record before the first persisted TimeTick message above it.
 type Bound struct {
 	Kind     BoundKind
@@ -142,7 +142,7 @@ type Bounds struct {
 // lies beyond them is not taken for gone.
 type Lacks struct {
 	Start bool       // records before First
-	End   bool       // records behind Last, or that is not known
+	End   bool       // records after Last, or that is not known
 	Of    message.ID // the origin's last id; zero = not known
 }
 

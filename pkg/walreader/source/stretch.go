@@ -11,7 +11,7 @@ type Stretch struct{ First, Last message.ID }
 
 // LostBehind holds an id that a message names against the n stretches a pass has
 // read so far, in log order: writers name only what was acknowledged, so an id that
-// lies behind the last record read of its ledger, or in a ledger that was not read
+// lies after the last record read of its ledger, or in a ledger that was not read
 // though one before it was, is lost. Where a ledger is missing whole, or its end,
 // this is all that tells. It returns the stretch behind which the loss begins. An id
 // between two records of one stretch is not judged: entries that do not follow each

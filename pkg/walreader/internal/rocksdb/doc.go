@@ -18,7 +18,7 @@
 // Integers are little-endian, lengths varints; checksums of log records and of
 // tables of kind 1 are CRC32C, masked. A key in a table carries (sequence << 8 |
 // kind) behind it. Every length is capped before it is allocated; what cannot be
-// read is a *Damage with its place, and the next call goes on behind it.
+// read is a *Damage with its place, and the next call goes on after it.
 package rocksdb
 
 import (

@@ -64,10 +64,10 @@ type Table struct {
 	properties map[string][]byte
 	deletions  []Entry
 	damage     []*Damage // met while opening
-	cut        bool      // rows may be missing behind the last block
+	cut        bool      // rows may be missing after the last block
 }
 
-// block is one data block; last is a key at or behind its last one, nil where the
+// block is one data block; last is a key at or after its last one, nil where the
 // index is gone.
 type block struct {
 	at   handle
@@ -103,7 +103,7 @@ func (t *Table) Close() { t.un.close() }
 // Damage lists what was met while opening.
 func (t *Table) Damage() []*Damage { return t.damage }
 
-// Cut reports whether rows may be missing behind the last block: there is no index
+// Cut reports whether rows may be missing after the last block: there is no index
 // to say where the rows end, and their blocks did not lead to it.
 func (t *Table) Cut() bool { return t.cut }
 
@@ -321,7 +321,7 @@ func (t *Table) indexRows(h handle) ([]block, error) {
 
 // find looks for data blocks without an index. They stand one after the other from
 // the file's start, and a block ends where its checksum says that it does. The first
-// that holds no rows is what stands behind them, as is what starts at index.
+// that holds no rows is what stands after them, as is what starts at index.
 func (t *Table) find(index int64) {
 	const chunk = 1 << 20
 	buf := make([]byte, 0, 2*chunk)
@@ -360,7 +360,7 @@ func (t *Table) find(index int64) {
 	}
 }
 
-// data reports whether a block holds rows and not what stands behind them.
+// data reports whether a block holds rows and not what stands after them.
 func (t *Table) data(h handle) bool {
 	b, err := t.read(h)
 	if err != nil {
@@ -450,11 +450,11 @@ func (it *Iter) Next() (Entry, error) {
 	}
 }
 
-// Bound returns a key at or behind every row of the block read last, nil where it
+// Bound returns a key at or after every row of the block read last, nil where it
 // is not known.
 func (it *Iter) Bound() []byte { return it.t.blocks[it.block-1].last }
 
-// Before returns a key at or behind every row of the blocks before that one and
+// Before returns a key at or after every row of the blocks before that one and
 // before every row of it, nil where there is none or it is not known.
 func (it *Iter) Before() []byte {
 	if it.block < 2 {

@@ -7,7 +7,7 @@
 //	                                         │
 //	        own connection, own client ──────┤ non-durable reader, explicit start
 //	        bounded queue in bytes ──────────┤ ids deduplicated, entries proven contiguous
-//	        reopened behind the last id ─────┘ whenever the connection was lost
+//	        reopened after the last id ─────┘ whenever the connection was lost
 //
 // What it never does: open a producer, make a durable subscription or a topic,
 // seek, or acknowledge anything on a cursor that is not its own. The rules are

@@ -23,7 +23,7 @@ func liveHeap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// Large messages behind many small ones, and a caller that takes its time: what
+// Large messages after many small ones, and a caller that takes its time: what
 // is held ahead stays within the bound, and nothing of the log is lost.
 func TestMemoryIsBounded(t *testing.T) {
 	b := testenv.Pulsar(t)

@@ -53,7 +53,7 @@ func portForward(t *testing.T, b *testenv.Broker) {
 }
 
 // Messages the broker has sent and the network still holds are waited for: they
-// are no gap, though the broker's cursor lies behind them.
+// are no gap, though the broker's cursor lies after them.
 func heldBack(t *testing.T, b *testenv.Broker, proxy *holder) {
 	topic := b.Topic(t, "held")
 	b.Publish(t, topic, numbered(30, 1000), 0)

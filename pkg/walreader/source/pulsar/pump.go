@@ -145,7 +145,7 @@ func (p *pump) start() message.ID {
 // queueSize is as many messages as fit into the connection's memory, by the
 // largest seen lately or, before any, by the ledgers' averages. What really is
 // held is watched apart (hoarding). A short span asks for a part of itself:
-// what the client asks for behind its end is read for nothing.
+// what the client asks for after its end is read for nothing.
 func (p *pump) queueSize() int {
 	if p.prefetch == 0 {
 		p.prefetch = p.s.cfg.ReceiverQueue
@@ -211,7 +211,7 @@ func (p *pump) idle(ctx context.Context, conn *connection) (done bool, err error
 	return false, nil
 }
 
-// passed reports whether the broker's cursor lies behind the span's end and
+// passed reports whether the broker's cursor lies after the span's end and
 // nothing it sent is still under way.
 func (p *pump) passed(ctx context.Context, conn *connection) bool {
 	stats, err := p.s.admin.internalStats(ctx)
@@ -257,7 +257,7 @@ func (p *pump) accept(conn *connection, cm client.Message) (done bool, err error
 
 // skipped reports whether entries that were there at opening are passed over.
 func (p *pump) skipped(id message.ID) bool {
-	if p.span.past(id) { // what lies behind is not ours to judge
+	if p.span.past(id) { // what lies after is not ours to judge
 		id = message.ID{Backend: id.Backend, A: p.span.to.A, B: p.span.to.B + 1}
 	}
 	return p.lost(id) != 0

@@ -141,7 +141,7 @@ func (b boundTime) time() time.Time {
 
 type boundTime struct{ source.Bound }
 
-// findTimeTick finds the first message at or behind a TimeTick: by publish time
+// findTimeTick finds the first message at or after a TimeTick: by publish time
 // to a place safely before it, by reading from there. Where the first message
 // read is already behind it, it begins earlier.
 func (s *Source) findTimeTick(ctx context.Context, b source.Bound, last message.ID) (message.ID, error) {

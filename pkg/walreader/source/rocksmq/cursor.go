@@ -77,7 +77,7 @@ func appendRows(rows []row, rec []byte, topic string, from int64) []row {
 	if err != nil {
 		return rows
 	}
-	_, _ = b.Each(func(e rocksdb.Entry) { // what stands behind a broken entry is a hole of the scan's
+	_, _ = b.Each(func(e rocksdb.Entry) { // what stands after a broken entry is a hole of the scan's
 		name, id, ok := splitKey(e.Key)
 		if !ok || string(name) != topic || id < from || e.Kind == rocksdb.KindRangeDelete || e.Kind == rocksdb.KindMerge {
 			return

@@ -20,8 +20,8 @@ type hole struct {
 	lost     int64  // how many; −1 = not known
 	cause    error
 	prev     map[string]int64 // of each topic the last id before it
-	next     map[string]int64 // of each topic the first id behind it
-	behind   int64            // messages read behind it
+	next     map[string]int64 // of each topic the first id after it
+	behind   int64            // messages read after it
 }
 
 // logScan reads the log files in turn, in the order of writing.
@@ -115,7 +115,7 @@ func grows(ctx context.Context, f *file) (bool, error) {
 	return true, nil
 }
 
-// finish sums up what stands behind each hole.
+// finish sums up what stands after each hole.
 func (l *logScan) finish() {
 	for i := len(l.s.holes) - 2; i >= 0; i-- {
 		l.s.holes[i].behind += l.s.holes[i+1].behind

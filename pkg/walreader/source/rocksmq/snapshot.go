@@ -209,5 +209,5 @@ func (s *snapshot) spans(f *file, name []byte, sp span) {
 	f.topics[string(name)] = sp
 }
 
-// end is an id behind every other.
+// end is an id after every other.
 const end = math.MaxInt64

@@ -150,7 +150,7 @@ func (s *Selector) emit(it Item) {
 	s.out = append(s.out, it)
 }
 
-// End is called at the end of the log: a From that lies behind it names the end.
+// End is called at the end of the log: a From that lies after it names the end.
 func (s *Selector) End() {
 	if !s.started {
 		s.start()
