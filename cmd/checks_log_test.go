@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/walctl/walctl/internal/golden"
 	"github.com/walctl/walctl/internal/walgen"
 	"github.com/walctl/walctl/pkg/recovery"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
@@ -47,6 +48,8 @@ type fixture struct {
 	text          func([]byte) []byte
 	logs, metrics string
 	withoutData   bool
+	// disk is a golden RocksMQ directory, laid out as disk/rdb_data.
+	disk string
 
 	create, segment, insert, begin, part, commit, deletes *fixRec
 }
@@ -283,5 +286,8 @@ func (x *fixture) write(dir string) {
 	require.NoError(x.t, err)
 	for name, b := range map[string][]byte{"wal.jsonl": text, "kv.json": kv, "node.log": []byte(x.logs)} {
 		require.NoError(x.t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
+	}
+	if x.disk != "" {
+		layOut(must{x.t}, filepath.Join(golden.Dir(), x.disk), filepath.Join(dir, "disk"))
 	}
 }

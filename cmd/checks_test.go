@@ -44,6 +44,7 @@ func fixtures() []row {
 	rows = append(rows, tickRows()...)
 	rows = append(rows, stopRows()...)
 	rows = append(rows, loseRows()...)
+	rows = append(rows, diskRows()...)
 	return append(rows, channelRows()...)
 }
 
@@ -120,6 +121,16 @@ func (r row) run(t *testing.T) map[string]string {
 		}
 	}
 	return got
+}
+
+// diskRows are what a start would make of a disk.
+func diskRows() []row {
+	const line = "verify rocksmq:disk/rdb_data --log by-dev-rootcoord-dml_0"
+	own := map[string]string{"last-confirmed-broken": "Milvus's own defect, in a log that Milvus wrote"}
+	return []row{
+		{code: "disk-whole", args: line, with: own, spoil: func(x *fixture) { x.disk = "rmq-small/rocksmq.tar.zst" }},
+		{code: "disk-start", args: line, with: own, spoil: func(x *fixture) { x.disk = "rmq-torn/walhole.tar.zst" }},
+	}
 }
 
 func verifyRows() []row {

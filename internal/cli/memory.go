@@ -48,6 +48,8 @@ var ErrMemoryBound = errors.New("what must be held at once outgrows --memory")
 func BoundMemory(ctx context.Context, limit int64, logs int) (context.Context, func(error) error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	before := debug.SetMemoryLimit(limit / 8 * collectorShare)
+	_, mapped := held()
+	beside := max(mapped-ownMemory, 0) // of who called: nothing of it is this log's
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -58,7 +60,7 @@ func BoundMemory(ctx context.Context, limit int64, logs int) (context.Context, f
 			case <-stop:
 				return
 			case <-every.C:
-				if outgrown(limit, ownMemory+int64(max(logs, 1)-1)*readerMemory) {
+				if outgrown(limit, ownMemory+int64(max(logs, 1)-1)*readerMemory, beside) {
 					cancel(fmt.Errorf("%w, %d MiB: raise it, or read a part of the log with --from and --to, --until or --vchannel, where the command takes them", ErrMemoryBound, limit>>20))
 					return
 				}
@@ -78,14 +80,19 @@ func BoundMemory(ctx context.Context, limit int64, logs int) (context.Context, f
 	}
 }
 
-// outgrown reports whether what is alive does not fit beside what the process takes
-// itself, garbage aside.
-func outgrown(limit, own int64) bool {
+// held is what was alive when the collector ran last, and what is mapped.
+func held() (live, mapped int64) {
 	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 	metrics.Read(s)
-	live, mapped := bytesOf(s[0]), bytesOf(s[1])-bytesOf(s[2])
+	return bytesOf(s[0]), bytesOf(s[1]) - bytesOf(s[2])
+}
+
+// outgrown reports whether what is alive does not fit beside what the process takes
+// itself, garbage aside; beside was mapped before the command began.
+func outgrown(limit, own, beside int64) bool {
+	live, mapped := held()
 	// Where the collector does not keep up, what is alive is not known.
-	late := mapped > limit/2*3+2*own
+	late := mapped-beside > limit/2*3+2*own
 	if !late && live <= limit+own/2 && (mapped <= limit+limit/8+own || live <= limit/2+own/2) {
 		return false
 	}

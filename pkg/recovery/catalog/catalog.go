@@ -83,16 +83,10 @@ type Guard struct {
 const NeverRevision int64 = -1
 
 // ProveWrite shows that the credentials may put and delete these keys, by a
-// transaction whose guard cannot hold: nothing is written. The first key put, or
-// deleted, guards it. Errors are those of Txn.
-func ProveWrite(ctx context.Context, c Catalog, puts map[string][]byte, deletes []string) error {
-	guard := Guard{Revisions: map[string]int64{}}
-	for key := range puts {
-		guard.Revisions[key] = NeverRevision
-	}
-	for _, key := range deletes {
-		guard.Revisions[key] = NeverRevision
-	}
+// transaction whose guard, on the key named, cannot hold: nothing is written. Errors
+// are those of Txn.
+func ProveWrite(ctx context.Context, c Catalog, guarded string, puts map[string][]byte, deletes []string) error {
+	guard := Guard{Revisions: map[string]int64{guarded: NeverRevision}}
 	_, err := c.Txn(ctx, guard, puts, deletes)
 	if _, ok := IsConflict(err); ok {
 		return nil

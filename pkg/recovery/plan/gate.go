@@ -180,7 +180,7 @@ func checkLog(want Log, got *LogState, r *refusals) {
 // MayWrite shows that the credentials may write where a plan writes: the journal
 // and a pchannel's keys. It writes nothing.
 func MayWrite(ctx context.Context, c catalog.Catalog) error {
-	return catalog.ProveWrite(ctx, c, map[string][]byte{activeKey: nil, catalog.CheckpointKey("walctl"): nil}, nil)
+	return catalog.ProveWrite(ctx, c, activeKey, map[string][]byte{activeKey: nil, catalog.CheckpointKey("walctl"): nil}, nil)
 }
 
 // proveWrite shows that the credentials may write every key, by transactions
@@ -188,7 +188,7 @@ func MayWrite(ctx context.Context, c catalog.Catalog) error {
 func proveWrite(ctx context.Context, c catalog.Catalog, id string, puts, deletes []string, r *refusals) error {
 	puts = append([]string{activeKey, headerKey(id), recordKey(id, 0)}, puts...)
 	try := func(p map[string][]byte, d []string) (denied bool, err error) {
-		err = catalog.ProveWrite(ctx, c, p, d)
+		err = catalog.ProveWrite(ctx, c, activeKey, p, d)
 		if errors.Is(err, catalog.ErrDenied) || errors.Is(err, catalog.ErrReadOnly) {
 			r.denied(err)
 			return true, nil

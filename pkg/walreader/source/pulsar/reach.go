@@ -115,7 +115,7 @@ func describe(at string, err error) (Trouble, string) {
 		errors.Is(err, context.DeadlineExceeded), has("request timed out"), has("timeout"):
 		return TroubleSilent, "no answer from " + at
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), has("EOF"),
-		has("connection closed"), has("connection error"), has("closed network connection"):
+		has("connection closed"), has("connection error"), has("closed network connection"), has("server closed idle connection"):
 		return TroubleClosed, "connection closed by " + at
 	}
 	return TroubleOther, fmt.Sprintf("trouble with %s: %s", at, plain(text))

@@ -3,6 +3,7 @@ package rocksmq
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -26,7 +27,7 @@ func Rows(ctx context.Context, dir string) ([]string, error) {
 		m := newMerge(s, s.topics[name], 0)
 		for {
 			f, err := m.next(ctx)
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {
