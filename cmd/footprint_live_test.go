@@ -228,7 +228,7 @@ func TestEveryCommandsFirstContactLive(t *testing.T) {
 		code, errOut := look(t, env, touch)
 		return code, "", errOut
 	})
-	require.Contains(t, []int{0, 4}, code, errOut) // what it came to read may go under its eyes
+	require.Contains(t, []int{0, 3, 4}, code, errOut) // what it came to read may go under its eyes, or soon (3)
 	ledgers := func(i int) int { return len(b.InternalInfo(t, topic(i))["ledgers"].([]any)) }
 	require.Eventually(t, func() bool { return ledgers(len(paths)) < held }, time.Minute, time.Second,
 		"the control lost nothing: the guard is not proven")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -48,8 +49,7 @@ var ErrMemoryBound = errors.New("what must be held at once outgrows --memory")
 func BoundMemory(ctx context.Context, limit int64, logs int) (context.Context, func(error) error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	before := debug.SetMemoryLimit(limit / 8 * collectorShare)
-	_, mapped := held()
-	beside := max(mapped-ownMemory, 0) // of who called: nothing of it is this log's
+	beside := heldBefore()
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -80,19 +80,34 @@ func BoundMemory(ctx context.Context, limit int64, logs int) (context.Context, f
 	}
 }
 
-// held is what was alive when the collector ran last, and what is mapped.
-func held() (live, mapped int64) {
+// heldBefore is what who calls a command holds beyond what walctl takes itself:
+// nothing where a process runs one command, much where one runs a thousand tests.
+func heldBefore() held {
+	before := holding()
+	if before.mapped <= ownMemory {
+		return held{}
+	}
+	runtime.GC()
+	before = holding()
+	return held{max(before.live-ownMemory/2, 0), max(before.mapped-ownMemory, 0)}
+}
+
+// held is memory in bytes: what was alive when the collector ran last, and what is mapped.
+type held struct{ live, mapped int64 }
+
+func holding() held {
 	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 	metrics.Read(s)
-	return bytesOf(s[0]), bytesOf(s[1]) - bytesOf(s[2])
+	return held{bytesOf(s[0]), bytesOf(s[1]) - bytesOf(s[2])}
 }
 
 // outgrown reports whether what is alive does not fit beside what the process takes
-// itself, garbage aside; beside was mapped before the command began.
-func outgrown(limit, own, beside int64) bool {
-	live, mapped := held()
+// itself, garbage aside; beside was held before the command began.
+func outgrown(limit, own int64, beside held) bool {
+	now := holding()
+	live, mapped := now.live-beside.live, now.mapped-beside.mapped
 	// Where the collector does not keep up, what is alive is not known.
-	late := mapped-beside > limit/2*3+2*own
+	late := mapped > limit/2*3+2*own
 	if !late && live <= limit+own/2 && (mapped <= limit+limit/8+own || live <= limit/2+own/2) {
 		return false
 	}
