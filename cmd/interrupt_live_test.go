@@ -18,7 +18,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/walctl/walctl/internal/testenv"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 )
 
@@ -91,18 +90,18 @@ func TestInterruptEveryReaderOfAStream(t *testing.T) {
 // Every command that reads a live log ends on Ctrl-C in the middle of it, and its
 // reader is gone from the broker.
 func TestInterruptEveryReaderLive(t *testing.T) {
-	b := testenv.Pulsar(t)
+	b, proxy := heldBroker(t)
 	e := expectation(t, "10k-persist")
 	m := move(t, b, "10k-persist", e.PChannel)
 	topic := "persistent://public/" + m.namespace + "/" + e.PChannel
-	l := looks{wal: m.wal, dir: t.TempDir()}
+	l := looks{wal: through(proxy, b, m.wal), dir: t.TempDir()}
 	text, err := json.Marshal(m.kv(t, e.KVBefore, e.PChannel))
 	require.NoError(t, err)
 	l.catalog = "kvjson:" + filepath.Join(l.dir, "moved.json")
 	require.NoError(t, os.WriteFile(filepath.Join(l.dir, "moved.json"), text, 0o600))
 	before := traces(t, b, m.namespace, topic)
 	for path, commands := range l.lookers() {
-		args := append(commands[0], "--rate", "1", "--pulsar-admin", b.AdminURL)
+		args := append(commands[0], "--pulsar-listener", "held", "--pulsar-admin", b.AdminURL)
 		switch path {
 		case "apply", "undo": // they read no more than the end
 			continue
@@ -110,11 +109,13 @@ func TestInterruptEveryReaderLive(t *testing.T) {
 			args = append(args, "--records")
 		}
 		t.Run(path, func(t *testing.T) {
+			proxy.Hold(64 << 10)
+			defer proxy.Release()
 			cmd := walctl(t, args...)
 			var errOut bytes.Buffer
 			cmd.Stdout, cmd.Stderr = io.Discard, &errOut
 			require.NoError(t, cmd.Start())
-			waitForReaders(t, b, topic, 1)
+			require.Eventually(t, func() bool { return proxy.Held() > 0 }, 2*time.Minute, 20*time.Millisecond, "nobody reads")
 			endsOnInterrupt(t, cmd, &errOut)
 			require.Eventually(t, func() bool { return traces(t, b, m.namespace, topic) == before }, time.Minute, 100*time.Millisecond, "%v left traces", args)
 		})

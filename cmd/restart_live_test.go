@@ -34,24 +34,31 @@ func segments(t *testing.T, dir string) map[string]string {
 	return out
 }
 
-// waitForReaders waits until so many read the topic.
-func waitForReaders(t *testing.T, b *testenv.Broker, topic string, n int) {
+// heldBroker is a broker of the test's own behind a proxy, which is its listener
+// "held": what reads through it can be met in the middle for sure.
+func heldBroker(t *testing.T) (*testenv.Broker, *testenv.Proxy) {
 	t.Helper()
-	require.Eventually(t, func() bool {
-		return len(b.Stats(t, topic)["subscriptions"].(map[string]any)) >= n
-	}, time.Minute, 20*time.Millisecond, "too few came to read")
+	proxy := testenv.NewProxy(t, "")
+	b := testenv.PrivatePulsar(t, map[string]string{"internalListenerName": "inside",
+		"advertisedListeners": "inside:pulsar://127.0.0.1:${brokerServicePort},held:pulsar://" + proxy.Addr()})
+	proxy.Serve(strings.TrimPrefix(b.URL, "pulsar://"))
+	return b, proxy
+}
+
+// through is a log of the broker as it is read through the proxy.
+func through(proxy *testenv.Proxy, b *testenv.Broker, wal string) string {
+	return strings.Replace(wal, strings.TrimPrefix(b.URL, "pulsar://"), proxy.Addr(), 1)
 }
 
 // A broker killed and started again in the middle costs a capture and a scan
 // time, and nothing else: the same segments, the same answer.
 func TestBrokerKilledDuringCommands(t *testing.T) {
-	b := testenv.PrivatePulsar(t, nil)
+	b, proxy := heldBroker(t)
 	m := move(t, b, "10k-persist", "by-dev-rootcoord-dml_0")
-	topic := "persistent://public/" + m.namespace + "/by-dev-rootcoord-dml_0"
-	env := map[string]string{"WALCTL_PULSAR": b.URL, "WALCTL_PULSAR_ADMIN": b.AdminURL}
 	dir := t.TempDir()
-	commands := func(name string, rate string) map[string][]string {
-		live := []string{m.wal, "--rate", rate, "--broker-wait", "3m"} // a busy machine starts a broker slowly
+	commands := func(name string) map[string][]string {
+		live := []string{through(proxy, b, m.wal), "--pulsar-admin", b.AdminURL, "--pulsar-listener", "held",
+			"--broker-wait", "3m"} // a busy machine starts a broker slowly
 		return map[string][]string{
 			"capture": append([]string{"capture", "--dir", filepath.Join(dir, name), "--no-catalog", "--segment-rows", "2000"}, live...),
 			"verify":  append([]string{"verify", "-o", "json"}, live...),
@@ -59,8 +66,8 @@ func TestBrokerKilledDuringCommands(t *testing.T) {
 		}
 	}
 	want := map[string]string{}
-	for name, args := range commands("calm", "0") {
-		code, out, errOut := run(t, env, args...)
+	for name, args := range commands("calm") {
+		code, out, errOut := run(t, nil, args...)
 		require.Equal(t, 0, code, errOut)
 		want[name] = out
 	}
@@ -68,17 +75,20 @@ func TestBrokerKilledDuringCommands(t *testing.T) {
 		name, out, errOut string
 		code              int
 	}
-	killed := commands("killed", "1") // slow enough to be met half-way
+	killed := commands("killed")
+	proxy.Hold(1 << 20) // a quarter of the log
 	ended := make(chan end, len(killed))
 	for name, args := range killed {
-		f, out, errOut := testFactory(map[string]string{"XDG_CONFIG_HOME": dir, "WALCTL_PULSAR": b.URL, "WALCTL_PULSAR_ADMIN": b.AdminURL})
+		f, out, errOut := testFactory(map[string]string{"XDG_CONFIG_HOME": dir})
 		go func() {
 			code := Run(context.Background(), f, args)
 			ended <- end{name, out.String(), errOut.String(), code}
 		}()
 	}
-	waitForReaders(t, b, topic, len(killed))
+	require.Eventually(t, func() bool { return proxy.Held() == len(killed) || len(ended) > 0 }, 5*time.Minute, 20*time.Millisecond)
 	require.Empty(t, ended, "ended before the broker was killed")
+	b.Kill()
+	proxy.Release()
 	require.NoError(t, b.Restart(t.Context()))
 	for range killed {
 		select {

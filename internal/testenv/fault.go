@@ -49,6 +49,9 @@ type Proxy struct {
 	left  int64 // bytes the service may still send
 	conns map[net.Conn]struct{}
 	quit  chan struct{}
+	hold  int64         // bytes a connection may be sent before it is held; 0 = none is held
+	held  int           // connections that are
+	free  chan struct{} // closed when they are let go
 }
 
 // NewProxy listens before target, HOST:PORT; "" = it is set with Serve. It lives
@@ -113,6 +116,47 @@ func (p *Proxy) Break(how Death, after int64) {
 	p.how, p.left = how, after
 }
 
+// Hold keeps back what the service sends over a connection once it sent so many
+// bytes, until Release: its client is met in the middle for sure.
+func (p *Proxy) Hold(after int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hold, p.held, p.free = after, 0, make(chan struct{})
+}
+
+// Held is how many connections are held.
+func (p *Proxy) Held() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.held
+}
+
+// Release lets what is held go on, and holds no more.
+func (p *Proxy) Release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hold = 0
+	close(p.free)
+}
+
+// heldBack waits where a connection that was sent so many bytes is held.
+func (p *Proxy) heldBack(sent int64) {
+	p.mu.Lock()
+	free := p.free
+	wait := p.hold > 0 && sent > p.hold
+	if wait {
+		p.held++
+	}
+	p.mu.Unlock()
+	if !wait {
+		return
+	}
+	select {
+	case <-free:
+	case <-p.quit:
+	}
+}
+
 // Mend lets new connections live.
 func (p *Proxy) Mend() { p.Break(DeathNone, 0) }
 
@@ -171,8 +215,10 @@ func (p *Proxy) serve(c net.Conn) {
 	p.keep(s)
 	p.wg.Go(func() { pass(s, c) })
 	buf := make([]byte, 32<<10)
-	for {
+	for sent := int64(0); ; {
 		n, err := s.Read(buf)
+		sent += int64(n)
+		p.heldBack(sent)
 		if how, dead := p.may(n); dead {
 			_ = s.Close()
 			p.die(c, how)

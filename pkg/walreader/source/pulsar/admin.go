@@ -36,6 +36,12 @@ func (e *statusError) Error() string {
 	return fmt.Sprintf("%s: HTTP %d %s", e.Call, e.Code, e.Reason)
 }
 
+// startingUp reports whether a broker that was killed answers so until it is
+// whole again: one that owns nothing yet says that its preconditions fail.
+func (e *statusError) startingUp() bool {
+	return e.Code >= http.StatusInternalServerError || e.Code == http.StatusPreconditionFailed
+}
+
 // Unwrap makes answers that only say "not to you" equal to a closed port.
 func (e *statusError) Unwrap() error {
 	if e.Code == http.StatusUnauthorized || e.Code == http.StatusForbidden {

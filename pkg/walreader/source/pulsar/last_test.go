@@ -16,16 +16,18 @@ import (
 // message is asked for; one that was never read from is told of at once.
 func TestLastMessageWaitsForABrokerThatRestarts(t *testing.T) {
 	for name, c := range map[string]struct {
+		answer    int
 		connected bool
 		asked     int
 	}{
-		"read from before": {true, 3},
-		"never read from":  {false, 1},
+		"read from before":            {http.StatusServiceUnavailable, true, 3},
+		"read from, owns nothing yet": {http.StatusPreconditionFailed, true, 3},
+		"never read from":             {http.StatusServiceUnavailable, false, 1},
 	} {
 		asked := 0
 		admin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			if asked++; asked < 3 {
-				http.Error(w, `{"reason":"not ready"}`, http.StatusServiceUnavailable)
+				http.Error(w, `{"reason":"not ready"}`, c.answer)
 				return
 			}
 			_, _ = fmt.Fprint(w, `{"ledgerId":7,"entryId":9,"batchIndex":-1}`)

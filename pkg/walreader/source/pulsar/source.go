@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -145,7 +144,7 @@ func (s *Source) lastIDNow(ctx context.Context) (id message.ID, met bool, err er
 		}
 		if !errors.Is(err, errAdminClosed) {
 			var status *statusError
-			met = errors.As(err, &status) && status.Code >= http.StatusInternalServerError && s.connected.Load()
+			met = errors.As(err, &status) && status.startingUp() && s.connected.Load()
 			return message.ID{}, met, fmt.Errorf("last message of %s: %w: %w", s.cfg.name(), source.ErrUnavailable, err)
 		}
 		met = errors.As(err, &unreached)
