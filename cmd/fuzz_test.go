@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/metrics"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +21,10 @@ import (
 
 // fuzzBound is how long one command may take over an input of a few kilobytes.
 const fuzzBound = 10 * time.Second
+
+// fuzzMemory is how many bytes one command may allocate in all over such an input:
+// a length that was trusted takes more at once.
+const fuzzMemory = 256 << 20
 
 // fuzzInput caps an input: what is larger only makes a run slow.
 const fuzzInput = 256 << 10
@@ -49,9 +54,13 @@ func fuzzCommands(t *testing.T, wal, catalog string) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), fuzzBound)
 		f, out, errOut := testFactory(env)
+		before := allocated()
 		code := Run(ctx, f, args)
 		late := ctx.Err()
 		cancel()
+		if took := allocated() - before; took > fuzzMemory {
+			t.Fatalf("%s allocates %d MiB", line, took>>20)
+		}
 		if late != nil {
 			t.Fatalf("%s does not end within %s", line, fuzzBound)
 		}
@@ -65,6 +74,13 @@ func fuzzCommands(t *testing.T, wal, catalog string) {
 			t.Fatalf("%s: exit code %d without a word", line, code)
 		}
 	}
+}
+
+// allocated is how many bytes the process allocated until now, freed ones too.
+func allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }
 
 // fuzzFile writes an input for commands to read.
@@ -123,7 +139,7 @@ func FuzzLog(f *testing.F) {
 	f.Add(bytes.ReplaceAll(clean, []byte(`"_tt"`), []byte(`"_xx"`)))
 	f.Fuzz(func(t *testing.T, log []byte) {
 		if len(log) <= fuzzInput {
-			fuzzCommands(t, fuzzFile(t, "wal.jsonl", log), fuzzFile(t, "catalog.json", catalog))
+			fuzzCommands(t, "jsonl:"+fuzzFile(t, "wal.jsonl", log), fuzzFile(t, "catalog.json", catalog))
 		}
 	})
 }
@@ -136,7 +152,7 @@ func FuzzCatalog(f *testing.F) {
 	f.Add(catalog[:len(catalog)/2])
 	f.Fuzz(func(t *testing.T, catalog []byte) {
 		if len(catalog) <= fuzzInput {
-			fuzzCommands(t, fuzzFile(t, "wal.jsonl", log), fuzzFile(t, "catalog.json", catalog))
+			fuzzCommands(t, "jsonl:"+fuzzFile(t, "wal.jsonl", log), fuzzFile(t, "catalog.json", catalog))
 		}
 	})
 }
@@ -176,6 +192,6 @@ func FuzzArchiveIndex(f *testing.F) {
 		if err := os.WriteFile(filepath.Join(dir, at), b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		fuzzCommands(t, dir, "")
+		fuzzCommands(t, "archive:"+dir, "")
 	})
 }
