@@ -32,7 +32,7 @@ func newStateCmd(f *cli.Factory, runF func(context.Context, *stateOptions) error
 	opts := &stateOptions{}
 	if runF == nil {
 		runF = func(ctx context.Context, o *stateOptions) error {
-			ctx, done := o.memory.Bound(ctx)
+			ctx, done := o.memory.Bound(ctx, 1)
 			return done(runState(ctx, f, o))
 		}
 	}

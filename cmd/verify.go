@@ -20,13 +20,14 @@ import (
 )
 
 type verifyOptions struct {
-	wal     string
+	wals    []string // none = every pchannel of the context
 	source  cli.WALFlags
 	catalog cli.CatalogFlags
 	place   cli.RangeFlags
 	output  cli.Output
 	failOn  cli.FailOn
 	memory  cli.MemoryFlag
+	jobs    cli.JobsFlag
 	dropped bool
 	fields  bool
 }
@@ -42,13 +43,10 @@ type verifyReport struct {
 func newVerifyCmd(f *cli.Factory, runF func(context.Context, *verifyOptions) error) *cobra.Command {
 	opts := &verifyOptions{}
 	if runF == nil {
-		runF = func(ctx context.Context, o *verifyOptions) error {
-			ctx, done := o.memory.Bound(ctx)
-			return done(runVerify(ctx, f, o))
-		}
+		runF = func(ctx context.Context, o *verifyOptions) error { return runVerify(ctx, f, o) }
 	}
 	cmd := &cobra.Command{
-		Use:   "verify WAL",
+		Use:   "verify [WAL…]",
 		Short: "Judge whether a log is sound",
 		Long: `Judge whether a log is sound: every invariant a healthy log keeps, in one pass.
 What a later reader would drop is counted, and listed with --dropped.
@@ -56,14 +54,18 @@ What a later reader would drop is counted, and listed with --dropped.
 Retry duplicates are warnings; what loses or hides data is an error or critical;
 what could not be checked is said. With a catalog the checkpoint is judged too.
 
+Several WALs, a place that holds several logs, or no WAL (every pchannel of the
+context): --jobs logs at once, one line a log, worst first, then what is not sound.
+
 ` + cli.RangeHelp,
 		Example: `walctl verify dml_3
 walctl verify ./evidence -o json
 walctl verify dml_3 --dropped
+walctl verify dml_3 dml_7 ./evidence --jobs 4
 walctl verify wal.jsonl.zst --catalog kvjson:catalog.json --fail-on warning`,
-		Args: cli.Args(cobra.ExactArgs(1)),
+		Args: cli.Args(cobra.ArbitraryArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opts.wal = args[0]
+			opts.wals = args
 			return runF(cmd.Context(), opts)
 		},
 	}
@@ -72,6 +74,7 @@ walctl verify wal.jsonl.zst --catalog kvjson:catalog.json --fail-on warning`,
 	cli.AddOutput(cmd, &opts.output)
 	opts.failOn.Add(cmd)
 	opts.memory.Add(cmd)
+	opts.jobs.Add(cmd)
 	opts.place.Add(cmd)
 	opts.catalog.Add(cmd)
 	opts.source.Add(cmd)
@@ -79,57 +82,104 @@ walctl verify wal.jsonl.zst --catalog kvjson:catalog.json --fail-on warning`,
 }
 
 func runVerify(ctx context.Context, f *cli.Factory, o *verifyOptions) error {
-	s, err := f.OpenWAL(ctx, o.wal, o.source)
+	return f.OneOrMany(ctx, o.wals, o.source, func(ref cli.LogRef) error {
+		ctx, ended := o.memory.Bound(ctx, 1)
+		show, done := f.Progress("verify")
+		defer done()
+		report, err := verifyLog(ctx, f, o, ref, show)
+		if report != nil {
+			err = errors.Join(writeVerify(f, o, report), err)
+		}
+		return ended(err)
+	}, func(refs []cli.LogRef) error {
+		jobs := o.jobs.Of(len(refs))
+		ctx, ended := o.memory.Bound(ctx, jobs)
+		return ended(verifyMany(ctx, f, o, refs, jobs))
+	})
+}
+
+// verifyMany judges several logs, jobs of them at once.
+func verifyMany(ctx context.Context, f *cli.Factory, o *verifyOptions, refs []cli.LogRef, jobs int) error {
+	m := manyLogs[verifyReport]{
+		command: "verify", output: o.output,
+		columns:   []render.Column{{Name: "records", Right: true}, {Name: "never read", Right: true}, {Name: "rows lost", Right: true, Wide: true}},
+		header:    func(r *verifyReport) *render.Header { return &r.Header },
+		unchecked: func(r *verifyReport) []string { return whyUnchecked(r.VerifyReport) },
+		cells: func(r *verifyReport) []render.Cell {
+			return []render.Cell{render.Count(r.Records), render.Count(r.Dropped.Messages), render.Count(int64(r.Dropped.Rows))}
+		},
+	}
+	each := *o
+	each.source = o.source.Gently(jobs)
+	each.source.Notes = &m.told
+	show, done := f.ProgressOfMany("verify", len(refs))
+	answers := cli.Each(ctx, jobs, refs, func(ctx context.Context, ref cli.LogRef) (*verifyReport, error) {
+		return verifyLog(ctx, f, &each, ref, show.One())
+	})
+	done()
+	return m.write(ctx, f, answers)
+}
+
+// verifyLog judges one log. The error beside a report is what the report leads to.
+func verifyLog(ctx context.Context, f *cli.Factory, o *verifyOptions, ref cli.LogRef, show source.Progress) (*verifyReport, error) {
+	s, err := f.OpenWAL(ctx, ref.WAL, ref.Flags(o.source))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer s.Close()
 	rng, err := o.place.Range(ctx, f.EnvWithCatalog(s, o.catalog))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	want := diagnose.VerifyOptions{
-		WAL: o.wal, PChannel: s.Describe().PChannel, ListDropped: o.dropped || o.output == cli.JSON, Ends: s.Bounds,
-		Partial: rng.From.Kind != source.Unbounded || rng.From.Offset != 0,
+		WAL: ref.WAL, PChannel: s.Describe().PChannel, ListDropped: o.dropped || o.output == cli.JSON, Ends: s.Bounds,
+		Partial: rng.From.Kind != source.Unbounded || rng.From.Offset != 0, Progress: show,
 	}
 	if c, err := f.Config(); err == nil {
 		want.Version = c.MilvusVersion
 	}
 	if err := verifyPositions(ctx, f, o, s, &want); err != nil {
-		return err
+		return nil, err
 	}
-	show, done := f.Progress("verify")
-	defer done()
-	want.Progress = show
 	rng.Columns = diagnose.VerifyColumns
+	bad := &damage{f: f}
+	report, err := verifyRange(ctx, o, s, rng, want, bad)
+	if err != nil {
+		return nil, err
+	}
+	if last, err := message.ParseText(message.BackendPulsar, report.Last); err == nil {
+		report.Findings = append(report.Findings, f.Soon(ctx, s, ref.WAL, o.catalog, last)...)
+	}
+	started, err := f.Started(ctx, s, ref.WAL)
+	if err != nil {
+		return nil, err
+	}
+	report.Findings = append(started, report.Findings...) // to capture is the first thing to do
+	out := verifyReport{f.HeaderOf(ref, "verify", cli.DescribeWAL(s), report.Findings), report, bad.torn, bad.places}
+	return &out, errors.Join(bad.err(), o.failOn.Check(report.Findings), cli.NotWhole(s, rng))
+}
+
+// verifyRange reads a range and judges it, with what the messages' fields and, where
+// the whole log was asked about, the bytes aside tell.
+func verifyRange(ctx context.Context, o *verifyOptions, s source.Source, rng source.Range, want diagnose.VerifyOptions, bad *damage) (*diagnose.VerifyReport, error) {
 	r, fields, err := openVerify(ctx, s, rng, want.Schemas)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer r.Close()
-	bad := &damage{f: f}
 	report, err := diagnose.Verify(ctx, &watched{r, bad}, want)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := verifyFields(ctx, s, rng, o, report, fields, want); err != nil {
-		return err
+		return nil, err
 	}
 	if rng.From.Kind == source.Unbounded && rng.To.Kind == source.Unbounded && rng.Limit == 0 {
 		if err := verifyBytes(ctx, s, bad); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if last, err := message.ParseText(message.BackendPulsar, report.Last); err == nil {
-		report.Findings = append(report.Findings, f.Soon(ctx, s, o.wal, o.catalog, last)...)
-	}
-	started, err := f.Started(ctx, s, o.wal)
-	if err != nil {
-		return err
-	}
-	report.Findings = append(started, report.Findings...) // to capture is the first thing to do
-	out := verifyReport{f.Header("verify", cli.DescribeWAL(s), report.Findings), report, bad.torn, bad.places}
-	return errors.Join(writeVerify(f, o, &out), bad.err(), o.failOn.Check(report.Findings), cli.NotWhole(s, rng))
+	return report, nil
 }
 
 // openVerify opens a range for verify. Where every record is read whole anyway the
@@ -324,15 +374,20 @@ func verdictLine(r *diagnose.VerifyReport) string {
 		line += fmt.Sprintf(", %d broken", r.Broken)
 	}
 	if r.Unchecked > 0 {
-		why := []string{}
-		for _, i := range r.Invariants {
-			if i.Why != "" && !slices.Contains(why, i.Why) {
-				why = append(why, i.Why)
-			}
-		}
-		line += fmt.Sprintf(", %d not checked (%s)", r.Unchecked, strings.Join(why, "; "))
+		line += fmt.Sprintf(", %d not checked (%s)", r.Unchecked, strings.Join(whyUnchecked(r), "; "))
 	}
 	return line
+}
+
+// whyUnchecked says why invariants could not be checked, each reason once.
+func whyUnchecked(r *diagnose.VerifyReport) []string {
+	why := []string{}
+	for _, i := range r.Invariants {
+		if i.Why != "" && !slices.Contains(why, i.Why) {
+			why = append(why, i.Why)
+		}
+	}
+	return why
 }
 
 // shown leaves information, examples and repeated meanings to wide output.

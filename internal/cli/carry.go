@@ -28,7 +28,13 @@ var speaksOfNoCluster = [...]string{"explain", "demo", "version", "completion", 
 // the running command that says which cluster, log or catalog is meant, where the
 // command it names has that flag and the line does not set it. A line that names
 // no command of this walctl comes back as "".
-func (f *Factory) Carry(line string) string {
+func (f *Factory) Carry(line string) string { return f.carry(line, "") }
+
+// carry is Carry for a log that was chosen without --log, as one of a place's many;
+// "" = none was.
+func (f *Factory) carry(line, log string) string {
+	f.carrying.Lock()
+	defer f.carrying.Unlock()
 	line, comment, said := strings.Cut(line, "  # ")
 	if said {
 		comment = "  # " + comment
@@ -54,6 +60,9 @@ func (f *Factory) Carry(line string) string {
 			line += " " + SpellFlag(flag)
 		}
 	})
+	if known := target.Flag("log") != nil; known && log != "" && !sets(words, "log") && f.running.Flags().Lookup("log") != nil && !f.running.Flags().Changed("log") {
+		line += " --log " + SpellWord(log)
+	}
 	return line + comment
 }
 
@@ -107,9 +116,14 @@ func (f *Factory) Next(commands ...string) error {
 
 // Header opens a command's answer, the next commands of its findings complete.
 func (f *Factory) Header(command string, wal render.WAL, findings []diagnose.Finding) render.Header {
+	return f.HeaderOf(LogRef{}, command, wal, findings)
+}
+
+// HeaderOf is Header for one log of several: the next commands choose it.
+func (f *Factory) HeaderOf(ref LogRef, command string, wal render.WAL, findings []diagnose.Finding) render.Header {
 	for i := range findings {
 		if findings[i].Next != "" {
-			findings[i].Next = f.Carry(findings[i].Next)
+			findings[i].Next = f.carry(findings[i].Next, ref.Log)
 		}
 	}
 	return render.NewHeader(command, wal, findings)

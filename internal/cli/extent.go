@@ -52,15 +52,23 @@ func NotWhole(s source.Source, asked source.Range) error {
 // noteHeld tells the person once what a copy does not hold.
 func (f *Factory) noteHeld(s source.Source) {
 	h := HeldOf(s)
-	if h == nil {
-		return
+	for _, words := range heldWords(h) {
+		f.Notef("note: %s: %s", render.Clean(nameOf(s)), render.Clean(words))
 	}
-	if h.Words() != "" {
-		f.Notef("note: %s: %s", render.Clean(nameOf(s)), render.Clean(h.Words()))
+}
+
+// heldWords say what a copy does not hold.
+func heldWords(h *render.Held) (words []string) {
+	if h == nil {
+		return nil
+	}
+	if w := h.Words(); w != "" {
+		words = append(words, w)
 	}
 	if h.NoPayload {
-		f.Notef("note: %s: the archive is without payload/: what messages carry cannot be read or checked", render.Clean(nameOf(s)))
+		words = append(words, "the archive is without payload/: what messages carry cannot be read or checked")
 	}
+	return words
 }
 
 func nameOf(s source.Source) string {

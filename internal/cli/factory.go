@@ -31,11 +31,13 @@ type Factory struct {
 	// nil = nobody waits for it.
 	Overdue chan struct{}
 
-	flags  *pflag.FlagSet // the persistent flags, for the configuration
-	loaded *config.Config
-	once   once // what was told and tried already
+	flags   *pflag.FlagSet // the persistent flags, for the configuration
+	loading sync.Mutex     // several logs may ask at once
+	loaded  *config.Config
+	once    once // what was told and tried already
 
-	running *cobra.Command // for what a next command has to carry
+	running  *cobra.Command // for what a next command has to carry
+	carrying sync.Mutex     // cobra and pflag sort their lists when asked
 }
 
 // Bind adds the flags every command has to the root command.
@@ -52,6 +54,8 @@ func (f *Factory) Bind(root *cobra.Command) {
 // Config returns the connection settings: flags, then WALCTL_*, then the context
 // file. It is read when first asked for.
 func (f *Factory) Config() (*config.Config, error) {
+	f.loading.Lock()
+	defer f.loading.Unlock()
 	if f.loaded != nil {
 		return f.loaded, nil
 	}

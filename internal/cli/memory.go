@@ -25,11 +25,11 @@ func (m *MemoryFlag) Add(cmd *cobra.Command) {
 	cmd.Flags().Var(&m.Size, "memory", "hold no more than this at once, such as 512MiB, and stop where a log needs more (2GiB unless given)")
 }
 
-// Bound holds the process to --memory: the collector works harder near it, and
-// what still outgrows it ends ctx. The caller calls what it returns with the
+// Bound holds the process to --memory, which the logs that are read at once share: the
+// collector works harder near it, and what still outgrows it ends ctx. The caller calls what it returns with the
 // command's error, once, and gets the error to return.
-func (m *MemoryFlag) Bound(ctx context.Context) (context.Context, func(error) error) {
-	return BoundMemory(ctx, int64(cmp.Or(m.Size, DefaultMemory)), 1)
+func (m *MemoryFlag) Bound(ctx context.Context, logs int) (context.Context, func(error) error) {
+	return BoundMemory(ctx, int64(cmp.Or(m.Size, DefaultMemory)), logs)
 }
 
 // Of a bound, in eighths: where the collector begins to work without rest.

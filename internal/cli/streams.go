@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"sync"
 
 	"golang.org/x/term"
 
@@ -61,9 +62,14 @@ func (s *Streams) Flush() error {
 
 // whole makes each write to stderr safe on its own: a note is one write, and
 // several goroutines may have one to tell.
-type whole struct{ w io.Writer }
+type whole struct {
+	mu sync.Mutex
+	w  io.Writer
+}
 
 func (e *whole) Write(p []byte) (int, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	s := render.NewSafeWriter(e.w, false)
 	if _, err := s.Write(p); err != nil {
 		return 0, err

@@ -23,9 +23,10 @@ type WALFlags struct {
 	TopicExists  bool
 	Subscription string
 	Wait         time.Duration
-	Deleted      bool // also read what the owner deleted and the disk still holds
-	Silent       bool // set by the command: it tells itself what keeps a live log
-	Again        bool // set by the command: it reads the log more than once, also standard input
+	Deleted      bool         // also read what the owner deleted and the disk still holds
+	Silent       bool         // set by the command: it tells itself what keeps a live log
+	Notes        *SharedNotes // set by the command: gathers what is told of each log, to say it once
+	Again        bool         // set by the command: it reads the log more than once, also standard input
 }
 
 // Add adds the flags.
@@ -69,6 +70,10 @@ func (f *Factory) OpenWAL(ctx context.Context, spec string, w WALFlags) (source.
 	}
 	if err != nil {
 		return nil, err
+	}
+	if w.Notes != nil {
+		f.noteShared(s, w.Notes)
+		return s, nil
 	}
 	if words := protected(s, f.Now()); words != "" && !w.Silent {
 		f.Notef("%s", words)

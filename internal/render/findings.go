@@ -10,8 +10,8 @@ import (
 	"github.com/walctl/walctl/pkg/diagnose"
 )
 
-// label is the word a report opens a finding with.
-func label(s diagnose.Severity) string {
+// Label is the word a report opens a finding with.
+func Label(s diagnose.Severity) string {
 	switch s {
 	case diagnose.SeverityInfo:
 		return "INFO"
@@ -36,7 +36,7 @@ func Findings(w io.Writer, s Style, findings []diagnose.Finding) error {
 		width = max(width, len(f.Code))
 	}
 	for _, f := range sorted {
-		word := fmt.Sprintf("%-8s", label(f.Severity))
+		word := fmt.Sprintf("%-8s", Label(f.Severity))
 		line := fmt.Sprintf("%s  %-*s  %s", s.Paint(f.Severity.String(), word), width, f.Code, place(f.Where))
 		if f.Count > 1 {
 			line += "  ×" + Thousands(f.Count)

@@ -1,0 +1,291 @@
+package cmd
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/walctl/walctl/internal/cli"
+	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/diagnose"
+	"github.com/walctl/walctl/pkg/walreader"
+)
+
+// manyLogs is how a command answers for several logs: one line a log, worst first,
+// then the detail of what is not sound.
+type manyLogs[T any] struct {
+	command   string
+	output    cli.Output
+	columns   []render.Column // beside the state and the log's name
+	cells     func(*T) []render.Cell
+	header    func(*T) *render.Header
+	unchecked func(*T) []string // what could not be judged; nil = nothing of the kind
+	told      cli.SharedNotes
+}
+
+// manyReport is the JSON answer for several logs. Each of logs is what the command
+// answers for that log alone, or a header and the error that kept it from it.
+type manyReport struct {
+	render.Header
+	Logs []json.RawMessage `json:"logs"`
+}
+
+// failedLog stands in the list for a log that could not be read.
+type failedLog struct {
+	render.Header
+	Error string `json:"error"`
+}
+
+// logLine is one log's line and what its detail is made of.
+type logLine struct {
+	name, state string
+	rank        int
+	findings    []diagnose.Finding
+	err         error
+	cells       []render.Cell
+}
+
+// write brings the answers out and returns the errors their exit code comes from.
+func (m *manyLogs[T]) write(ctx context.Context, f *cli.Factory, answers []cli.Asked[T]) error {
+	if errors.Is(context.Cause(ctx), cli.ErrInterrupted) {
+		return context.Cause(ctx)
+	}
+	m.told.Tell(f)
+	lines := m.lines(f, answers)
+	code := make([]error, 0, len(answers))
+	for i := range answers {
+		code = append(code, answers[i].Err)
+		if answers[i].Report == nil && !m.output.IsTable() {
+			f.Notef("walctl: %s: %v", lines[i].name, answers[i].Err)
+		}
+	}
+	return errors.Join(m.writeAs(f, answers, lines), cli.Reported(errors.Join(code...)))
+}
+
+func (m *manyLogs[T]) writeAs(f *cli.Factory, answers []cli.Asked[T], lines []logLine) error {
+	switch m.output {
+	case cli.JSON, cli.NDJSON:
+		return m.json(f, answers, lines)
+	case cli.CSV:
+		return m.table(lines).CSV(f.Out())
+	}
+	return m.screen(f, answers, lines)
+}
+
+func (m *manyLogs[T]) json(f *cli.Factory, answers []cli.Asked[T], lines []logLine) error {
+	out := manyReport{Header: render.NewHeader(m.command, render.WAL{}, nil)}
+	for i := range answers {
+		var b bytes.Buffer
+		if answers[i].Report == nil {
+			wal := render.WAL{Location: answers[i].Ref.String()}
+			if err := render.NDJSON(&b, failedLog{render.NewHeader(m.command, wal, nil), answers[i].Err.Error()}); err != nil {
+				return err
+			}
+		} else if err := render.NDJSON(&b, answers[i].Report); err != nil {
+			return err
+		}
+		out.Logs = append(out.Logs, bytes.TrimSpace(b.Bytes()))
+		out.Findings = append(out.Findings, lines[i].findings...)
+	}
+	if m.output == cli.JSON {
+		return render.JSON(f.Out(), out)
+	}
+	return render.Lines(f.Out(), out.Logs)
+}
+
+// Ranks of a log's line, worst last; between them lie the severities of findings.
+const (
+	rankSound = iota
+	rankPartial
+	rankCorrupt
+	rankFindings
+	rankFailed = rankFindings + int(diagnose.SeverityCritical) + 1
+)
+
+func (m *manyLogs[T]) lines(f *cli.Factory, answers []cli.Asked[T]) []logLine {
+	names := cli.LogNames(answers, func(r *T) string { return m.header(r).WAL.PChannel })
+	lines := make([]logLine, len(answers))
+	for i := range answers {
+		l := logLine{name: names[i], state: "ok", err: answers[i].Err}
+		if r := answers[i].Report; r == nil {
+			l.state, l.rank = "FAILED", rankFailed
+			l.cells = make([]render.Cell, len(m.columns))
+		} else {
+			l.findings, l.cells = slices.Clone(m.header(r).Findings), m.cells(r)
+			for j := range l.findings {
+				if l.findings[j].Where.PChannel == "" {
+					l.findings[j].Where.PChannel = l.name
+				}
+			}
+			l.judge()
+		}
+		lines[i] = l
+	}
+	return lines
+}
+
+// judge finds the worst that is to be said of a log that was read.
+func (l *logLine) judge() {
+	worst := diagnose.SeverityInfo
+	for i := range l.findings {
+		worst = max(worst, l.findings[i].Severity)
+	}
+	switch code := cli.CodeOf(l.err); {
+	case worst > diagnose.SeverityInfo:
+		l.state, l.rank = render.Label(worst), rankFindings+int(worst)
+	case code == cli.CodeCorrupt:
+		l.state, l.rank = "CORRUPT", rankCorrupt
+	case code != cli.CodeOK:
+		l.state, l.rank = "PARTIAL", rankPartial
+	}
+}
+
+// codes names a log's findings, worst first.
+func (l *logLine) codes() string {
+	worst := slices.Clone(l.findings)
+	slices.SortStableFunc(worst, func(a, b diagnose.Finding) int { return cmp.Compare(b.Severity, a.Severity) })
+	codes := []string{}
+	for i := range worst {
+		if worst[i].Severity > diagnose.SeverityInfo && !slices.Contains(codes, worst[i].Code) {
+			codes = append(codes, worst[i].Code)
+		}
+	}
+	return walreader.Few(codes)
+}
+
+func worstFirst(lines []logLine) []logLine {
+	sorted := slices.Clone(lines)
+	slices.SortStableFunc(sorted, func(a, b logLine) int { return cmp.Compare(b.rank, a.rank) })
+	return sorted
+}
+
+func (m *manyLogs[T]) table(lines []logLine) *render.Table {
+	t := &render.Table{Columns: slices.Concat([]render.Column{{Name: "state"}, {Name: "log"}}, m.columns, []render.Column{{Name: "findings"}})}
+	for _, l := range worstFirst(lines) {
+		what := l.codes()
+		if l.rank == rankFailed {
+			what, _, _ = strings.Cut(l.err.Error(), "\n")
+		}
+		t.Add(slices.Concat([]render.Cell{render.Text(l.state), render.Text(l.name)}, l.cells, []render.Cell{render.Text(what)})...)
+	}
+	return t
+}
+
+func (m *manyLogs[T]) screen(f *cli.Factory, answers []cli.Asked[T], lines []logLine) error {
+	sound, failed := 0, 0
+	for i := range lines {
+		switch lines[i].rank {
+		case rankSound:
+			sound++
+		case rankFailed:
+			failed++
+		}
+	}
+	head := fmt.Sprintf("%s · %d sound, %d not", render.Plural(len(lines), "log"), sound, len(lines)-sound-failed)
+	if failed > 0 {
+		head += fmt.Sprintf(", %d could not be read", failed)
+	}
+	if _, err := fmt.Fprintln(f.Out(), head); err != nil {
+		return err
+	}
+	for _, words := range m.notChecked(answers, lines) {
+		if _, err := fmt.Fprintln(f.Out(), "NOT CHECKED  "+render.Clean(words)); err != nil {
+			return err
+		}
+	}
+	if err := m.table(lines).Write(f.Out(), f.Style(m.output)); err != nil {
+		return err
+	}
+	return m.detail(f, worstFirst(lines))
+}
+
+// notChecked says what could not be judged, each reason once.
+func (m *manyLogs[T]) notChecked(answers []cli.Asked[T], lines []logLine) (out []string) {
+	if m.unchecked == nil {
+		return nil
+	}
+	why, of, read := []string{}, map[string][]string{}, 0
+	for i := range answers {
+		if answers[i].Report == nil {
+			continue
+		}
+		read++
+		for _, w := range m.unchecked(answers[i].Report) {
+			if of[w] == nil {
+				why = append(why, w)
+			}
+			of[w] = append(of[w], lines[i].name)
+		}
+	}
+	for _, w := range why {
+		if len(of[w]) < read {
+			w += " (" + walreader.Few(of[w]) + ")"
+		}
+		out = append(out, w)
+	}
+	return out
+}
+
+// shared makes one of the findings that several logs have in common: the same was seen
+// at the same place of each.
+func shared(all []diagnose.Finding) (out []diagnose.Finding) {
+	type same struct{ code, where, seen string }
+	at, logs := map[same]int{}, map[same][]string{}
+	for i := range all {
+		x := all[i]
+		where := x.Where
+		where.PChannel = ""
+		k := same{x.Code, fmt.Sprint(where, x.Count), fmt.Sprint(x.Evidence)}
+		if _, met := at[k]; !met {
+			at[k] = len(out)
+			out = append(out, x)
+		}
+		if !slices.Contains(logs[k], x.Where.PChannel) {
+			logs[k] = append(logs[k], x.Where.PChannel)
+		}
+		out[at[k]].Where.PChannel = walreader.Few(logs[k])
+	}
+	return out
+}
+
+// sameCode is how many findings of one code the detail shows; the lines above name
+// every log that has it.
+const sameCode = 3
+
+// detail shows what was found, worst first, and one code's meaning once.
+func (m *manyLogs[T]) detail(f *cli.Factory, lines []logLine) error {
+	all, next := []diagnose.Finding{}, []string{}
+	for _, l := range lines {
+		all = append(all, l.findings...)
+	}
+	slices.SortStableFunc(all, func(a, b diagnose.Finding) int {
+		return cmp.Or(cmp.Compare(b.Severity, a.Severity), cmp.Compare(a.Code, b.Code))
+	})
+	told := shared(shown(all, m.output))
+	keep, count := []diagnose.Finding{}, map[string]int{}
+	for _, x := range told {
+		if count[x.Code]++; count[x.Code] <= sameCode || m.output == cli.Wide {
+			keep = append(keep, x)
+		}
+	}
+	if err := render.Findings(f.Out(), f.Style(m.output), keep); err != nil {
+		return err
+	}
+	for _, x := range told {
+		if n := count[x.Code]; n > sameCode && m.output != cli.Wide {
+			if _, err := fmt.Fprintf(f.Out(), "%10sand %d more of %s; -o wide shows them\n", "", n-sameCode, x.Code); err != nil {
+				return err
+			}
+		}
+		count[x.Code] = 0
+		if x.Severity >= diagnose.SeverityError && x.Next != "" && len(next) < 2 {
+			next = append(next, x.Next)
+		}
+	}
+	return f.Next(next...)
+}
