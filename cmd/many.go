@@ -25,6 +25,7 @@ type manyLogs[T any] struct {
 	cells     func(*T) []render.Cell
 	header    func(*T) *render.Header
 	unchecked func(*T) []string // what could not be judged; nil = nothing of the kind
+	lines     func([]*T) error  // of the command's own format, Prometheus's
 	told      cli.SharedNotes
 }
 
@@ -56,7 +57,7 @@ func (m *manyLogs[T]) write(ctx context.Context, f *cli.Factory, answers []cli.A
 		return context.Cause(ctx)
 	}
 	m.told.Tell(f)
-	lines := m.lines(f, answers)
+	lines := m.judged(answers)
 	code := make([]error, 0, len(answers))
 	for i := range answers {
 		code = append(code, answers[i].Err)
@@ -73,6 +74,14 @@ func (m *manyLogs[T]) writeAs(f *cli.Factory, answers []cli.Asked[T], lines []lo
 		return m.json(f, answers, lines)
 	case cli.CSV:
 		return m.table(lines).CSV(f.Out())
+	case cli.Prometheus:
+		reports := []*T{}
+		for i := range answers {
+			if answers[i].Report != nil {
+				reports = append(reports, answers[i].Report)
+			}
+		}
+		return m.lines(reports)
 	}
 	return m.screen(f, answers, lines)
 }
@@ -107,7 +116,7 @@ const (
 	rankFailed = rankFindings + int(diagnose.SeverityCritical) + 1
 )
 
-func (m *manyLogs[T]) lines(f *cli.Factory, answers []cli.Asked[T]) []logLine {
+func (m *manyLogs[T]) judged(answers []cli.Asked[T]) []logLine {
 	names := cli.LogNames(answers, func(r *T) string { return m.header(r).WAL.PChannel })
 	lines := make([]logLine, len(answers))
 	for i := range answers {

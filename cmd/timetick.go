@@ -19,12 +19,13 @@ import (
 )
 
 type timetickOptions struct {
-	wal            string
+	wals           []string // none = every pchannel of the context
 	source         cli.WALFlags
 	catalog        cli.CatalogFlags
 	place          cli.RangeFlags
 	output         cli.Output
 	failOn         cli.FailOn
+	jobs           cli.JobsFlag
 	warn, critical time.Duration
 }
 
@@ -42,7 +43,7 @@ func newTimetickCmd(f *cli.Factory, runF func(context.Context, *timetickOptions)
 		runF = func(ctx context.Context, o *timetickOptions) error { return runTimetick(ctx, f, o) }
 	}
 	cmd := &cobra.Command{
-		Use:   "timetick WAL",
+		Use:   "timetick [WAL…]",
 		Short: "Show where a log's time stood still, and why",
 		Long: `Show where a log's time stood still, and why:
 
@@ -53,13 +54,17 @@ func newTimetickCmd(f *cli.Factory, runF func(context.Context, *timetickOptions)
 Appends that wait longer than --warn or --critical are findings of that severity;
 a lost or backward TimeTick is an error.
 
+Several WALs, a place that holds several logs, or no WAL (every pchannel of the
+context): --jobs logs at once, one line a log, worst first, then what was found.
+
 ` + cli.RangeHelp,
 		Example: `walctl timetick dml_3
 walctl timetick ./evidence --warn 2s --critical 10s
+walctl timetick dml_3 dml_7 --jobs 2
 walctl timetick dml_3 -o prometheus > /var/lib/node_exporter/walctl.prom`,
-		Args: cli.Args(cobra.ExactArgs(1)),
+		Args: cli.Args(cobra.ArbitraryArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opts.wal = args[0]
+			opts.wals = args
 			if opts.warn <= 0 || opts.critical < opts.warn {
 				return cli.Usagef("--warn %s --critical %s: want 0 < warn ≤ critical", opts.warn, opts.critical)
 			}
@@ -70,6 +75,7 @@ walctl timetick dml_3 -o prometheus > /var/lib/node_exporter/walctl.prom`,
 	cmd.Flags().DurationVar(&opts.critical, "critical", 30*time.Second, "a wait for a TimeTick this long is critical")
 	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON, cli.NDJSON, cli.CSV, cli.Prometheus)
 	opts.failOn.Add(cmd)
+	opts.jobs.Add(cmd)
 	opts.place.Add(cmd)
 	opts.catalog.Add(cmd)
 	opts.source.Add(cmd)
@@ -77,32 +83,68 @@ walctl timetick dml_3 -o prometheus > /var/lib/node_exporter/walctl.prom`,
 }
 
 func runTimetick(ctx context.Context, f *cli.Factory, o *timetickOptions) error {
-	s, err := f.OpenWAL(ctx, o.wal, o.source)
-	if err != nil {
+	return f.OneOrMany(ctx, o.wals, o.source, func(ref cli.LogRef) error {
+		show, done := f.Progress("timetick")
+		defer done()
+		report, err := timetickLog(ctx, f, o, ref, show)
+		if report != nil {
+			err = errors.Join(writeTimetick(f, o, report), err)
+		}
 		return err
+	}, func(refs []cli.LogRef) error { return timetickMany(ctx, f, o, refs) })
+}
+
+// timetickMany looks at the time of several logs.
+func timetickMany(ctx context.Context, f *cli.Factory, o *timetickOptions, refs []cli.LogRef) error {
+	m := manyLogs[timetickReport]{
+		command: "timetick", output: o.output,
+		columns: []render.Column{{Name: "records", Right: true}, {Name: "stalled", Right: true}, {Name: "lost", Right: true}, {Name: "longest wait", Right: true}, {Name: "last TimeTick"}},
+		header:  func(r *timetickReport) *render.Header { return &r.Header },
+		cells: func(r *timetickReport) []render.Cell {
+			return []render.Cell{render.Count(r.Records), render.Count(int64(r.Counts[diagnose.TickStalled.String()])), render.Count(int64(r.Counts[diagnose.TickLost.String()])),
+				render.Duration(render.Seconds(r.LongestWait)), render.Tick(r.LastTick)}
+		},
+		lines: func(reports []*timetickReport) error { return writeTickMetrics(f.Out(), reports...) },
+	}
+	jobs := o.jobs.Of(len(refs))
+	each := *o
+	each.source = o.source.Gently(jobs)
+	each.source.Notes = &m.told
+	show, done := f.ProgressOfMany("timetick", len(refs))
+	answers := cli.Each(ctx, jobs, refs, func(ctx context.Context, ref cli.LogRef) (*timetickReport, error) {
+		return timetickLog(ctx, f, &each, ref, show.One())
+	})
+	done()
+	return m.write(ctx, f, answers)
+}
+
+// timetickLog looks at the time of one log. The error beside a report is what the
+// report leads to.
+func timetickLog(ctx context.Context, f *cli.Factory, o *timetickOptions, ref cli.LogRef, show source.Progress) (*timetickReport, error) {
+	s, err := f.OpenWAL(ctx, ref.WAL, ref.Flags(o.source))
+	if err != nil {
+		return nil, err
 	}
 	defer s.Close()
 	rng, err := o.place.Range(ctx, f.EnvWithCatalog(s, o.catalog))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	rng.Columns = diagnose.TickColumns
 	r, err := source.OpenColumns(ctx, s, rng)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer r.Close()
-	show, done := f.Progress("timetick")
-	defer done()
 	bad := &damage{f: f}
 	report, err := diagnose.TimeTicks(ctx, &watched{r, bad}, diagnose.TickOptions{
-		WAL: o.wal, PChannel: s.Describe().PChannel, Warn: o.warn, Critical: o.critical, Progress: show,
+		WAL: ref.WAL, PChannel: s.Describe().PChannel, Warn: o.warn, Critical: o.critical, Progress: show,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	out := timetickReport{f.Header("timetick", cli.DescribeWAL(s), report.Findings), report, bad.torn, bad.places}
-	return errors.Join(writeTimetick(f, o, &out), bad.err(), o.failOn.Check(report.Findings), cli.NotWhole(s, rng))
+	out := timetickReport{f.HeaderOf(ref, "timetick", cli.DescribeWAL(s), report.Findings), report, bad.torn, bad.places}
+	return &out, errors.Join(bad.err(), o.failOn.Check(report.Findings), cli.NotWhole(s, rng))
 }
 
 func writeTimetick(f *cli.Factory, o *timetickOptions, r *timetickReport) error {
@@ -193,39 +235,48 @@ func stretchTable(all []diagnose.Stretch) *render.Table {
 	return t
 }
 
-// writeTickMetrics writes the text format Prometheus collects from files.
-func writeTickMetrics(w io.Writer, r *timetickReport) error {
-	label := func(s string) string {
-		return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s)
-	}
+// channel is the label that names the log.
+func (r *timetickReport) channel() string {
 	name := r.WAL.PChannel
 	if name == "" {
 		name = r.WAL.Location
 	}
-	channel := `channel_name="` + label(name) + `"`
+	return `channel_name="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(name) + `"`
+}
+
+// writeTickMetrics writes the text format Prometheus collects from files: each metric
+// once, with a sample for each log.
+func writeTickMetrics(w io.Writer, reports ...*timetickReport) error {
 	for _, m := range []struct {
 		name, help string
-		value      float64
+		value      func(*timetickReport) float64
 	}{
-		{"walctl_timetick_last_seconds", "Physical time of the last persisted TimeTick, Unix seconds.", float64(message.PhysicalMillis(r.LastTick)) / 1000},
-		{"walctl_timetick_records", "Records read.", float64(r.Records)},
-		{"walctl_timetick_persisted", "TimeTicks read.", float64(r.TimeTicks)},
-		{"walctl_timetick_longest_wait_seconds", "Longest wait of an append for its TimeTick.", r.LongestWait},
-		{"walctl_timetick_longest_idle_seconds", "Longest time without an append.", r.LongestIdle},
-		{"walctl_timetick_regressions", "TimeTicks that do not lie above the one before.", float64(r.Regressions)},
-		{"walctl_timetick_unconfirmed", "Messages above the last TimeTick.", float64(r.Unconfirmed)},
+		{"walctl_timetick_last_seconds", "Physical time of the last persisted TimeTick, Unix seconds.", func(r *timetickReport) float64 { return float64(message.PhysicalMillis(r.LastTick)) / 1000 }},
+		{"walctl_timetick_records", "Records read.", func(r *timetickReport) float64 { return float64(r.Records) }},
+		{"walctl_timetick_persisted", "TimeTicks read.", func(r *timetickReport) float64 { return float64(r.TimeTicks) }},
+		{"walctl_timetick_longest_wait_seconds", "Longest wait of an append for its TimeTick.", func(r *timetickReport) float64 { return r.LongestWait }},
+		{"walctl_timetick_longest_idle_seconds", "Longest time without an append.", func(r *timetickReport) float64 { return r.LongestIdle }},
+		{"walctl_timetick_regressions", "TimeTicks that do not lie above the one before.", func(r *timetickReport) float64 { return float64(r.Regressions) }},
+		{"walctl_timetick_unconfirmed", "Messages above the last TimeTick.", func(r *timetickReport) float64 { return float64(r.Unconfirmed) }},
 	} {
-		if _, err := fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s gauge\n%s{%s} %v\n", m.name, m.help, m.name, m.name, channel, m.value); err != nil {
+		if _, err := fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s gauge\n", m.name, m.help, m.name); err != nil {
 			return err
+		}
+		for _, r := range reports {
+			if _, err := fmt.Fprintf(w, "%s{%s} %v\n", m.name, r.channel(), m.value(r)); err != nil {
+				return err
+			}
 		}
 	}
 	const stretches = "walctl_timetick_stretches"
 	if _, err := fmt.Fprintf(w, "# HELP %s Stretches without a TimeTick.\n# TYPE %s gauge\n", stretches, stretches); err != nil {
 		return err
 	}
-	for _, s := range []diagnose.TickState{diagnose.TickIdle, diagnose.TickStalled, diagnose.TickLost} {
-		if _, err := fmt.Fprintf(w, "%s{%s,state=\"%s\"} %d\n", stretches, channel, s, r.Counts[s.String()]); err != nil {
-			return err
+	for _, r := range reports {
+		for _, s := range []diagnose.TickState{diagnose.TickIdle, diagnose.TickStalled, diagnose.TickLost} {
+			if _, err := fmt.Fprintf(w, "%s{%s,state=\"%s\"} %d\n", stretches, r.channel(), s, r.Counts[s.String()]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
