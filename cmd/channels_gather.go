@@ -177,6 +177,7 @@ func (g *gathered) scanOf(ctx context.Context, o *channelsOptions, rng source.Ra
 	for v, c := range g.in.Flushed {
 		if !c.Dropped {
 			scan.Checkpoints[v] = c.TimeTick
+			scan.Positions = append(scan.Positions, c.ID)
 		}
 	}
 	for _, c := range g.in.Copies {

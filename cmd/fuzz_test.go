@@ -19,8 +19,9 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
 )
 
-// fuzzBound is how long one command may take over an input of a few kilobytes.
-const fuzzBound = 10 * time.Second
+// fuzzBound is when a command over an input of a few kilobytes counts as hung: long
+// after the slowest machine has ended it.
+const fuzzBound = 2 * time.Minute
 
 // fuzzMemory is how many bytes one command may allocate in all over such an input:
 // a length that was trusted takes more at once.

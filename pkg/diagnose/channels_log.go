@@ -112,6 +112,8 @@ type ChannelScan struct {
 	Foreign *ForeignPosition
 	// Bounds are the log's ends, nil where they are not known.
 	Bounds *source.Bounds
+	// Positions are those of the catalog whose records are looked out for.
+	Positions []message.ID
 	// WholeRead: the reader begins where the log does and ends where it does, so
 	// that what it brings are the ends where nothing else tells them.
 	WholeRead bool
@@ -123,6 +125,7 @@ type ChannelScan struct {
 // counted and passed over; a torn tail is an end.
 func ScanChannels(ctx context.Context, r source.ColumnReader, o ChannelScan) (*ChannelLog, error) {
 	s := channelScanner{o: o, out: &ChannelLog{PChannel: o.PChannel, ToEnd: o.ToEnd, VChannels: map[string]*LoggedChannel{}, Copies: map[BroadcastCopy]CopyAt{}}}
+	s.sight = source.NewSight(o.Positions...)
 	if o.Bounds != nil {
 		s.out.Bounds, s.out.Known = *o.Bounds, true
 	}
@@ -144,6 +147,7 @@ func ScanChannels(ctx context.Context, r source.ColumnReader, o ChannelScan) (*C
 			return s.out, nil
 		case errors.As(err, &corrupt):
 			s.out.Damaged++
+			s.sight.Unread()
 			s.blind.Start, s.blind.End = s.blind.Start || s.out.Records == 0, true
 		default:
 			return nil, err
@@ -161,6 +165,7 @@ type channelScanner struct {
 	watch *message.CopyWatch
 	wait  int          // the first of cps no CommitImport has passed
 	blind source.Lacks // at which ends a place could not be read
+	sight source.Sight
 }
 
 func (s *channelScanner) batch(c *message.Columns) {
@@ -173,6 +178,7 @@ func (s *channelScanner) batch(c *message.Columns) {
 	for i := range c.N {
 		s.row(c, i)
 	}
+	s.sight.Columns(c)
 	if c.N > 0 {
 		if s.out.First.IsZero() {
 			s.out.First = c.ID(0)
@@ -315,6 +321,7 @@ func (s *channelScanner) finish() {
 	if !s.out.Known && s.o.Bounds == nil && s.o.WholeRead {
 		s.out.Bounds, s.out.Known = source.Bounds{First: s.out.First, Last: s.out.Last, Empty: s.out.Records == 0, Records: s.out.Records, Lacks: s.blind}, true
 	}
+	s.out.Bounds.Holes = s.sight.Holes()
 	if s.o.AsOf != 0 {
 		s.out.LastTick = min(s.out.LastTick, s.o.AsOf)
 	}

@@ -90,15 +90,15 @@ func (v *verifier) judged(ctx context.Context) (*VerifyReport, error) {
 // positions judges the checkpoint's position and the flush positions. What
 // could not be read at an end of the log may hold what lies beyond it.
 func (v *verifier) positions(ctx context.Context) error {
-	all := v.opts.Flushed
-	if cp := v.opts.Checkpoint; cp != nil {
-		all = append([]StoredPosition{{Key: cp.Key, FlushPosition: catalog.FlushPosition{TimeTick: cp.TimeTick, ID: cp.ID, HasID: !cp.ID.IsZero(), Unread: cp.Unread}}}, all...)
-	}
+	all := v.opts.stored()
 	log := &source.Bounds{Empty: v.records == 0, Lacks: source.Lacks{Start: v.blindStart, End: v.corruptions > 0 && v.blindAt == v.records}}
 	if !log.Empty {
 		log.First, log.Last = v.messageID(v.first), v.messageID(v.last)
 	}
-	doubt := slices.ContainsFunc(all, func(p StoredPosition) bool { return p.HasID && p.Standing(log) != source.Within })
+	log.Holes = v.sight.Holes()
+	doubt := slices.ContainsFunc(all, func(p StoredPosition) bool {
+		return p.HasID && !slices.Contains([]source.Standing{source.Within, source.Hole}, p.Standing(log))
+	})
 	unknown := occurrence{pos: v.last, note: "where the catalog's positions stand: not all of the log was read"}
 	switch {
 	case !doubt:
@@ -107,6 +107,7 @@ func (v *verifier) positions(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		b.Holes = log.Holes
 		if log = &b; err != nil {
 			log = nil
 			unknown.note, unknown.detail = "where the catalog's positions stand: the log's ends are not known", fmt.Sprint(err)
@@ -134,6 +135,25 @@ func (v *verifier) positions(ctx context.Context) error {
 		v.gone = append(v.gone, f)
 	}
 	return nil
+}
+
+// stored are the positions the catalog names: the checkpoint's first.
+func (o *VerifyOptions) stored() []StoredPosition {
+	cp := o.Checkpoint
+	if cp == nil {
+		return o.Flushed
+	}
+	at := catalog.FlushPosition{TimeTick: cp.TimeTick, ID: cp.ID, HasID: !cp.ID.IsZero(), Unread: cp.Unread}
+	return append([]StoredPosition{{Key: cp.Key, FlushPosition: at}}, o.Flushed...)
+}
+
+// lookOut looks out for the records that positions name.
+func lookOut(all []StoredPosition) source.Sight {
+	ids := make([]message.ID, len(all))
+	for i := range all {
+		ids[i] = all[i].ID
+	}
+	return source.NewSight(ids...)
 }
 
 // drops reports whether the log drops a vchannel.

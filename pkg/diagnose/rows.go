@@ -72,6 +72,7 @@ func (v *verifier) batch(c *message.Columns) {
 		v.vchannels = append(v.vchannels, v.newVChannel(c.VChannels[len(v.vchannels)]))
 	}
 	v.rows = c
+	v.sight.Columns(c)
 	v.physical(c)
 	v.defects(c)
 	for i := 0; i < c.N; i++ {

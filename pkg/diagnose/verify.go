@@ -209,6 +209,7 @@ type verifier struct {
 	altered        bool      // a definition may have changed a schema
 	check15        bool      // the first message above the checkpoint was met
 	copies         *message.CopyWatch
+	sight          source.Sight // of the catalog's positions
 }
 
 func newVerifier(opts VerifyOptions) *verifier {
@@ -218,6 +219,7 @@ func newVerifier(opts VerifyOptions) *verifier {
 	for _, t := range message.Types() {
 		v.typeBits[min(int(t), len(v.typeBits)-1)] = bitsOf(t)
 	}
+	v.sight = lookOut(opts.stored())
 	v.dropped = DroppedSummary{VChannels: []DroppedCount{}, Types: []DroppedCount{}}
 	v.window.budget = siftBudget
 	v.splits.Drop = v.notWhole
@@ -250,6 +252,7 @@ func (v *verifier) tell(c *Check, o occurrence) { v.found.add(c, &o) }
 
 func (v *verifier) corrupt(err *source.CorruptError) {
 	v.corruptions++
+	v.sight.Unread()
 	v.tell(unreadable, occurrence{pos: v.last, note: "a place that cannot be read", detail: err.Error()})
 	v.haveLast, v.blindEnd = false, true // what follows need not join on
 	v.blindStart, v.blindAt = v.blindStart || v.records == 0, v.records

@@ -88,6 +88,7 @@ func (p *replay) unreadable(err error) bool {
 		return false
 	}
 	p.cover.broken = corrupt
+	p.sight.Unread()
 	if p.cover.unread++; p.cover.unread <= maxIssues {
 		p.cover.corrupt = append(p.cover.corrupt, corrupt)
 	}
@@ -107,6 +108,7 @@ func (p *replay) saw(m *message.Message) {
 		c.gap(c.Last, m)
 	}
 	c.print.add(m)
+	p.sight.Record(m.ID)
 	c.names(m)
 	c.Last, c.entrySize = m.ID, m.Form().BatchSize
 	c.reached(m.ID)

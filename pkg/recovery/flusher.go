@@ -69,10 +69,12 @@ func (p *replay) flusher(ctx context.Context, src source.Source) error {
 	}
 	defer func() { _ = rd.Close() }() // only read
 	var found Issues
+	sight := p.lookOut(src, from)
 	err = source.Each(ctx, rd, func(m *message.Message) error {
 		if m.Type == message.TypeTimeTick && m.TimeTick > p.startTick {
 			return errPast
 		}
+		sight.Record(m.ID)
 		pos := p.opts.Flushed[m.VChannel]
 		stops, code := flusherStop(m)
 		if stops != 0 && m.TimeTick <= p.startTick && live(m.VChannel) && !catalog.ChannelDropped(pos) && m.TimeTick > pos.GetTimestamp() {
@@ -81,7 +83,8 @@ func (p *replay) flusher(ctx context.Context, src source.Source) error {
 			found.add(i)
 		}
 		return nil
-	}, func(*source.CorruptError) error { return nil })
+	}, func(*source.CorruptError) error { sight.Unread(); return nil })
+	p.holes = sight.Holes()
 	if err != nil && !errors.Is(err, source.ErrTornTail) && !errors.Is(err, errPast) {
 		return fmt.Errorf("read from the smallest flush position: %w", err)
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
@@ -58,6 +60,18 @@ func (p *replay) flushPositions(ctx context.Context, src source.Source, md catal
 	return nil
 }
 
+// lookOut looks out for the records the flush positions name, in what is read from
+// an id on; zero = from the log's first record.
+func (p *replay) lookOut(src source.Source, from message.ID) source.Sight {
+	var ids []message.ID
+	for _, m := range p.opts.Flushed {
+		ids = append(ids, catalog.FlushPositionOf(m, src.Describe().Backend).ID)
+	}
+	s := source.NewSight(ids...)
+	s.From(from)
+	return s
+}
+
 // reached is the state after everything that was read.
 func (p *replay) reached() *State {
 	if p.res.Tail != nil {
@@ -77,18 +91,21 @@ func (p *replay) stays(i Issue) {
 // ends are the log's ends as far as the positions need them; nil where they are not
 // known. What was read tells them where all lie within.
 func (p *replay) ends(ctx context.Context, src source.Source, at map[string]catalog.FlushPosition) (*source.Bounds, error) {
-	seen := source.Bounds{First: p.cover.First, Last: p.cover.Last, Empty: p.cover.Records == 0}
+	holes := slices.Concat(p.holes, p.sight.Holes())
+	seen := source.Bounds{First: p.cover.First, Last: p.cover.Last, Empty: p.cover.Records == 0, Holes: holes}
 	within := !seen.Empty
 	for _, f := range at {
-		within = within && (!f.HasID || seen.Standing(f.ID) == source.Within)
+		within = within && (!f.HasID || slices.Contains([]source.Standing{source.Within, source.Hole}, seen.Standing(f.ID)))
 	}
 	if within || len(at) == 0 {
 		return &seen, nil
 	}
 	if !p.bounds.First.IsZero() || p.bounds.Empty {
+		p.bounds.Holes = holes
 		return &p.bounds, nil
 	}
 	b, err := src.Bounds(ctx)
+	b.Holes = holes
 	switch {
 	case errors.Is(err, source.ErrConsumed):
 		return nil, nil //nolint:nilnil // a stream of which only a part was read: not known

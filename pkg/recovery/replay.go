@@ -114,6 +114,7 @@ func Replay(ctx context.Context, src source.Source, md catalog.Metadata, o Repla
 	defer func() { _ = ahead.Close() }()
 	p.reader = ahead
 	p.startTick = st.tick
+	p.sight = p.lookOut(src, p.start)
 	p.scan = order.NewScanner(p, order.Options{Observer: p, Account: o.Account, Legacy: legacy(st)})
 	err = p.run(ctx)
 	if err == nil {
@@ -171,6 +172,8 @@ type replay struct {
 	elsewhere bool       // the checkpoint is of another WAL
 	standing  source.Standing
 	bounds    source.Bounds // where standing had to ask for them
+	sight     source.Sight  // of the flush positions, over what is read from start on
+	holes     []message.ID  // those of them before start that name no record
 	cover     coverage
 	types     *[1 << 10]int64
 	copies    *message.CopyWatch

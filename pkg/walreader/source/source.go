@@ -136,6 +136,9 @@ type Bounds struct {
 	Empty       bool
 	Records     int64 // −1 = not known without reading
 	Lacks       Lacks // what the log had at its ends and this source does not hold, or cannot read
+	// Holes are positions between First and Last at which no record stands, of
+	// those whoever read the log looked out for (Sight). A source leaves them nil.
+	Holes []message.ID
 }
 
 // Lacks says at which ends a copy holds less than its origin did, so that what

@@ -1,6 +1,10 @@
 package source
 
-import "github.com/walctl/walctl/pkg/walreader/message"
+import (
+	"slices"
+
+	"github.com/walctl/walctl/pkg/walreader/message"
+)
 
 // Standing says where a stored position (a checkpoint, a channel checkpoint, a
 // last confirmed id) stands in a log that holds what Bounds says. It is judged in
@@ -23,7 +27,7 @@ const (
 	OtherWAL
 	// NoPosition: the stored value holds no id.
 	NoPosition
-	// Hole: within the bounds, but no record stands there. Told by who has read.
+	// Hole: within the bounds, but no record stands there, as who has read knows (Sight).
 	Hole
 	// NotHeld: in a part of the log that this copy of it does not hold. Nothing is
 	// known of it; it is not gone by that.
@@ -64,6 +68,8 @@ func (b Bounds) Standing(id message.ID) Standing {
 		return NotHeld
 	case id.Compare(b.Last) > 0:
 		return BehindEnd
+	case slices.Contains(b.Holes, id):
+		return Hole
 	}
 	return Within
 }
