@@ -12,6 +12,7 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
 	"github.com/walctl/walctl/pkg/walreader/source/pulsar"
 	"github.com/walctl/walctl/pkg/walreader/source/rocksmq"
+	"github.com/walctl/walctl/pkg/walreader/source/woodpecker"
 )
 
 // Backends is the one list of the kinds of places a log can lie in. The first that is
@@ -19,7 +20,7 @@ import (
 func Backends() []source.Backend {
 	return []source.Backend{
 		archive.Backend(),
-		unsupported("woodpecker", isWoodpecker),
+		woodpecker.Backend(),
 		unsupported("bookkeeper", isBookKeeper),
 		rocksmq.Backend(),
 		pulsar.Backend(),
@@ -48,16 +49,6 @@ func unsupported(kind string, is func(source.Look) bool) source.Backend {
 			return nil, &SpecError{Spec: place, Reason: fmt.Sprintf("%s disks are not supported in this version; read the live log, or an archive of it", kind)}
 		},
 	}
-}
-
-// woodpeckerMagic stands after the frame of a segment's first record.
-const woodpeckerMagic, woodpeckerOffset = "HDR\x01", 9 + 12
-
-func isWoodpecker(l source.Look) bool {
-	if l.Dir {
-		return holds(l.Path, "data.log", "*/data.log", "*/*/data.log", "*/*/0.blk")
-	}
-	return len(l.Head) >= woodpeckerOffset && bytes.HasPrefix(l.Head[woodpeckerOffset:], []byte(woodpeckerMagic))
 }
 
 func isBookKeeper(l source.Look) bool {

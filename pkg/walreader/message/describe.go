@@ -109,7 +109,7 @@ var marks = [...]struct {
 	{NotPersisted, "not-persisted"}, {PChannelLevel, "pchannel-level"}, {UnsafeReplicate, "unsafe-replicate"},
 	{PartialUpdate, "partial-update"}, {HasBroadcast, "broadcast"}, {HasReplicate, "replicated"},
 	{HasCipher, "encrypted"}, {HasTxn, "txn"}, {HasOtherProps, "other-properties"},
-	{Deleted, "deleted"},
+	{Deleted, "deleted"}, {InBadBlock, "bad-block"}, {Unacknowledged, "unacknowledged"},
 }
 
 // Marks names the flags a reader of the log should see.

@@ -33,6 +33,8 @@ const (
 	Chunked                             // `_ci`, `_ct`: one of several records of a message; HasOtherProps is set too
 	ChunkRest                           // one that is not the first of them: its rows are the first one's, and Rows is 0
 	Deleted                             // its owner has deleted it; its bytes still stand on the disk. Set by a reader that was asked for such
+	InBadBlock                          // its own checksum is right, that of the block around it is not, or the block is not whole. Set by a reader of disks
+	Unacknowledged                      // it stands after the last entry its writer had acknowledged. Set by a reader of disks
 )
 
 // Message is one persisted message as a WAL backend stores it, with its

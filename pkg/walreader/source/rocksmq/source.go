@@ -252,7 +252,7 @@ func (s *Source) Open(ctx context.Context, r source.Range) (source.Reader, error
 		from = max(r.From.ID.A, 0)
 	}
 	rd := &reader{s: s, snap: snap, rng: r, sel: sel, m: newMerge(snap, t, from)}
-	rd.dec.dec.PChannel = s.name
+	rd.dec.Dec.PChannel = s.name
 	return rd, nil
 }
 
