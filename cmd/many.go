@@ -26,6 +26,7 @@ type manyLogs[T any] struct {
 	header    func(*T) *render.Header
 	unchecked func(*T) []string // what could not be judged; nil = nothing of the kind
 	lines     func([]*T) error  // of the command's own format, Prometheus's
+	next      func(*T) string   // what follows for a log that is not sound; nil: what its findings say
 	told      cli.SharedNotes
 }
 
@@ -45,6 +46,7 @@ type failedLog struct {
 // logLine is one log's line and what its detail is made of.
 type logLine struct {
 	name, state string
+	next        string
 	rank        int
 	findings    []diagnose.Finding
 	err         error
@@ -99,12 +101,25 @@ func (m *manyLogs[T]) json(f *cli.Factory, answers []cli.Asked[T], lines []logLi
 			return err
 		}
 		out.Logs = append(out.Logs, bytes.TrimSpace(b.Bytes()))
-		out.Findings = append(out.Findings, lines[i].findings...)
+		out.Findings = append(out.Findings, m.placed(answers[i].Report)...)
 	}
 	if m.output == cli.JSON {
 		return render.JSON(f.Out(), out)
 	}
 	return render.Lines(f.Out(), out.Logs)
+}
+
+// placed are a log's findings, each with the log's name.
+func (m *manyLogs[T]) placed(r *T) []diagnose.Finding {
+	if r == nil {
+		return nil
+	}
+	h := m.header(r)
+	out := slices.Clone(h.Findings)
+	for i := range out {
+		out[i].Where.PChannel = cmp.Or(out[i].Where.PChannel, h.WAL.PChannel)
+	}
+	return out
 }
 
 // Ranks of a log's line, worst last; between them lie the severities of findings.
@@ -127,11 +142,14 @@ func (m *manyLogs[T]) judged(answers []cli.Asked[T]) []logLine {
 		} else {
 			l.findings, l.cells = slices.Clone(m.header(r).Findings), m.cells(r)
 			for j := range l.findings {
-				if l.findings[j].Where.PChannel == "" {
+				if p := l.findings[j].Where.PChannel; p == "" || p == m.header(r).WAL.PChannel {
 					l.findings[j].Where.PChannel = l.name
 				}
 			}
 			l.judge()
+			if m.next != nil {
+				l.next = m.next(r)
+			}
 		}
 		lines[i] = l
 	}
@@ -143,6 +161,10 @@ func (l *logLine) judge() {
 	worst := diagnose.SeverityInfo
 	for i := range l.findings {
 		worst = max(worst, l.findings[i].Severity)
+	}
+	var found *cli.FindingsError
+	if errors.As(l.err, &found) {
+		worst = max(worst, found.Worst)
 	}
 	switch code := cli.CodeOf(l.err); {
 	case worst > diagnose.SeverityInfo:
@@ -266,6 +288,9 @@ func shared(all []diagnose.Finding) (out []diagnose.Finding) {
 // every log that has it.
 const sameCode = 3
 
+// nextShown is how many commands follow an answer for several logs.
+const nextShown = 2
+
 // detail shows what was found, worst first, and one code's meaning once.
 func (m *manyLogs[T]) detail(f *cli.Factory, lines []logLine) error {
 	all, next := []diagnose.Finding{}, []string{}
@@ -292,9 +317,14 @@ func (m *manyLogs[T]) detail(f *cli.Factory, lines []logLine) error {
 			}
 		}
 		count[x.Code] = 0
-		if x.Severity >= diagnose.SeverityError && x.Next != "" && len(next) < 2 {
+		if m.next == nil && x.Severity >= diagnose.SeverityError && x.Next != "" {
 			next = append(next, x.Next)
 		}
 	}
-	return f.Next(next...)
+	for _, l := range lines {
+		if l.rank > rankSound && strings.HasPrefix(l.next, "walctl ") {
+			next = append(next, l.next)
+		}
+	}
+	return f.Next(next[:min(len(next), nextShown)]...)
 }

@@ -15,11 +15,13 @@ import (
 	"github.com/walctl/walctl/pkg/recovery"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/order"
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 type recoverOptions struct {
 	wal       string
-	wals      []string // of --forecast and --memory
+	wals      []string // none = every pchannel of the context
+	jobs      cli.JobsFlag
 	mem       memoryFlags
 	replay    replayFlags
 	output    cli.Output
@@ -38,7 +40,7 @@ func newRecoverCmd(f *cli.Factory, runF func(context.Context, *recoverOptions) e
 		}
 	}
 	cmd := &cobra.Command{
-		Use:   "recover WAL…",
+		Use:   "recover [WAL…]",
 		Short: "Say what a restart makes of a log and its catalog, and whether it succeeds",
 		Long: `Say what a restart makes of a log and its catalog, and whether it succeeds.
 
@@ -47,6 +49,10 @@ TimeTick, or to --until. What comes after it is the unconfirmed tail, which the 
 opening confirms. Where a node would panic or wait for ever the replay goes on, and
 the first message or key that stops it is named. The live catalog is never written.
 
+Several WALs, a place that holds several logs, or no WAL (every pchannel of the
+context): --jobs logs at once, one line a log, worst first, then what stops a restart.
+A plan, and a catalog written out, are of one log.
+
 --forecast says instead how much memory the write buffers of a restart take, and
 --memory replays into such buffers within a bound: both for several logs at once,
 --parallel of them together (an archive's logs all, unless --log names one).`,
@@ -54,11 +60,12 @@ the first message or key that stops it is named. The live catalog is never writt
 walctl recover ./evidence --until @2026-11-21T03:00:00Z -o json
 walctl recover wal.jsonl --catalog kvjson:before.json --write-to kvjson:after.json
 walctl recover dml_3 --accept-gap 15/1516..16/2 --out p.json
+walctl recover dml_3 dml_7
 walctl recover dml_3 dml_7 --forecast --node-memory 16GiB
 walctl recover ./evidence --memory 512MiB --parallel 4`,
-		Args: cli.Args(cobra.MinimumNArgs(1)),
+		Args: cli.Args(cobra.ArbitraryArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opts.wal, opts.wals = args[0], args
+			opts.wals = args
 			if err := opts.checkFiles(f); err != nil {
 				return err
 			}
@@ -75,6 +82,7 @@ walctl recover ./evidence --memory 512MiB --parallel 4`,
 	opts.plan.add(cmd)
 	opts.files.add(cmd.Flags())
 	opts.mem.add(cmd)
+	opts.jobs.Add(cmd)
 	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON)
 	opts.replay.add(cmd)
 	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused, cli.CodePartial)
@@ -142,65 +150,129 @@ type recoverReport struct {
 	Restart     restartReport         `json:"restart_replays"`
 	Next        string                `json:"next,omitempty"`
 	*memoryPart                       // with --memory
+	differences []recovery.Difference // as the screen shows them
 }
 
 func runRecover(ctx context.Context, f *cli.Factory, o *recoverOptions) error {
 	switch {
 	case o.mem.forecast:
 		return runForecast(ctx, f, o)
-	case o.mem.memory > 0 && o.severalLogs():
+	case o.mem.memory > 0 && (len(o.wals) > 1 || o.severalLogs()):
 		return runRecoverMemory(ctx, f, o)
 	}
+	return f.OneOrMany(ctx, o.wals, o.replay.source, func(ref cli.LogRef) error {
+		report, err := recoverLog(ctx, f, o, ref, nil)
+		if report != nil {
+			err = errors.Join(o.write(f, report, report.differences), err)
+		}
+		return err
+	}, func(refs []cli.LogRef) error { return recoverMany(ctx, f, o, refs) })
+}
+
+// recoverMany says what a restart makes of several logs.
+func recoverMany(ctx context.Context, f *cli.Factory, o *recoverOptions, refs []cli.LogRef) error {
+	if o.writeTo != "" || o.planned() {
+		return cli.Usagef("a plan, and a catalog written out, are of one log, and %d are asked about: name one for --out, --write-to, --only, --accept-gap and --alter-wal", len(refs))
+	}
+	m := manyLogs[recoverReport]{
+		command: "recover", output: o.output,
+		columns: []render.Column{{Name: "restart"}, {Name: "replays", Right: true}, {Name: "keys", Right: true}, {Name: "coverage"}},
+		header:  func(r *recoverReport) *render.Header { return &r.Header },
+		next:    func(r *recoverReport) string { return r.Next },
+		cells: func(r *recoverReport) []render.Cell {
+			return []render.Cell{render.Text(r.outcome()), render.Count(r.Restart.Messages), render.Count(int64(len(r.differences))), render.Text(r.covered())}
+		},
+	}
+	jobs := o.jobs.Of(len(refs))
+	show, done := f.ProgressOfMany("recover", len(refs))
+	answers := cli.Each(ctx, jobs, refs, func(ctx context.Context, ref cli.LogRef) (*recoverReport, error) {
+		each := *o
+		each.replay.source = o.replay.source.Gently(jobs)
+		each.replay.source.Notes = &m.told
+		return recoverLog(ctx, f, &each, ref, show.One())
+	})
+	done()
+	return m.write(ctx, f, answers)
+}
+
+// outcome is what a restart makes of a log, in a few words.
+func (r *recoverReport) outcome() string {
+	if r.Succeeds {
+		return "recovers"
+	}
+	for i := range r.Verdicts {
+		if v := &r.Verdicts[i]; v.Obstacle != nil && (r.asked == 0 || v.line == r.asked) {
+			return "would " + v.Obstacle.Outcome()
+		}
+	}
+	return "fails"
+}
+
+// covered says whether the replay read all it had to.
+func (r *recoverReport) covered() string {
+	if r.Coverage.Contiguous {
+		return "whole"
+	}
+	return "INCOMPLETE"
+}
+
+// recoverLog replays one log. The error beside a report is what the report leads to.
+func recoverLog(ctx context.Context, f *cli.Factory, o *recoverOptions, ref cli.LogRef, show source.Progress) (*recoverReport, error) {
+	o.wal, o.replay.source.Log, o.replay.show = ref.WAL, ref.Log, show
 	planned := o.planning(f)
 	o.replay.fields = true
 	r, err := o.replay.replay(ctx, f, "recover", o.wal, recovery.ReplayOptions{Tail: true})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	after, err := r.State.Persist()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if n := r.lacksPayloads(); o.writeTo != "" && n > 0 {
-		return fmt.Errorf("write %s: the log has %s: %w", o.writeTo, lackingText(n), cli.ErrPartial)
-	}
-	if o.writeTo != "" {
-		if err := o.files.writeCatalog(ctx, o.writeSpec, after, catalog.Options{Write: true}); err != nil {
-			return err
-		}
+	if err := o.writeCatalog(ctx, r, after); err != nil {
+		return nil, err
 	}
 	next, err := r.Tail.Next.Persist()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	d := recovery.Diff(r.metadata.KV, after)
-	report := r.recoverReport(f, d, len(recovery.Diff(after, next)))
+	report := r.recoverReport(f, ref, d, len(recovery.Diff(after, next)))
 	report.WrittenTo = o.writeTo
 	report.Plan = planned.report()
 	report.Restart = r.restart()
-	report.Next = f.Carry(o.next(f, report))
+	report.Next = f.CarryTo(ref, o.next(f, report))
 	if p := planned.plan; p != nil && (!p.Empty() || !p.Applicable) {
 		d = differencesOf(p.Changes)
 	}
+	report.differences = d
 	if o.mem.memory > 0 {
 		if report.memoryPart, err = bufferOne(ctx, f, o, r.Until.TimeTick); err != nil {
-			return err
+			return nil, err
 		}
-	}
-	if err := o.write(f, report, d); err != nil {
-		return err
 	}
 	var fails error
 	if !report.Succeeds {
 		fails = cli.Reported(&cli.FindingsError{Count: 1, Worst: diagnose.SeverityCritical})
 	}
-	return errors.Join(r.readError(), fails)
+	return report, errors.Join(r.readError(), fails)
 }
 
-func (r *replayed) recoverReport(f *cli.Factory, d []recovery.Difference, tailDifferences int) *recoverReport {
+// writeCatalog writes what the replay reached, where --write-to asks.
+func (o *recoverOptions) writeCatalog(ctx context.Context, r *replayed, after map[string][]byte) error {
+	if o.writeTo == "" {
+		return nil
+	}
+	if n := r.lacksPayloads(); n > 0 {
+		return fmt.Errorf("write %s: the log has %s: %w", o.writeTo, lackingText(n), cli.ErrPartial)
+	}
+	return o.files.writeCatalog(ctx, o.writeSpec, after, catalog.Options{Write: true})
+}
+
+func (r *replayed) recoverReport(f *cli.Factory, ref cli.LogRef, d []recovery.Difference, tailDifferences int) *recoverReport {
 	t := r.Tail
 	out := &recoverReport{
-		Header: f.Header("recover", r.wal, r.findings()), Succeeds: r.obstacle() == nil, Milvus: r.version, asked: r.line, lacking: r.lacksPayloads(),
+		Header: f.HeaderOf(ref, "recover", r.wal, r.findings()), Succeeds: r.obstacle() == nil, Milvus: r.version, asked: r.line, lacking: r.lacksPayloads(),
 		Until: r.stopReport(), Coverage: r.coverageReport(), Delivered: r.Delivered,
 		Issues: r.Issues().List(), Quarantine: r.Issues().Counts(),
 		Uncommitted: recovery.TxnsJSON(r.Uncommitted), AlterWAL: r.State.AlterWAL(),

@@ -50,15 +50,18 @@ func (m *memoryFlags) logsAtOnce(o *recoverOptions) int {
 	if m.forecast || m.memory > 0 && o.severalLogs() {
 		return m.parallel()
 	}
-	return 1
+	if len(o.wals) == 1 {
+		return 1
+	}
+	return o.jobs.Of(max(len(o.wals), 1))
 }
 
 func (m *memoryFlags) check(o *recoverOptions) error {
 	switch {
 	case m.forecast && m.memory > 0:
 		return cli.Usagef("--forecast and --memory are two questions: ask one")
-	case len(o.wals) > 1 && !m.forecast && m.memory == 0:
-		return cli.Usagef("recover replays one WAL; several only with --forecast or --memory")
+	case len(o.wals) == 0 && (m.forecast || m.memory > 0):
+		return cli.Usagef("name the WALs whose buffers are asked about, or leave out --forecast and --memory")
 	case (m.forecast || m.memory > 0 && o.severalLogs()) && (o.writeTo != "" || o.plan.out != "" || o.replay.until != "" || len(o.plan.only)+len(o.plan.gaps) > 0):
 		return cli.Usagef("a forecast, and a replay of several logs, make no plan and write no catalog; leave out --out, --write-to, --until, --only and --accept-gap")
 	case (m.forecast || m.memory > 0) && slices.Contains(o.wals, "-"):

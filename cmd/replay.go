@@ -27,6 +27,8 @@ type replayFlags struct {
 	cluster string
 	// fields holds the inserts of vchannels whose schema dropped a field against it.
 	fields bool
+	// show takes the progress; nil: a line of its own.
+	show source.Progress
 	// during, if set, is called with log and catalog still open.
 	during func(context.Context, source.Source, catalog.Catalog, *replayed) error
 }
@@ -99,8 +101,12 @@ func (r *replayFlags) replay(ctx context.Context, f *cli.Factory, command, wal s
 		return nil, err
 	}
 	o.Pending = func(ctx context.Context) (map[string]bool, error) { return pendingChannels(ctx, cat) }
-	show, done := f.Progress(command)
-	defer done()
+	show := r.show
+	if show == nil {
+		var done func()
+		show, done = f.Progress(command)
+		defer done()
+	}
 	o.Progress, o.State.ClusterPrefix, o.State.Milvus = show, r.cluster, out.version
 	started := f.Now()
 	out.Result, err = recovery.Replay(ctx, src, out.metadata, o)

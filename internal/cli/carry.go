@@ -30,6 +30,9 @@ var speaksOfNoCluster = [...]string{"explain", "demo", "version", "completion", 
 // no command of this walctl comes back as "".
 func (f *Factory) Carry(line string) string { return f.carry(line, "") }
 
+// CarryTo is Carry for one log of several: the command chooses it.
+func (f *Factory) CarryTo(ref LogRef, line string) string { return f.carry(line, ref.Log) }
+
 // carry is Carry for a log that was chosen without --log, as one of a place's many;
 // "" = none was.
 func (f *Factory) carry(line, log string) string {
