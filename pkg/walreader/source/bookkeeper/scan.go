@@ -172,8 +172,7 @@ func (s *scanner) zeros(at int64) int64 {
 		}
 		for i, c := range b {
 			if c != 0 {
-				// a size begins with a zero byte or three: back to where it may begin
-				return at + max(int64(i)-s.leadingZeros(b[i:]), 0)
+				return s.sizeAt(at, at+int64(i))
 			}
 		}
 		at += n
@@ -181,20 +180,15 @@ func (s *scanner) zeros(at int64) int64 {
 	return at
 }
 
-// leadingZeros is how many zero bytes stand before the first other one of a size:
-// those that make it one that an entry can have.
-func (s *scanner) leadingZeros(b []byte) int64 {
-	if len(b) < 4 {
-		return 3
-	}
-	for n := int64(3); n > 0; n-- {
-		var size [4]byte
-		copy(size[n:], b)
-		if v := int64(binary.BigEndian.Uint32(size[:])); v >= head && v <= maxEntry {
-			return n
+// sizeAt finds which of the zero bytes between two offsets begin a size.
+func (s *scanner) sizeAt(from, first int64) int64 {
+	for n := min(first-from, 3); n > 0; n-- {
+		b, err := s.w.at(first-n, 4)
+		if err == nil && s.right(first-n, int64(int32(binary.BigEndian.Uint32(b)))) {
+			return first - n
 		}
 	}
-	return 0
+	return first
 }
 
 func (s *scanner) restIsZero(at int64) bool {
@@ -226,7 +220,7 @@ func (s *scanner) resync(at int64) (int64, error) {
 		case whole && d.claimed:
 			d.cause = errDigest
 			if next := at + 4 + size; next == s.f.size || s.begins(next) {
-				d.to = next
+				d.to, d.torn = next, s.unwritten(next)
 				s.damage(d)
 				return next, nil
 			}
@@ -240,7 +234,7 @@ func (s *scanner) resync(at int64) (int64, error) {
 	}
 	d.to = next
 	d.torn = d.torn && next == s.f.size
-	if next < s.f.size && d.cause == errTorn { //nolint:errorlint // set above
+	if next < s.f.size && errors.Is(d.cause, errTorn) {
 		d.cause = errSize
 	}
 	if s.unsized(at, next) {
@@ -248,6 +242,13 @@ func (s *scanner) resync(at int64) (int64, error) {
 	}
 	s.damage(d)
 	return next, nil
+}
+
+// unwritten reports whether an entry of a journal ends in zero bytes that go on to the
+// end of the file, which was made longer before it was written: a crash stopped it.
+func (s *scanner) unwritten(next int64) bool {
+	b, err := s.w.at(next-1, 1)
+	return err == nil && s.f.journal && next < s.f.size && b[0] == 0 && s.zeros(next) == s.f.size
 }
 
 // unsized reads an entry whose size is wrong and whose bytes are right: it reaches
