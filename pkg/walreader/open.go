@@ -6,7 +6,7 @@
 //	persistent://tenant/ns/topic        a topic of the cluster's own broker
 //	path                                a file or directory, its kind told by content
 //	-                                   NDJSON on Options.Stdin
-//	archive: jsonl: rocksmq: woodpecker: …  an explicit kind before a path: see Backends
+//	archive: bookkeeper: jsonl: …       an explicit kind before a path: see Backends
 package walreader
 
 import (

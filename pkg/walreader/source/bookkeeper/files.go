@@ -41,19 +41,32 @@ func (l *listing) close() {
 // maxDepth is how far below a place its files may lie; maxFiles how many there may be.
 const maxDepth, maxFiles = 6, 1 << 16
 
-// places takes a list of directories apart. A directory may have a comma in its name.
+// places takes a list of paths apart. A path may have a comma in its name.
 func places(place string) []string {
-	if _, err := os.Stat(place); err == nil || !strings.Contains(place, ",") {
-		return []string{place}
+	var out []string
+	open := "" // pieces that are no path yet
+	for i, piece := range strings.Split(place, ",") {
+		if i > 0 && open != "" {
+			piece = open + "," + piece
+		}
+		if _, err := os.Stat(piece); err == nil {
+			out, open = append(out, piece), ""
+		} else {
+			open = piece
+		}
 	}
-	return slices.DeleteFunc(strings.Split(place, ","), func(s string) bool { return s == "" })
+	if open != "" {
+		out = append(out, open) // it is not there, and said to be missing
+	}
+	return out
 }
 
 // find lists what counts below a place, open where that is asked.
 func find(place string, open bool) (*listing, error) {
 	l := &listing{}
 	var print strings.Builder
-	for _, top := range places(place) {
+	tops := places(place)
+	for _, top := range tops {
 		err := filepath.WalkDir(top, func(path string, e fs.DirEntry, err error) error {
 			switch {
 			case errors.Is(err, fs.ErrNotExist) && path == top:
@@ -65,7 +78,7 @@ func find(place string, open bool) (*listing, error) {
 			case e.IsDir():
 				return l.directory(top, path)
 			}
-			return l.add(top, path, e, open, &print)
+			return l.add(top, path, e, open, len(tops) > 1, &print)
 		})
 		if err != nil {
 			l.close()
@@ -95,7 +108,7 @@ func (l *listing) directory(top, path string) error {
 	return nil
 }
 
-func (l *listing) add(top, path string, e fs.DirEntry, open bool, print *strings.Builder) error {
+func (l *listing) add(top, path string, e fs.DirEntry, open, several bool, print *strings.Builder) error {
 	if !e.Type().IsRegular() && e.Type()&fs.ModeSymlink == 0 {
 		return nil
 	}
@@ -104,6 +117,9 @@ func (l *listing) add(top, path string, e fs.DirEntry, open bool, print *strings
 		l.metas = append(l.metas, dir)
 	}
 	number, journal, ok := bookieFile(name)
+	if path == top && !ok {
+		journal, ok = kindOf(path)
+	}
 	if !ok {
 		return nil
 	}
@@ -119,7 +135,7 @@ func (l *listing) add(top, path string, e fs.DirEntry, open bool, print *strings
 		return fmt.Errorf("more than %d files of bookies below %s", maxFiles, top)
 	}
 	f := &file{path: path, number: number, journal: journal, size: st.Size()}
-	if f.name, err = filepath.Rel(top, path); err != nil || len(places(top)) > 1 {
+	if f.name, err = filepath.Rel(top, path); err != nil || f.name == "." || several {
 		f.name = path
 	}
 	if f.in, err = os.Open(path); errors.Is(err, fs.ErrNotExist) {
@@ -155,10 +171,7 @@ func rocksNumber(name string) (uint64, bool) {
 // sniff tells a bookie's directory by what its files begin with.
 func sniff(l source.Look) source.Claim {
 	if !l.Dir {
-		if bytes.HasPrefix(l.Head, []byte(entryLogMagic)) || bytes.HasPrefix(l.Head, []byte(journalMagic)) {
-			return source.Claim{Instead: "is one file of a bookie; name its directory, the one that current lies in"}
-		}
-		return source.Claim{}
+		return source.Claim{Sure: bytes.HasPrefix(l.Head, []byte(entryLogMagic)) || bytes.HasPrefix(l.Head, []byte(journalMagic))}
 	}
 	for _, pattern := range []string{"current/*.txn", "current/*.log", "*.txn", "*.log", "*/current/*.txn", "*/current/*.log", "*/*/current/*.txn", "*/*/current/*.log"} {
 		hits, err := filepath.Glob(filepath.Join(l.Path, pattern))
@@ -183,12 +196,20 @@ func sniff(l source.Look) source.Claim {
 const sniffFiles = 16
 
 func begins(path string) bool {
+	_, ok := kindOf(path)
+	return ok
+}
+
+// kindOf tells an entry log or journal by its first bytes.
+func kindOf(path string) (journal, ok bool) {
 	f, err := os.Open(path)
 	if err != nil {
-		return false
+		return false, false
 	}
 	defer func() { _ = f.Close() }() // only read
 	var b [4]byte
-	n, _ := f.ReadAt(b[:], 0)
-	return n == 4 && (string(b[:]) == entryLogMagic || string(b[:]) == journalMagic)
+	if n, _ := f.ReadAt(b[:], 0); n < len(b) {
+		return false, false
+	}
+	return string(b[:]) == journalMagic, string(b[:]) == entryLogMagic || string(b[:]) == journalMagic
 }

@@ -79,7 +79,9 @@ func (w *walk) seek(id message.ID) {
 }
 
 // counts reports whether an entry belongs to the log, or is read though it does not.
-func (w *walk) counts(p part, e place) bool { return p.last == unknown || e.entry <= p.last || w.deleted }
+func (w *walk) counts(p part, e place) bool {
+	return p.last == unknown || e.entry <= p.last || w.deleted
+}
 
 // next returns what stands at the next place, io.EOF with what follows the last.
 func (w *walk) next(ctx context.Context) (found, error) {
@@ -104,7 +106,8 @@ func (w *walk) next(ctx context.Context) (found, error) {
 		if w.index++; !w.counts(p, e) {
 			continue
 		}
-		return f, w.entry(&f, p, e)
+		w.entry(&f, p, e)
+		return f, nil
 	}
 	if !w.ended {
 		w.ended = true
@@ -129,7 +132,7 @@ func (w *walk) begin(p part) {
 }
 
 // entry reads an entry again, and takes it apart.
-func (w *walk) entry(f *found, p part, e place) error {
+func (w *walk) entry(f *found, p part, e place) {
 	win, ok := w.windows[e.file]
 	if !ok {
 		in := w.s.files[e.file]
@@ -140,12 +143,12 @@ func (w *walk) entry(f *found, p part, e place) error {
 	b, err := win.at(e.off, int64(e.size))
 	if err != nil {
 		f.after = &source.CorruptError{Source: w.s.place, Place: name, Lost: -1, Cause: fmt.Errorf("%s was changed while it was read: %w", w.s.files[e.file].name, err)}
-		return nil
+		return
 	}
 	kind := w.s.check.check(b)
 	if kind == digestUnknown {
 		f.after = &source.CorruptError{Source: w.s.place, Place: name, Lost: -1, Cause: errDigest}
-		return nil
+		return
 	}
 	f.messages, err = w.dec.messages(p.id, e.entry, b, kind, w.o)
 	w.one = w.one && len(f.messages) == 1
@@ -158,7 +161,6 @@ func (w *walk) entry(f *found, p part, e place) error {
 	if errors.As(err, &lost) {
 		f.after = &source.CorruptError{Source: w.s.place, Place: name, Lost: lost.lost, Cause: lost.cause}
 	}
-	return nil
 }
 
 // reader turns the entries of a log into messages.
