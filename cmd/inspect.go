@@ -15,7 +15,9 @@ import (
 )
 
 type inspectOptions struct {
-	wal     string // "" = every pchannel of the context
+	wals    []string // none = every pchannel of the context
+	wal     string   // the one that is looked into
+	jobs    cli.JobsFlag
 	source  cli.WALFlags
 	place   cli.RangeFlags
 	filter  cli.FilterFlags
@@ -35,27 +37,27 @@ func newInspectCmd(f *cli.Factory, runF func(context.Context, *inspectOptions) e
 		runF = func(ctx context.Context, o *inspectOptions) error { return runInspect(ctx, f, o) }
 	}
 	cmd := &cobra.Command{
-		Use:   "inspect [WAL]",
+		Use:   "inspect [WAL…]",
 		Short: "Show what is in a log",
 		Long: `Show what is in a log: its range, time span and terms, counts and bytes by type,
-transactions, and what comes after the last TimeTick. Without a WAL, or for a place
-that holds several logs: one line for each. A live log that the broker is about to
+transactions, and what comes after the last TimeTick. Several WALs, a place that
+holds several logs, or no WAL (every pchannel of the context): one line for each,
+--jobs logs looked at together. A live log that the broker is about to
 delete is a finding.
 
 ` + cli.RangeHelp + `
 
 A row's data, and what other messages carry as payload, is shown with --data only.`,
 		Example: `walctl inspect dml_3
+walctl inspect dml_3 dml_7 ./evidence
 walctl inspect ./evidence --stats=vchannel
 walctl inspect dml_3 --records --from -2h --type Insert,Delete --limit 20
 walctl inspect dml_3 --id 15/1517/0 --data
 walctl inspect dml_3 --records -o ndjson --data > dml_3.jsonl
 walctl inspect dml_3 -f --records`,
-		Args: cli.Args(cobra.MaximumNArgs(1)),
+		Args: cli.Args(cobra.ArbitraryArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 {
-				opts.wal = args[0]
-			}
+			opts.wals = args
 			if err := opts.check(); err != nil {
 				return err
 			}
@@ -75,6 +77,7 @@ walctl inspect dml_3 -f --records`,
 	opts.source.Add(cmd)
 	opts.catalog.Add(cmd)
 	opts.failOn.Add(cmd)
+	opts.jobs.Add(cmd)
 	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused, cli.CodePartial)
 }
 
@@ -101,8 +104,10 @@ func (o *inspectOptions) check() error {
 		return cli.Usagef("--records --data needs -o ndjson: payloads have no column")
 	case o.follow && o.output != cli.Table && o.output != cli.Wide && o.output != cli.NDJSON:
 		return cli.Usagef("-f has no end: use -o table, wide or ndjson")
-	case o.wal == "" && modes > 0 && !o.filter.ListsTypes():
+	case len(o.wals) == 0 && modes > 0 && !o.filter.ListsTypes():
 		return cli.Usagef("name the WAL to look into")
+	case len(o.wals) > 1 && modes > 0:
+		return cli.Usagef("--stats, --records and --id look into one log, and %d are named", len(o.wals))
 	}
 	return nil
 }
@@ -119,28 +124,28 @@ func runInspect(ctx context.Context, f *cli.Factory, o *inspectOptions) error {
 	if o.filter.ListsTypes() {
 		return cli.PrintTypes(f.Out())
 	}
-	if o.wal == "" {
-		names, err := f.PChannels(ctx, o.source)
+	if len(o.wals) != 1 {
+		refs, err := f.LogRefs(ctx, o.wals, o.source)
 		if err != nil {
 			return err
 		}
-		quiet := o.source
-		quiet.Silent = true // the table tells of retention
-		return inspectAll(ctx, f, o, names, func(name string) (source.Source, error) {
-			return f.OpenWAL(ctx, name, quiet)
-		})
+		if o.source.PChannel != "" {
+			return cli.Usagef("--pchannel %s names one log, and several are asked about; give one WAL, or leave it out", o.source.PChannel)
+		}
+		return inspectAll(ctx, f, o, refs)
 	}
+	o.wal = o.wals[0]
 	if _, err := (&cli.FilterFlags{Types: o.filter.Types}).Filter(); err != nil {
 		return err // before a cluster is asked
 	}
 	s, err := f.OpenWAL(ctx, o.wal, o.source)
 	var place *walreader.SpecError
 	if errors.As(err, &place) && place.Several && !o.records && o.id == "" && o.stats == "" {
-		return inspectAll(ctx, f, o, place.Choices, func(name string) (source.Source, error) {
-			one := o.source
-			one.Log = name
-			return f.OpenWAL(ctx, o.wal, one)
-		})
+		refs := make([]cli.LogRef, len(place.Choices))
+		for i, log := range place.Choices {
+			refs[i] = cli.LogRef{WAL: o.wal, Log: log}
+		}
+		return inspectAll(ctx, f, o, refs)
 	}
 	if err != nil {
 		return err

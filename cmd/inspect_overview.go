@@ -387,6 +387,7 @@ func termSpan(r *inspectReport) string {
 // pchannelReport is one line of the table of all pchannels.
 type pchannelReport struct {
 	PChannel string `json:"pchannel"`
+	WAL      string `json:"wal,omitempty"` // as it was named, where several were
 	First    string `json:"first"`
 	Last     string `json:"last"`
 	Records  int64  `json:"records"` // −1 = not known without reading
@@ -399,22 +400,33 @@ type pchannelReport struct {
 	Partitioned string          `json:"partitioned,omitempty"` // what is wrong with a live topic that has partitions
 }
 
-func inspectAll(ctx context.Context, f *cli.Factory, o *inspectOptions, names []string, open func(string) (source.Source, error)) error {
-	reports := []pchannelReport{}
-	var failed error
-	findings := []diagnose.Finding{}
-	for _, name := range names {
-		r, soon, err := glance(ctx, f, o, name, open)
-		findings = append(findings, soon...)
-		if err != nil {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			r.Error, failed = err.Error(), fmt.Errorf("%w: %s: %w", cli.ErrPartial, name, err)
-		}
-		reports = append(reports, r)
+// glanced is one log's line and what was found of it.
+type glanced struct {
+	line     pchannelReport
+	findings []diagnose.Finding
+}
+
+func inspectAll(ctx context.Context, f *cli.Factory, o *inspectOptions, refs []cli.LogRef) error {
+	jobs := o.jobs.Of(len(refs))
+	each := *o
+	each.source = o.source.Gently(jobs)
+	each.source.Silent = true // the table tells of retention
+	answers := cli.Each(ctx, jobs, refs, func(ctx context.Context, ref cli.LogRef) (*glanced, error) {
+		return glance(ctx, f, &each, ref)
+	})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	return errors.Join(writeAll(f, o, reports, findings), failed, o.failOn.Check(findings))
+	reports, findings, failed := []pchannelReport{}, []diagnose.Finding{}, []error{}
+	for _, a := range answers {
+		findings = append(findings, a.Report.findings...)
+		if a.Err != nil {
+			a.Report.line.Error = a.Err.Error()
+			failed = append(failed, fmt.Errorf("%w: %s: %w", cli.ErrPartial, a.Report.line.PChannel, a.Err))
+		}
+		reports = append(reports, a.Report.line)
+	}
+	return errors.Join(writeAll(f, o, reports, findings), errors.Join(failed...), o.failOn.Check(findings))
 }
 
 // note is what a person should know of a pchannel: why it could not be read, or
@@ -446,37 +458,45 @@ func (r *pchannelReport) note(now time.Time) string {
 	return ""
 }
 
-// glance reads the two ends of a pchannel.
-func glance(ctx context.Context, f *cli.Factory, o *inspectOptions, name string, open func(string) (source.Source, error)) (pchannelReport, []diagnose.Finding, error) {
-	r := pchannelReport{PChannel: name, Records: -1}
-	s, err := open(name)
+// glance reads the two ends of a log. There is a line of what was seen of it also
+// where that is not all.
+func glance(ctx context.Context, f *cli.Factory, o *inspectOptions, ref cli.LogRef) (*glanced, error) {
+	g := &glanced{line: pchannelReport{PChannel: cmp.Or(ref.Log, ref.WAL), Records: -1}}
+	r := &g.line
+	if len(o.wals) > 1 {
+		r.WAL = ref.String()
+	}
+	s, err := f.OpenWAL(ctx, ref.WAL, ref.Flags(o.source))
 	if err != nil {
-		return r, nil, err
+		return g, err
 	}
 	defer s.Close()
+	if len(o.wals) > 1 {
+		r.PChannel = cmp.Or(s.Describe().PChannel, ref.Log, ref.WAL)
+	}
 	r.Protection, r.Held = cli.ProtectionOf(s), cli.HeldOf(s)
 	r.Partitioned = source.Partitioned(s)
 	b, err := s.Bounds(ctx)
 	if err != nil {
-		return r, nil, err
+		return g, err
 	}
-	soon := f.Soon(ctx, s, name, o.catalog, b.Last)
+	g.findings = f.Soon(ctx, s, ref.WAL, o.catalog, b.Last)
 	if b.Empty {
-		return r, soon, nil
+		return g, nil
 	}
 	r.First, r.Last, r.Records = b.First.String(), b.Last.String(), b.Records
 	end := source.Bound{Kind: source.AtID, ID: b.Last}
 	rd, err := s.Open(ctx, source.Range{From: end, To: end})
 	if err != nil {
-		return r, soon, err
+		return g, err
 	}
 	defer rd.Close()
 	m, err := rd.Next(ctx)
 	if err != nil {
-		return r, soon, err
+		return g, err
 	}
 	r.LastTick, r.LastTime = m.TimeTick, render.RFC3339(render.TickTime(m.TimeTick))
-	return r, soon, nil
+	return g, nil
 }
 
 // pchannelsReport is the JSON answer of inspect without a log.
@@ -494,12 +514,20 @@ func writeAll(f *cli.Factory, o *inspectOptions, reports []pchannelReport, findi
 	}
 	t := render.Table{Columns: []render.Column{{Name: "pchannel"}, {Name: "first"}, {Name: "last"}, {Name: "last written"},
 		{Name: "records", Right: true}, {Name: "note"}, {Name: "last tt", Wide: true, Right: true}}}
+	logs := map[string]int{}
 	for _, r := range reports {
+		logs[r.PChannel]++
+	}
+	for _, r := range reports {
+		name := r.PChannel
+		if r.WAL != "" && logs[name] > 1 {
+			name = r.WAL
+		}
 		records := render.Count(r.Records)
 		if r.Records < 0 {
 			records = render.Text("?")
 		}
-		t.Add(render.Text(r.PChannel), render.Text(r.First), render.Text(r.Last), render.Tick(r.LastTick), records,
+		t.Add(render.Text(name), render.Text(r.First), render.Text(r.Last), render.Tick(r.LastTick), records,
 			render.Text(r.note(f.Now())), render.Number(r.LastTick))
 	}
 	if o.output == cli.CSV {
