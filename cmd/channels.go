@@ -16,6 +16,7 @@ import (
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/diagnose"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 type channelsOptions struct {
@@ -27,6 +28,7 @@ type channelsOptions struct {
 	failOn  cli.FailOn
 	logs    []string
 	frozen  time.Duration
+	jobs    cli.JobsFlag
 }
 
 func (o *channelsOptions) add(cmd *cobra.Command) {
@@ -50,7 +52,8 @@ func newChannelsCmd(f *cli.Factory, runF func(context.Context, *channelsOptions)
 		Long: `Show every vchannel as log, catalog, RootCoord, DataCoord and live node see it,
 and what does not fit: in the log but not registered, registered though dropped,
 registered under a second pchannel, without a schema, its checkpoint frozen or
-behind the end of the log. Without a WAL: every pchannel of the context.
+behind the end of the log. Without a WAL: every pchannel of the context; --jobs logs
+are read at once, and one that cannot be read hides no other.
 
 Each fault says what cures it: the catalog, through a plan of channels repair; the
 restart of a live process ("channel reduplicates"); or a person's decision. Live
@@ -74,6 +77,7 @@ walctl channels wal.jsonl.zst --catalog kvjson:catalog.json`,
 	}
 	cli.AddOutput(cmd, &opts.output)
 	opts.failOn.Add(cmd)
+	opts.jobs.Add(cmd)
 	opts.add(cmd)
 	cmd.AddCommand(newChannelsRepairCmd(f, nil))
 	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused)
@@ -98,6 +102,19 @@ type walChannels struct {
 	LastTick uint64 `json:"last_time_tick,string"`
 	Term     int64  `json:"term"`
 	Node     string `json:"node,omitempty"`
+	Error    string `json:"error,omitempty"` // why it could not be read
+	faults   int
+	channels int
+}
+
+// judgedChannels is what one log and its catalog say of the vchannels.
+type judgedChannels struct {
+	report  *diagnose.ChannelReport
+	read    walChannels
+	wal     render.WAL
+	unknown []string
+	keys    []catalog.Problem
+	bad     *damage
 }
 
 func runChannels(ctx context.Context, f *cli.Factory, o *channelsOptions) error {
@@ -109,49 +126,89 @@ func runChannels(ctx context.Context, f *cli.Factory, o *channelsOptions) error 
 		}
 		o.wals = names
 	}
-	show, done := f.Progress("channels")
-	defer done()
-	bad := &damage{f: f}
-	out := channelsReport{ChannelReport: &diagnose.ChannelReport{Channels: []diagnose.ChannelView{}, Faults: []diagnose.ChannelFault{}}, NotChecked: []string{}}
-	live, unknown := liveEvidence(ctx, f, o)
-	out.NotChecked = append(out.NotChecked, unknown...)
-	wal := render.WAL{}
-	var keys []catalog.Problem
-	var short error
-	for _, w := range o.wals {
-		names, err := f.Logs(ctx, w, o.source)
-		if err != nil {
+	refs := []cli.LogRef{}
+	if len(o.wals) > 0 {
+		var err error
+		if refs, err = f.LogRefs(ctx, o.wals, o.source); err != nil {
 			return err
 		}
-		for _, name := range names {
-			one := *o
-			one.source.Log = name
-			g, err := gatherChannels(ctx, f, &one, w, live, bad, show)
-			if err != nil {
-				return err
-			}
-			r := diagnose.JudgeChannels(g.in)
-			out.Channels = append(out.Channels, r.Channels...)
-			out.Faults = append(out.Faults, r.Faults...)
-			out.WALs = append(out.WALs, g.read())
-			out.NotChecked, keys = append(out.NotChecked, g.unknown...), g.in.Catalog
-			wal = cli.DescribeWAL(g.src)
-			wal.PChannel = g.pchannel
-			short = errors.Join(short, g.short)
-			g.close()
-		}
+	}
+	each, jobs := *o, o.jobs.Of(len(refs))
+	if len(refs) > 1 {
+		each.source = o.source.Gently(jobs)
+	}
+	live, unknown := liveEvidence(ctx, f, o)
+	show, done := f.ProgressOfMany("channels", len(refs))
+	defer done()
+	answers := cli.Each(ctx, jobs, refs, func(ctx context.Context, ref cli.LogRef) (*judgedChannels, error) {
+		one := each
+		one.source.Log = ref.Log
+		return judgeLog(ctx, f, &one, ref, live, show.One())
+	})
+	out, keys, err := joinChannels(f, o, answers, unknown)
+	if err != nil {
+		return err
 	}
 	if all {
 		out.Faults = append(out.Faults, diagnose.UnservedFaults(keys, o.wals)...)
 	}
-	if len(out.WALs) != 1 {
-		wal = render.WAL{}
-	}
 	slices.SortStableFunc(out.Faults, func(a, b diagnose.ChannelFault) int { return cmp.Compare(b.Severity, a.Severity) })
-	out.NotChecked = slices.Compact(slices.Sorted(slices.Values(out.NotChecked)))
 	findings := out.ChannelReport.Findings()
-	out.Header, out.Torn, out.Damage = f.Header("channels", wal, findings), bad.torn, bad.places
-	return errors.Join(writeChannels(f, o, &out), bad.err(), o.failOn.Check(findings), short)
+	out.Header = f.Header("channels", out.WAL, findings)
+	errs := []error{writeChannels(f, o, out)}
+	for _, a := range answers {
+		if a.Report == nil {
+			a.Err = cli.Reported(a.Err) // its line told
+		}
+		errs = append(errs, a.Err)
+	}
+	return errors.Join(errors.Join(errs...), o.failOn.Check(findings))
+}
+
+// judgeLog judges the vchannels of one log. The error beside a report is its share of
+// the exit code.
+func judgeLog(ctx context.Context, f *cli.Factory, o *channelsOptions, ref cli.LogRef, live *liveSeen, show source.Progress) (*judgedChannels, error) {
+	bad := &damage{f: f}
+	g, err := gatherChannels(ctx, f, o, ref.WAL, live, bad, show)
+	if err != nil {
+		return nil, err
+	}
+	defer g.close()
+	out := &judgedChannels{report: diagnose.JudgeChannels(g.in), read: g.read(), wal: cli.DescribeWAL(g.src), unknown: g.unknown, keys: g.in.Catalog, bad: bad}
+	out.wal.PChannel = g.pchannel
+	out.read.faults, out.read.channels = len(out.report.Faults), len(out.report.Channels)
+	return out, errors.Join(bad.err(), g.short)
+}
+
+// joinChannels makes one answer of those of the logs, and brings the keys of the
+// catalog that fit no log. Where the one log there is could not be read, that is the
+// error; of several it is a line.
+func joinChannels(f *cli.Factory, o *channelsOptions, answers []cli.Asked[judgedChannels], unknown []string) (*channelsReport, []catalog.Problem, error) {
+	out := &channelsReport{ChannelReport: &diagnose.ChannelReport{Channels: []diagnose.ChannelView{}, Faults: []diagnose.ChannelFault{}}, NotChecked: slices.Concat([]string{}, unknown)}
+	var keys []catalog.Problem
+	for i := range answers {
+		a := &answers[i]
+		switch {
+		case a.Report == nil && (len(answers) == 1 || errors.Is(a.Err, cli.ErrInterrupted)):
+			return nil, nil, a.Err
+		case a.Report == nil:
+			out.WALs = append(out.WALs, walChannels{PChannel: a.Ref.String(), Error: a.Err.Error()})
+			if !o.output.IsTable() {
+				f.Notef("walctl: %s: %v", a.Ref, a.Err)
+			}
+			continue
+		}
+		r := a.Report
+		out.Channels = append(out.Channels, r.report.Channels...)
+		out.Faults = append(out.Faults, r.report.Faults...)
+		out.WALs, out.NotChecked, keys = append(out.WALs, r.read), append(out.NotChecked, r.unknown...), r.keys
+		out.Torn, out.Damage = cmp.Or(out.Torn, r.bad.torn), append(out.Damage, r.bad.places...)
+		if len(answers) == 1 {
+			out.WAL = r.wal
+		}
+	}
+	out.NotChecked = slices.Compact(slices.Sorted(slices.Values(out.NotChecked)))
+	return out, keys, nil
 }
 
 func writeChannels(f *cli.Factory, o *channelsOptions, r *channelsReport) error {
@@ -165,6 +222,11 @@ func writeChannels(f *cli.Factory, o *channelsOptions, r *channelsReport) error 
 	}
 	if err := writeChannelsHead(f, r); err != nil {
 		return err
+	}
+	if len(r.WALs) > 1 {
+		if err := logTable(r.WALs).Write(f.Out(), f.Style(o.output)); err != nil {
+			return err
+		}
 	}
 	told := shown(r.Header.Findings, o.output)
 	if o.output != cli.Wide {
@@ -247,6 +309,28 @@ func cureWords(n map[diagnose.Cure]int) string {
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// logTable has one row for each log, worst first.
+func logTable(list []walChannels) *render.Table {
+	t := &render.Table{Columns: []render.Column{{Name: "state"}, {Name: "log"}, {Name: "records", Right: true}, {Name: "vchannels", Right: true}, {Name: "faults", Right: true}, {Name: "why"}}}
+	sorted := slices.Clone(list)
+	slices.SortStableFunc(sorted, func(a, b walChannels) int {
+		return cmp.Or(-cmp.Compare(min(len(a.Error), 1), min(len(b.Error), 1)), cmp.Compare(b.faults, a.faults))
+	})
+	for i := range sorted {
+		l := &sorted[i]
+		state, why := "ok", ""
+		switch {
+		case l.Error != "":
+			state = "FAILED"
+			why, _, _ = strings.Cut(l.Error, "\n")
+		case l.faults > 0:
+			state = "FAULTS"
+		}
+		t.Add(render.Text(state), render.Text(l.PChannel), render.Count(l.Records), render.Count(int64(l.channels)), render.Count(int64(l.faults)), render.Text(why))
+	}
+	return t
 }
 
 // channelTable has one row for each vchannel.

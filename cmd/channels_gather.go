@@ -43,7 +43,7 @@ func (g *gathered) close() {
 
 func (g *gathered) read() walChannels {
 	l, a := g.in.Logs[g.pchannel], g.in.Assigned[g.pchannel]
-	return walChannels{g.pchannel, l.Records, idText(l.First), idText(l.Last), l.LastTick, a.Term, a.Node}
+	return walChannels{PChannel: g.pchannel, Records: l.Records, First: idText(l.First), Last: idText(l.Last), LastTick: l.LastTick, Term: a.Term, Node: a.Node}
 }
 
 // gatherChannels reads one log's columns and its catalog.

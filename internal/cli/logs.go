@@ -206,6 +206,7 @@ func (f *Factory) noteShared(s source.Source, n *SharedNotes) {
 // SharedProgress is the progress of several logs on one line.
 type SharedProgress struct {
 	show source.Progress
+	logs int
 	mu   sync.Mutex
 	sum  struct{ records, bytes int64 }
 }
@@ -213,12 +214,18 @@ type SharedProgress struct {
 // ProgressOfMany returns the progress of several logs together, and the function
 // that takes its line away.
 func (f *Factory) ProgressOfMany(what string, logs int) (*SharedProgress, func()) {
-	show, done := f.Progress(fmt.Sprintf("%s %s", what, render.Plural(logs, "log")))
-	return &SharedProgress{show: show}, done
+	if logs > 1 {
+		what += " " + render.Plural(logs, "log")
+	}
+	show, done := f.Progress(what)
+	return &SharedProgress{show: show, logs: logs}, done
 }
 
 // One returns the callback of one log.
 func (p *SharedProgress) One() source.Progress {
+	if p.logs == 1 {
+		return p.show // it may know how much there is
+	}
 	var mine struct{ records, bytes int64 }
 	return func(records, bytes, _ int64) {
 		p.mu.Lock()
