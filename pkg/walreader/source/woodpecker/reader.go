@@ -33,8 +33,8 @@ type reader struct {
 	from int64
 	now  *scanned // nil = not begun
 	item int
+	open int // the item that is being read; −1 = none
 	file *os.File
-	part int // which of the segment's files is open
 	w    window
 	off  int64
 	id   int64 // of the next entry
@@ -98,7 +98,7 @@ func (r *reader) step(ctx context.Context) error {
 		r.item++
 		r.hole(it)
 		return nil
-	case r.id < it.first || r.id >= it.first+it.n || r.w.in == nil:
+	case r.open != r.item:
 		return r.enter(it)
 	}
 	return r.entry(it)
@@ -128,7 +128,7 @@ func (r *reader) begin(ctx context.Context) error {
 		}
 		r.corrupt(fmt.Sprintf("segment %d", seg.number), -1, errors.New(what))
 	}
-	r.now, r.item, r.id, r.w.in = now, 0, -1, nil
+	r.now, r.item, r.open = now, 0, -1
 	for r.item < len(now.items) && now.ends(r.item) < r.from {
 		r.item++
 	}
@@ -223,7 +223,7 @@ func (r *reader) enter(it *item) error {
 		r.file = f
 	}
 	r.w = window{in: r.file, size: it.to, buf: r.w.buf[:0]}
-	r.off, r.id = it.from, it.first
+	r.off, r.id, r.open = it.from, it.first, r.item
 	return nil
 }
 

@@ -21,6 +21,7 @@ type item struct {
 	after, before int64 // of a hole: the entries around it; −1 = none, not known
 	lost          int64 // of a hole: −1 = not known
 	cause         string
+	short         bool   // of a hole: the segment ends in it
 	name          string // of a hole that is a missing file
 }
 
@@ -62,6 +63,7 @@ func (s *scanned) inBad(id int64) bool {
 // scanner walks through a segment's files.
 type scanner struct {
 	ctx  context.Context
+	seg  *segment
 	out  *scanned
 	w    window
 	part int
@@ -78,11 +80,14 @@ type scanner struct {
 	crc     uint32
 	spoilt  bool
 	counted int64
+
+	headless bool // entries are read whose block header is lost
+	closing  bool // index or footer was met
 }
 
 // scan reads a segment's files. The error is the context's, or that of opening a file.
 func scan(ctx context.Context, seg *segment) (*scanned, error) {
-	s := &scanner{ctx: ctx, out: &scanned{first: -1, last: -1, unacked: -1}, pend: -1, promised: -1}
+	s := &scanner{ctx: ctx, seg: seg, out: &scanned{first: -1, last: -1, unacked: -1}, pend: -1, promised: -1}
 	blk := int64(-1)
 	for i := range seg.parts {
 		p := &seg.parts[i]
@@ -92,11 +97,11 @@ func scan(ctx context.Context, seg *segment) (*scanned, error) {
 		if !p.tail {
 			blk = p.number
 		}
-		if err := s.file(seg, i); err != nil {
+		if err := s.file(i); err != nil {
 			return nil, err
 		}
 	}
-	s.finish(seg)
+	s.finish()
 	return s.out, nil
 }
 
@@ -111,9 +116,9 @@ func (s *scanner) missing(i int, p *part, want int64) {
 }
 
 // file reads one file.
-func (s *scanner) file(seg *segment, i int) error {
-	p := &seg.parts[i]
-	f, err := os.Open(filepath.Join(seg.dir, p.name))
+func (s *scanner) file(i int) error {
+	p := &s.seg.parts[i]
+	f, err := os.Open(filepath.Join(s.seg.dir, p.name))
 	if err != nil {
 		return fmt.Errorf("read a Woodpecker segment: %w", err)
 	}
@@ -165,7 +170,7 @@ func (s *scanner) take(r record) bool {
 		return ok
 	case kindIndex:
 		last, ok := parseIndex(s.w.payload(r))
-		s.promised = max(s.promised, last)
+		s.promised, s.closing = max(s.promised, last), true
 		if !ok {
 			return false
 		}
@@ -174,9 +179,10 @@ func (s *scanner) take(r record) bool {
 		if !ok {
 			return false
 		}
-		s.out.footer = &f
+		s.out.footer, s.closing = &f, true
 	}
 	s.endBlock(r.off)
+	s.headless = false
 	return true
 }
 
@@ -190,7 +196,7 @@ func (s *scanner) enter(h blockHeader, at int64) {
 			cause: fmt.Sprintf("the block after it begins with entry %d", h.first)})
 	}
 	s.in, s.block, s.begin, s.end, s.crc, s.spoilt, s.counted = true, h, at, at+int64(h.length), 0, false, 0
-	s.next, s.promised = h.first, max(s.promised, h.last)
+	s.next, s.promised, s.headless = h.first, max(s.promised, h.last), false
 	s.out.blocks++
 }
 
@@ -270,7 +276,7 @@ func (s *scanner) bad(at int64) (int64, error) {
 		h.cause, s.w.err = "the disk does not give it: "+s.w.err.Error(), nil
 	} else if to == s.w.size {
 		if _, end := s.w.frame(at); end < 0 {
-			h.cause = "the file ends in the middle of a record"
+			h.cause, h.short = "the file ends in the middle of a record", s.part == len(s.seg.parts)-1
 		}
 	}
 	within := s.in
@@ -310,11 +316,14 @@ func (s *scanner) swallowed(from, to int64) int64 {
 		return 1
 	case s.in:
 		return -1
-	case from == 0 && n == headerSize && s.part == 0:
+	case s.headless && kind == kindData && end == to && to < s.w.size:
+		return 1
+	case s.headless && !(kind == kindIndex && n == indexSize):
+		return -1
+	case from == 0 && n == headerSize && s.part == 0, n == indexSize, to == s.w.size && (n == footerSize || n == footerSize+lacSize):
 		return 0
-	case end == to && kind == kindData && to < s.w.size:
-		return 1 // behind a block header that is lost
-	case n == blockSize || n == indexSize || to == s.w.size && (n == footerSize || n == footerSize+lacSize):
+	case n == blockSize:
+		s.headless = true
 		return 0
 	}
 	return -1
@@ -446,14 +455,14 @@ func (s *scanner) fold(to int) {
 }
 
 // finish counts what is missing in each hole.
-func (s *scanner) finish(seg *segment) {
+func (s *scanner) finish() {
 	o := s.out
 	if s.pend >= 0 {
 		s.resolveTail()
 	}
-	if n := len(seg.parts); n > 0 && o.footer == nil && len(o.items) > 0 {
+	if !s.closing && len(o.items) > 0 {
 		last := o.items[len(o.items)-1]
-		o.torn = last.hole && last.part == n-1 && last.to == seg.parts[n-1].size && last.name == ""
+		o.torn = last.hole && last.short
 	}
 	if o.footer != nil && o.unacked >= 0 || o.unacked == -2 {
 		o.unacked = -1 // closed: what is missing was acknowledged
