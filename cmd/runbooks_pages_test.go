@@ -20,7 +20,7 @@ func runbookPages() []page {
 			{line: "walctl channels", says: "sound, 0 with faults"},
 			{line: "walctl verify dml_3", says: "16 hold"},
 		}},
-		idleScannerPage(), terminatePage(), oomPage(), partitionPage(), reduplicatePage(), retentionPage(), staleWriterPage(), standaloneDiskPage(),
+		idleScannerPage(), terminatePage(), oomPage(), partitionPage(), reduplicatePage(), retentionPage(), staleWriterPage(), standaloneDiskPage(), bookieDiskPage(),
 	}
 }
 
@@ -186,6 +186,39 @@ func standaloneDiskPage() page {
 			{line: "walctl capture ./rdb_data --dir ./evidence", exit: 6, says: "530 records(?s).*GAP"},
 			{line: "walctl recover ./evidence --catalog snapshot:etcd.snap", exit: 4, says: "INCOMPLETE: 470780431746728195"},
 			{line: "walctl salvage ./evidence --dir ./rows", exit: 4, says: "917 brought out"},
+		},
+	}
+}
+
+func bookieDiskPage() page {
+	const disk, meta = "cp -a /pulsar/data/standalone/bookkeeper ./bookie", "cp -a /pulsar/data/standalone/metadata ./meta"
+	return page{
+		file: "bookie-disk.md", elsewhere: map[string]string{disk: "the copy is prepared", meta: "the copy is prepared"},
+		prepare: func(t *testing.T, p *place) {
+			top := filepath.Join(golden.Dir(), "live-pulsar")
+			layOut(must{t}, filepath.Join(top, "bookie.tar.zst"), filepath.Join(p.dir, "bookie"))
+			layOut(must{t}, filepath.Join(top, "meta.tar.zst"), filepath.Join(p.dir, "meta"))
+			journals, err := filepath.Glob(filepath.Join(p.dir, "bookie", "current", "*.txn"))
+			require.NoError(t, err)
+			for _, j := range journals {
+				require.NoError(t, os.Remove(j))
+			}
+			file := filepath.Join(p.dir, "bookie", "current", "0.log")
+			b, err := os.ReadFile(file)
+			require.NoError(t, err)
+			b[300000] ^= 0x40
+			require.NoError(t, os.WriteFile(file, b, 0o600))
+			kv, err := json.Marshal(golden.Expectations(t, "live-pulsar")[0].KVBefore)
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(filepath.Join(p.dir, "before.json"), kv, 0o600))
+			p.words["snapshot:etcd.snap"] = "kvjson:before.json"
+		},
+		steps: []step{
+			{line: "walctl inspect bookkeeper:./bookie,./meta", exit: 4, says: "616 records"},
+			{line: "walctl verify bookkeeper:./bookie,./meta", exit: 4, says: `entry 311 of ledger 5(?s).*unreadable`},
+			{line: "walctl capture bookkeeper:./bookie,./meta --dir ./evidence", exit: 6, says: "616 records(?s).*GAP"},
+			{line: "walctl recover ./evidence --catalog snapshot:etcd.snap", exit: 4, says: "INCOMPLETE"},
+			{line: "walctl salvage ./evidence --dir ./rows", exit: 4, says: "brought out"},
 		},
 	}
 }
