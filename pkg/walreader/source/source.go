@@ -110,6 +110,11 @@ const (
 	PayloadAll
 )
 
+// Wants reports whether the payload of a message of a type is to be brought.
+func (p Payload) Wants(t message.Type) bool {
+	return p == PayloadAll || p == PayloadDDL && t.PayloadRead()
+}
+
 // Range is what to read and how.
 type Range struct {
 	From, To Bound

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"sync"
-	"sync/atomic"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
@@ -41,15 +38,7 @@ type walk struct {
 
 func newWalk(s *snapshot, l *log, deleted bool, r source.Range) *walk {
 	w := &walk{s: s, l: l, parts: kept(l.parts, deleted), deleted: deleted, dec: decoder{check: s.check}, windows: make(map[int32]*window), one: true}
-	w.o = options{props: r.Props, wants: func(t message.Type) bool {
-		switch r.Payload {
-		case source.PayloadAll:
-			return true
-		case source.PayloadDDL:
-			return t != message.TypeInsert && t != message.TypeDelete && t != message.TypeTimeTick
-		}
-		return false
-	}}
+	w.o = options{props: r.Props, wants: r.Payload.Wants}
 	if r.From.Kind == source.AtID && r.From.Offset >= 0 {
 		w.seek(r.From.ID)
 	}
@@ -165,94 +154,42 @@ func (w *walk) entry(f *found, p part, e place) {
 
 // reader turns the entries of a log into messages.
 type reader struct {
-	mu   sync.Mutex
+	selector.Steps
 	s    *Source
 	snap *snapshot
-	sel  selector.Selector
 	walk *walk
-	stop stopper
-	n    int64
-	end  error // what follows what the selector holds
-}
-
-// stopper is a call's context that also ends when the reader is closed.
-type stopper struct {
-	context.Context
-	closed atomic.Bool
-}
-
-// Err implements context.Context.
-func (s *stopper) Err() error {
-	if s.closed.Load() {
-		return os.ErrClosed
-	}
-	return s.Context.Err()
-}
-
-// Next implements source.Reader.
-func (r *reader) Next(ctx context.Context) (*message.Message, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.stop.Context = ctx
-	for {
-		if err := r.stop.Err(); err != nil {
-			return nil, err
-		}
-		if it, ok := r.sel.Pop(); ok {
-			if it.M != nil {
-				it.M.Ordinal = r.n
-				r.n++
-			}
-			return it.M, it.Err
-		}
-		if r.sel.Finished() {
-			return nil, io.EOF
-		}
-		if r.end != nil {
-			return nil, r.end
-		}
-		if err := r.step(); err != nil {
-			return nil, err
-		}
-	}
 }
 
 // step hands what stands at the next place to the selector.
-func (r *reader) step() error {
-	f, err := r.walk.next(&r.stop)
+func (r *reader) step(ctx context.Context) error {
+	f, err := r.walk.next(ctx)
 	for _, c := range f.bad {
-		r.sel.Corrupt(c)
+		r.Sel.Corrupt(c)
 	}
 	for _, m := range f.messages {
-		r.sel.Push(m)
+		r.Sel.Push(m)
 	}
 	if f.after != nil {
-		r.sel.Corrupt(f.after)
+		r.Sel.Corrupt(f.after)
 	}
 	switch {
 	case errors.Is(err, io.EOF):
-		r.sel.End()
-		if r.end = io.EOF; r.walk.torn != nil {
+		r.Sel.End()
+		if r.End = io.EOF; r.walk.torn != nil {
 			d := r.walk.torn
-			r.end = fmt.Errorf("%s: %s ends in the middle of an entry (byte %d): %w", r.s.place, d.file.name, d.from, source.ErrTornTail)
+			r.End = fmt.Errorf("%s: %s ends in the middle of an entry (byte %d): %w", r.s.place, d.file.name, d.from, source.ErrTornTail)
 		}
 		return nil
-	case err != nil && r.stop.Err() != nil:
-		return r.stop.Err()
+	case err != nil && ctx.Err() != nil:
+		return ctx.Err()
 	case err != nil:
-		r.end = fmt.Errorf("read %s: %w", r.s.place, err)
+		r.End = fmt.Errorf("read %s: %w", r.s.place, err)
 	}
 	return nil
 }
 
-// Close implements source.Reader.
-func (r *reader) Close() error {
-	if r.stop.closed.Swap(true) {
-		return nil
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// free gives back what the reader holds of the disks.
+func (r *reader) free() {
 	r.walk.close()
 	r.snap.release()
-	return nil
 }

@@ -199,7 +199,8 @@ func (s *Source) Open(ctx context.Context, r source.Range) (source.Reader, error
 	if err != nil {
 		return nil, err
 	}
-	rd := &reader{s: s, snap: snap, sel: sel, walk: newWalk(snap, l, s.o.IncludeDeleted, r)}
+	rd := &reader{s: s, snap: snap, walk: newWalk(snap, l, s.o.IncludeDeleted, r)}
+	rd.Begin(sel, rd.step, rd.free)
 	rd.walk.dec.dec.PChannel = s.name
 	return rd, nil
 }

@@ -69,7 +69,7 @@ func (p *parser) line(b []byte, s string, n int64) (*message.Message, error) {
 	}
 	p.scratch = message.Message{}
 	m := &p.scratch
-	if err := p.rec.fill(m, &p.dec, n-1, p.wants); err != nil {
+	if err := p.rec.fill(m, &p.dec, n-1, p.rng.Payload.Wants); err != nil {
 		return nil, err
 	}
 	full := m.NeedsFull()
@@ -91,16 +91,6 @@ func (p *parser) line(b []byte, s string, n int64) (*message.Message, error) {
 	p.slab = p.slab[1:]
 	*out = *m
 	return out, nil
-}
-
-func (p *parser) wants(t message.Type) bool {
-	switch p.rng.Payload {
-	case source.PayloadAll:
-		return true
-	case source.PayloadDDL:
-		return t.PayloadRead()
-	}
-	return false
 }
 
 // isCut tells a last line that stops in the middle of a record from one that is

@@ -300,7 +300,7 @@ func (p *pump) convert(cm client.Message, id message.ID, form message.Form) *mes
 	}
 	m.Props.Sort()
 	p.dec.Decode(m)
-	if p.keep == source.PayloadNone || p.keep == source.PayloadDDL && !m.Type.PayloadRead() {
+	if !p.keep.Wants(m.Type) {
 		m.DropPayload()
 	}
 	return m

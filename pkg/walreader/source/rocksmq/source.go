@@ -251,7 +251,8 @@ func (s *Source) Open(ctx context.Context, r source.Range) (source.Reader, error
 	if r.From.Kind == source.AtID && r.From.Offset >= 0 {
 		from = max(r.From.ID.A, 0)
 	}
-	rd := &reader{s: s, snap: snap, rng: r, sel: sel, m: newMerge(snap, t, from)}
+	rd := &reader{s: s, snap: snap, rng: r, m: newMerge(snap, t, from)}
+	rd.Begin(sel, rd.step, rd.free)
 	rd.dec.Dec.PChannel = s.name
 	return rd, nil
 }

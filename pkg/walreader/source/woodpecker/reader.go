@@ -8,8 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
@@ -19,15 +17,11 @@ import (
 
 // reader reads a log's segments one after the other.
 type reader struct {
-	mu     sync.Mutex
-	closed atomic.Bool
-	s      *Source
-	rng    source.Range
-	sel    selector.Selector
-	segs   []*segment
-	dec    layout.Decoder
-	n      int64
-	end    error // what follows what the selector holds
+	selector.Steps
+	s    *Source
+	rng  source.Range
+	segs []*segment
+	dec  layout.Decoder
 
 	seg  int // the segment being read
 	from int64
@@ -47,36 +41,6 @@ func (r *reader) skipTo(segment, entry int64) {
 	}
 	if r.seg < len(r.segs) && r.segs[r.seg].number == segment {
 		r.from = entry
-	}
-}
-
-// Next implements source.Reader.
-func (r *reader) Next(ctx context.Context) (*message.Message, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for {
-		if r.closed.Load() {
-			return nil, os.ErrClosed
-		}
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if it, ok := r.sel.Pop(); ok {
-			if it.M != nil {
-				it.M.Ordinal = r.n
-				r.n++
-			}
-			return it.M, it.Err
-		}
-		if r.sel.Finished() {
-			return nil, io.EOF
-		}
-		if r.end != nil {
-			return nil, r.end
-		}
-		if err := r.step(ctx); err != nil {
-			return nil, err
-		}
 	}
 }
 
@@ -157,7 +121,7 @@ func (r *reader) absent(first, last int64) {
 }
 
 func (r *reader) corrupt(place string, lost int64, cause error) {
-	r.sel.Corrupt(&source.CorruptError{Source: r.s.path, Place: place, Lost: lost, Cause: cause})
+	r.Sel.Corrupt(&source.CorruptError{Source: r.s.path, Place: place, Lost: lost, Cause: cause})
 }
 
 // hole says what is missing, where.
@@ -169,7 +133,7 @@ func (r *reader) hole(it *item) {
 		r.finish(fmt.Errorf("%s: %s: %w", r.s.path, it.where(seg), source.ErrTornTail))
 		return
 	}
-	r.sel.Corrupt(c)
+	r.Sel.Corrupt(c)
 }
 
 // where names a hole's place in the files.
@@ -254,9 +218,9 @@ func (r *reader) entry(it *item) error {
 		r.corrupt("id "+id(seg.number, here).String(), 1, errors.New("the entry is no message of Milvus"))
 		return nil
 	}
-	m := r.dec.Message(id(seg.number, here), payload, r.rng.Props, r.wants)
+	m := r.dec.Message(id(seg.number, here), payload, r.rng.Props, r.rng.Payload.Wants)
 	m.Flags |= r.flags(seg.number, here)
-	r.sel.Push(m)
+	r.Sel.Push(m)
 	return nil
 }
 
@@ -276,29 +240,13 @@ func (r *reader) flags(segment, entry int64) (f message.Flags) {
 
 // finish ends the log.
 func (r *reader) finish(err error) {
-	r.sel.End()
-	r.end = err
+	r.Sel.End()
+	r.End = err
 }
 
-func (r *reader) wants(t message.Type) bool {
-	switch r.rng.Payload {
-	case source.PayloadAll:
-		return true
-	case source.PayloadDDL:
-		return t != message.TypeInsert && t != message.TypeDelete && t != message.TypeTimeTick
-	}
-	return false
-}
-
-// Close implements source.Reader.
-func (r *reader) Close() error {
-	if r.closed.Swap(true) {
-		return nil
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// free closes what is open.
+func (r *reader) free() {
 	if r.file != nil {
 		_ = r.file.Close() // only read
 	}
-	return nil
 }

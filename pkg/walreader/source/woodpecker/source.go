@@ -288,7 +288,8 @@ func (s *Source) Open(ctx context.Context, r source.Range) (source.Reader, error
 			return nil, err
 		}
 	}
-	rd := &reader{s: s, rng: r, sel: sel, segs: segs}
+	rd := &reader{s: s, rng: r, segs: segs}
+	rd.Begin(sel, rd.step, rd.free)
 	rd.dec.Dec.PChannel = s.name
 	if r.From.Kind == source.AtID && r.From.Offset >= 0 && r.From.ID.A >= 0 {
 		rd.skipTo(r.From.ID.A, r.From.ID.B)
