@@ -27,6 +27,7 @@ type manyLogs[T any] struct {
 	unchecked func(*T) []string // what could not be judged; nil = nothing of the kind
 	lines     func([]*T) error  // of the command's own format, Prometheus's
 	next      func(*T) string   // what follows for a log that is not sound; nil: what its findings say
+	quiet     bool              // the answer is out already: rows, one a line
 	told      cli.SharedNotes
 }
 
@@ -71,6 +72,9 @@ func (m *manyLogs[T]) write(ctx context.Context, f *cli.Factory, answers []cli.A
 }
 
 func (m *manyLogs[T]) writeAs(f *cli.Factory, answers []cli.Asked[T], lines []logLine) error {
+	if m.quiet {
+		return nil
+	}
 	switch m.output {
 	case cli.JSON, cli.NDJSON:
 		return m.json(f, answers, lines)

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -20,7 +22,8 @@ import (
 )
 
 type salvageOptions struct {
-	wal         string
+	wals        []string // none = every pchannel of the context
+	jobs        cli.JobsFlag
 	source      cli.WALFlags
 	catalog     cli.CatalogFlags
 	place       cli.RangeFlags
@@ -35,6 +38,7 @@ type salvageOptions struct {
 	lostOnly    bool
 	tail        bool
 	dir         string
+	apart       func(source.Source, cli.LogRef) (dir string, err error) // several logs: where the rows of each go
 	data        bool
 	memory      cli.Size
 	output      cli.Output
@@ -44,12 +48,11 @@ func newSalvageCmd(f *cli.Factory, runF func(context.Context, *salvageOptions) e
 	opts := &salvageOptions{}
 	if runF == nil {
 		runF = func(ctx context.Context, o *salvageOptions) error {
-			ctx, done := cli.BoundMemory(ctx, int64(cmp.Or(o.memory, cli.DefaultMemory)), 1)
-			return done(runSalvage(ctx, f, o))
+			return runSalvage(ctx, f, o)
 		}
 	}
 	cmd := &cobra.Command{
-		Use:   "salvage WAL",
+		Use:   "salvage [WAL…]",
 		Short: "Bring rows out of a log, to Parquet or NDJSON",
 		Long: `Bring rows out of a log: those a reader gets, with deletes, upserts, drops,
 truncations and transactions honoured. The schema is the log's own; where the log
@@ -59,6 +62,10 @@ has lost it, the catalog's.
 import takes, and DIR/salvage.json: counts in, out, and why not. -o ndjson --data
 prints one row a line. Without either: the counts.
 
+Several WALs, a place that holds several logs, or no WAL (every pchannel of the
+context): --jobs logs at once, one line a log. Each has a directory of its own in DIR,
+by the name of its pchannel; rows that are printed come log by log.
+
 --lost-only brings only the rows that readers drop, such as those of a stale
 writer, and of these the ones that are missing: neither delivered under another
 id, nor deleted or inserted again later. The log is read twice.
@@ -66,11 +73,12 @@ id, nor deleted or inserted again later. The log is read twice.
 ` + cli.RangeHelp,
 		Example: `walctl salvage dml_3 --collection orders --dir ./rows
 walctl salvage dml_3 --lost-only --dir ./rows
+walctl salvage dml_3 dml_7 --collection orders --dir ./rows
 walctl salvage ./evidence --collection 451 --until @2026-11-21T03:00:00Z -o ndjson --data
 walctl salvage wal.jsonl.zst --include-dropped --include-deleted --dir ./everything`,
-		Args: cli.Args(cobra.ExactArgs(1)),
+		Args: cli.Args(cobra.ArbitraryArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opts.wal, opts.source.Deleted = args[0], opts.deleted
+			opts.wals, opts.source.Deleted = args, opts.deleted
 			if err := opts.check(); err != nil {
 				return err
 			}
@@ -90,6 +98,7 @@ walctl salvage wal.jsonl.zst --include-dropped --include-deleted --dir ./everyth
 	p.StringVar(&opts.dir, "dir", "", "write Parquet files into this new or empty `DIR`")
 	p.BoolVar(&opts.data, "data", false, "with -o ndjson: print the rows")
 	p.Var(&opts.memory, "memory", "hold no more than this at once, such as 512MiB, and stop where a log needs more (2GiB unless given)")
+	opts.jobs.Add(cmd)
 	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON, cli.NDJSON)
 	opts.place.Add(cmd)
 	opts.catalog.Add(cmd)
@@ -117,33 +126,119 @@ type salvageReport struct {
 	Dir    string     `json:"dir,omitempty"`
 	Torn   string     `json:"torn_tail,omitempty"`
 	Damage []badPlace `json:"damage,omitempty"`
+	none   error      // of one log of several: why it has nothing of what was asked for
 }
 
-func runSalvage(ctx context.Context, f *cli.Factory, o *salvageOptions) (err error) {
-	s, err := f.OpenWAL(ctx, o.wal, o.source)
+func runSalvage(ctx context.Context, f *cli.Factory, o *salvageOptions) error {
+	limit := int64(cmp.Or(o.memory, cli.DefaultMemory))
+	return f.OneOrMany(ctx, o.wals, o.source, func(ref cli.LogRef) error {
+		ctx, ended := cli.BoundMemory(ctx, limit, 1)
+		show, done := f.Progress("salvage")
+		defer done()
+		report, err := salvageLog(ctx, f, o, ref, show)
+		if report != nil {
+			err = errors.Join(o.write(f, report), err)
+		}
+		return ended(err)
+	}, func(refs []cli.LogRef) error {
+		jobs := o.jobs.Of(len(refs))
+		if o.data {
+			jobs = 1 // rows are printed log by log
+		}
+		ctx, ended := cli.BoundMemory(ctx, limit, jobs)
+		return ended(salvageMany(ctx, f, o, refs, jobs))
+	})
+}
+
+// salvageMany brings the rows out of several logs, which share --memory.
+func salvageMany(ctx context.Context, f *cli.Factory, o *salvageOptions, refs []cli.LogRef, jobs int) error {
+	m := manyLogs[salvageReport]{
+		command: "salvage", output: o.output,
+		columns: []render.Column{{Name: "rows read", Right: true}, {Name: "out", Right: true}, {Name: "collections", Right: true}, {Name: "dir"}},
+		header:  func(r *salvageReport) *render.Header { return &r.Header },
+		cells: func(r *salvageReport) []render.Cell {
+			return []render.Cell{render.Count(int64(r.RowsIn)), render.Count(int64(r.RowsOut)), render.Count(int64(len(r.Collections))), render.Text(r.Dir)}
+		},
+	}
+	dirs := logDirs{below: o.dir, taken: map[string]cli.LogRef{}}
+	show, done := f.ProgressOfMany("salvage", len(refs))
+	answers := cli.Each(ctx, jobs, refs, func(ctx context.Context, ref cli.LogRef) (*salvageReport, error) {
+		each := *o
+		each.source = o.source.Gently(jobs)
+		each.source.Notes = &m.told
+		each.memory = cli.Size(int64(cmp.Or(o.memory, cli.DefaultMemory)) / int64(jobs))
+		each.apart = dirs.of
+		return salvageLog(ctx, f, &each, ref, show.One())
+	})
+	done()
+	m.quiet = o.data
+	if i := slices.IndexFunc(answers, func(a cli.Asked[salvageReport]) bool { return a.Report == nil || a.Report.none == nil }); i < 0 {
+		return answers[0].Report.none // no log has what was asked for
+	}
+	return m.write(ctx, f, answers)
+}
+
+// salvageLog brings the rows out of one log. The error beside a report is its share of
+// the exit code.
+func salvageLog(ctx context.Context, f *cli.Factory, o *salvageOptions, ref cli.LogRef, show source.Progress) (*salvageReport, error) {
+	s, err := f.OpenWAL(ctx, ref.WAL, ref.Flags(o.source))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer s.Close()
+	if o.apart != nil {
+		if o.dir, err = o.apart(s, ref); err != nil {
+			return nil, err
+		}
+	}
 	want, err := o.options(ctx, f, s)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	bad := &damage{f: f}
 	want.ReadError = bad.see
-	show, done := f.Progress("salvage")
-	defer done()
 	want.Progress = show
 
+	header := f.HeaderOf(ref, "salvage", cli.DescribeWAL(s), nil)
 	report, err := o.run(ctx, f, s, want)
+	none := errors.Is(err, salvage.ErrNoCollection)
 	if err == nil && o.unmatched != nil {
 		err = o.unmatched()
+		none = err != nil
+	}
+	if none && o.apart != nil { // another log has it
+		return &salvageReport{Header: header, Report: &salvage.Report{}, none: err}, bad.err()
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	answer := &salvageReport{f.Header("salvage", cli.DescribeWAL(s), nil), report, o.dir, bad.torn, bad.places}
-	return errors.Join(o.write(f, answer), bad.err(), undecoded(report), cli.NotWhole(s, want.Range))
+	answer := &salvageReport{Header: header, Report: report, Dir: o.dir, Torn: bad.torn, Damage: bad.places}
+	return answer, errors.Join(bad.err(), undecoded(report), cli.NotWhole(s, want.Range))
+}
+
+// logDirs gives each of several logs a directory of its own.
+type logDirs struct {
+	below string // "" = no files are written
+	mu    sync.Mutex
+	taken map[string]cli.LogRef
+}
+
+func (d *logDirs) of(s source.Source, ref cli.LogRef) (string, error) {
+	if d.below == "" {
+		return "", nil
+	}
+	name := filepath.Base(cmp.Or(s.Describe().PChannel, ref.Log, ref.WAL))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	other, taken := d.taken[name]
+	switch {
+	case name == "." || name == ".." || name == string(filepath.Separator):
+		return "", cli.Usagef("%s has no name for a directory of its own in %s; salvage it alone, with a --dir of its own", ref, d.below)
+	case taken:
+		return "", cli.Usagef("the rows of %s are written to %s already, and %s is a log of the same name; salvage it alone, with a --dir of its own", other, filepath.Join(d.below, name), ref)
+	}
+	d.taken[name] = ref
+	return filepath.Join(d.below, name), nil
 }
 
 // run brings the rows where they were asked for.
