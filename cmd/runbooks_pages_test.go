@@ -20,7 +20,7 @@ func runbookPages() []page {
 			{line: "walctl channels", says: "sound, 0 with faults"},
 			{line: "walctl verify dml_3", says: "16 hold"},
 		}},
-		idleScannerPage(), terminatePage(), oomPage(), partitionPage(), reduplicatePage(), retentionPage(), staleWriterPage(), standaloneDiskPage(), bookieDiskPage(),
+		idleScannerPage(), terminatePage(), oomPage(), partitionPage(), reduplicatePage(), retentionPage(), staleWriterPage(), standaloneDiskPage(), bookieDiskPage(), woodpeckerSegmentPage(),
 	}
 }
 

@@ -227,6 +227,7 @@ const (
 	StartWhole   StartOutcome = "whole"   // it starts and reads everything
 	StartRefused StartOutcome = "refused" // it does not start; nothing changes
 	StartHangs   StartOutcome = "hangs"   // it starts, and a reader never comes to the end
+	StartSkips   StartOutcome = "skips"   // it starts, and passes by intact messages without an error
 	StartDeletes StartOutcome = "deletes" // it deletes files that hold intact messages
 )
 

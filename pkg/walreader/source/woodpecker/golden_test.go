@@ -231,6 +231,16 @@ func TestTornSegments(t *testing.T) {
 				require.ErrorContains(t, gaps[0], fmt.Sprintf("bytes %d to %d", g.Start, g.End-1))
 			}
 			require.Equal(t, before, sums(t, dir))
+			start, err := open(t, dir).Start(t.Context())
+			require.NoError(t, err)
+			switch name := filepath.Base(file); name[0] {
+			case 'b':
+				require.Equal(t, [2]any{source.StartSkips, int64(269)}, [2]any{start.Outcome, start.Loses})
+			case 'i':
+				require.Equal(t, [2]any{source.StartSkips, int64(272)}, [2]any{start.Outcome, start.Loses})
+			default:
+				require.Equal(t, source.StartHangs, start.Outcome, name)
+			}
 		})
 	}
 }
