@@ -29,7 +29,7 @@ type file struct {
 type listing struct {
 	files []*file
 	metas []string // directories of RocksDB that may be a broker's metadata
-	print string   // tells whether the place has changed
+	stamp string   // tells whether the place has changed
 }
 
 func (l *listing) close() {
@@ -64,7 +64,7 @@ func places(place string) []string {
 // find lists what counts below a place, open where that is asked.
 func find(place string, open bool) (*listing, error) {
 	l := &listing{}
-	var print strings.Builder
+	var stamp strings.Builder
 	tops := places(place)
 	for _, top := range tops {
 		err := filepath.WalkDir(top, func(path string, e fs.DirEntry, err error) error {
@@ -78,7 +78,7 @@ func find(place string, open bool) (*listing, error) {
 			case e.IsDir():
 				return l.directory(top, path)
 			}
-			return l.add(top, path, e, open, len(tops) > 1, &print)
+			return l.add(top, path, e, open, len(tops) > 1, &stamp)
 		})
 		if err != nil {
 			l.close()
@@ -89,7 +89,7 @@ func find(place string, open bool) (*listing, error) {
 	for i, f := range l.files {
 		f.index = int32(i)
 	}
-	l.print = print.String()
+	l.stamp = stamp.String()
 	return l, nil
 }
 
@@ -108,7 +108,7 @@ func (l *listing) directory(top, path string) error {
 	return nil
 }
 
-func (l *listing) add(top, path string, e fs.DirEntry, open, several bool, print *strings.Builder) error {
+func (l *listing) add(top, path string, e fs.DirEntry, open, several bool, stamp *strings.Builder) error {
 	if !e.Type().IsRegular() && e.Type()&fs.ModeSymlink == 0 {
 		return nil
 	}
@@ -127,7 +127,7 @@ func (l *listing) add(top, path string, e fs.DirEntry, open, several bool, print
 	if err != nil || !st.Mode().IsRegular() {
 		return nil //nolint:nilerr // removed meanwhile, or no file
 	}
-	fmt.Fprintf(print, "%s %d %d\n", path, st.Size(), st.ModTime().UnixNano())
+	fmt.Fprintf(stamp, "%s %d %d\n", path, st.Size(), st.ModTime().UnixNano())
 	if st.Size() == 0 || !open {
 		return nil
 	}

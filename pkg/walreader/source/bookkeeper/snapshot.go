@@ -347,26 +347,31 @@ func (s *snapshot) because(l *ledger, g gap) *damage {
 		}
 	}
 	for _, d := range s.damages {
-		if d.ledger >= 0 && d.claimed && s.ledgers[d.ledger].has(d.entry) && d.told && d.ledger == l.id {
-			continue
-		}
-		before, after := true, true
-		near := false
-		if g.index > 0 {
-			if p := l.entries[g.index-1]; p.file == d.file.index {
-				near, before = true, p.off < d.from
-			}
-		}
-		if g.index < len(l.entries) {
-			if p := l.entries[g.index]; p.file == d.file.index {
-				near, after = true, d.from < p.off
-			}
-		}
-		if near && before && after {
+		elsewhere := d.claimed && s.ledgers[d.ledger].has(d.entry)
+		if !elsewhere && d.within(l, g) {
 			return d
 		}
 	}
 	return nil
+}
+
+// within reports whether damage lies where a gap's entries ought to: in the file of the
+// entry before or after it, between the two.
+func (d *damage) within(l *ledger, g gap) bool {
+	near := false
+	if g.index > 0 {
+		if p := l.entries[g.index-1]; p.file == d.file.index {
+			if near = true; p.off > d.from {
+				return false
+			}
+		}
+	}
+	if g.index < len(l.entries) {
+		if p := l.entries[g.index]; p.file == d.file.index {
+			return d.from < p.off
+		}
+	}
+	return near
 }
 
 // missing is what a reader says of a gap.

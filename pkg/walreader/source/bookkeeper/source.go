@@ -76,7 +76,7 @@ func (s *Source) acquire(ctx context.Context) (*snapshot, *log, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if s.snap == nil || s.snap.print != now.print {
+	if s.snap == nil || s.snap.stamp != now.stamp {
 		snap, err := scan(ctx, s.place)
 		if err != nil {
 			return nil, nil, err
