@@ -12,6 +12,7 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 	"github.com/walctl/walctl/pkg/walreader/source/bookkeeper"
+	"github.com/walctl/walctl/pkg/walreader/source/sourcetest"
 )
 
 // text is long enough to shrink.
@@ -36,7 +37,7 @@ func TestShapes(t *testing.T) {
 					entry(5, 0, digest, payload(t, shape{compression: compression}, text(0))),
 					entry(5, 1, digest, payload(t, shape{compression: compression, messages: 3, broker: true}, text(1))),
 					entry(5, 2, digest, payload(t, shape{compression: compression, broker: true}, text(2)))))
-				got, gaps, torn := read(t, open(t, dir, "", bookkeeper.Options{}), everything())
+				got, gaps, torn := sourcetest.Read(t, open(t, dir, "", bookkeeper.Options{}), sourcetest.Everything())
 				require.Empty(t, gaps)
 				require.False(t, torn)
 				require.Equal(t, map[string]string{"5/0/0": text(0), "5/1/0": text(1) + ".0", "5/1/1": text(1) + ".1", "5/1/2": text(1) + ".2", "5/2/0": text(2)}, texts(got))
@@ -54,13 +55,13 @@ func TestSeveralBookies(t *testing.T) {
 	put(t, filepath.Join(top, "a", "current", "0.log"), entryLog(e(2), other, e(0)))
 	put(t, filepath.Join(top, "b", "current", "1a1f.txn"), journal(e(1), e(2), e(2), e(3)))
 	for _, place := range []string{top, filepath.Join(top, "a") + "," + filepath.Join(top, "b")} {
-		got, gaps, torn := read(t, open(t, place, "", bookkeeper.Options{}), everything())
+		got, gaps, torn := sourcetest.Read(t, open(t, place, "", bookkeeper.Options{}), sourcetest.Everything())
 		require.Empty(t, gaps)
 		require.False(t, torn)
 		require.Len(t, got, 4)
 		require.Equal(t, "5/3/0", got[3].TextID())
 	}
-	got, gaps, _ := read(t, open(t, filepath.Join(top, "a"), "", bookkeeper.Options{}), everything())
+	got, gaps, _ := sourcetest.Read(t, open(t, filepath.Join(top, "a"), "", bookkeeper.Options{}), sourcetest.Everything())
 	require.Len(t, got, 2)
 	require.Len(t, gaps, 1)
 	require.Equal(t, "entry 1 of ledger 5", gaps[0].Place)
@@ -83,12 +84,12 @@ func TestEveryByte(t *testing.T) {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "current", name)
 		put(t, path, b)
-		all, gaps, _ := read(t, open(t, dir, "", bookkeeper.Options{}), everything())
+		all, gaps, _ := sourcetest.Read(t, open(t, dir, "", bookkeeper.Options{}), sourcetest.Everything())
 		require.Empty(t, gaps)
 		require.Len(t, all, n)
 		whole := texts(all)
 		check := func(what string, least int, mayTear bool) {
-			got, gaps, torn := read(t, open(t, dir, "", bookkeeper.Options{}), everything())
+			got, gaps, torn := sourcetest.Read(t, open(t, dir, "", bookkeeper.Options{}), sourcetest.Everything())
 			require.GreaterOrEqual(t, len(got), least, what)
 			require.Subset(t, whole, texts(got), what)
 			if len(got) < n && !mayTear {
@@ -124,7 +125,7 @@ func TestHole(t *testing.T) {
 	clear(b[from:to])
 	dir := t.TempDir()
 	put(t, filepath.Join(dir, "current", "0.log"), b)
-	got, gaps, torn := read(t, open(t, dir, "", bookkeeper.Options{}), everything())
+	got, gaps, torn := sourcetest.Read(t, open(t, dir, "", bookkeeper.Options{}), sourcetest.Everything())
 	require.False(t, torn)
 	require.Len(t, got, 26)
 	require.Len(t, gaps, 1)
@@ -150,7 +151,7 @@ func FuzzFile(f *testing.F) {
 		for _, l := range logs {
 			s, err := bookkeeper.Open(t.Context(), dir, l, bookkeeper.Options{IncludeDeleted: true})
 			require.NoError(t, err)
-			got, _, _ := read(t, s, everything())
+			got, _, _ := sourcetest.Read(t, s, sourcetest.Everything())
 			_, err = s.Bounds(t.Context())
 			require.NoError(t, err)
 			for i, m := range got {

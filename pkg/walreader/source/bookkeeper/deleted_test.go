@@ -11,6 +11,7 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 	"github.com/walctl/walctl/pkg/walreader/source/bookkeeper"
+	"github.com/walctl/walctl/pkg/walreader/source/sourcetest"
 )
 
 // rocksLog is a RocksDB log file of changes, one a batch; an empty value deletes. It
@@ -78,7 +79,7 @@ func TestDeleted(t *testing.T) {
 		{bookie, bookkeeper.Options{}, []string{"3/0/0", "4/0/0", "5/0/0", "5/1/0", "7/0/0", "9/0/0"}, 0},
 	} {
 		s := open(t, c.place, "by-dev-rootcoord-dml_0", c.o)
-		got, gaps, torn := read(t, s, source.Range{})
+		got, gaps, torn := sourcetest.Read(t, s, source.Range{})
 		require.Empty(t, gaps)
 		require.False(t, torn)
 		ids, deleted := []string{}, 0
@@ -103,7 +104,7 @@ func TestMissing(t *testing.T) {
 	put(t, filepath.Join(meta, "000004.log"), rocksLog(t,
 		[2]string{topicKey, topicInfo([2]uint64{5, 3}, [2]uint64{6, 2}, [2]uint64{7, 0})}))
 	s := open(t, bookie+","+meta, "by-dev-rootcoord-dml_0", bookkeeper.Options{})
-	got, gaps, _ := read(t, s, source.Range{})
+	got, gaps, _ := sourcetest.Read(t, s, source.Range{})
 	require.Len(t, got, 2)
 	require.Len(t, gaps, 2)
 	require.Equal(t, []string{"entries 1 to 2 of ledger 5", "entries 0 to 1 of ledger 6"}, []string{gaps[0].Place, gaps[1].Place})
@@ -120,8 +121,8 @@ func TestSeveralLogs(t *testing.T) {
 	logs, err := bookkeeper.Backend().Logs(t.Context(), dir, source.Options{})
 	require.NoError(t, err)
 	require.Len(t, logs, 2)
-	got, _, _ := read(t, open(t, dir, "by-dev-rootcoord-dml_0", bookkeeper.Options{}), source.Range{})
+	got, _, _ := sourcetest.Read(t, open(t, dir, "by-dev-rootcoord-dml_0", bookkeeper.Options{}), source.Range{})
 	require.Len(t, got, 2)
-	got, _, _ = read(t, open(t, dir, "by-dev-rootcoord-dml_1", bookkeeper.Options{}), source.Range{})
+	got, _, _ = sourcetest.Read(t, open(t, dir, "by-dev-rootcoord-dml_1", bookkeeper.Options{}), source.Range{})
 	require.Len(t, got, 1)
 }

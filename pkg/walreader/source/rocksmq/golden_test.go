@@ -1,17 +1,7 @@
 package rocksmq_test
 
 import (
-	"archive/tar"
-	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,63 +16,8 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/source/sourcetest"
 )
 
-// unpack lays a golden disk out anew and returns its top.
-func unpack(t testing.TB, archive string) string {
-	t.Helper()
-	dir := t.TempDir()
-	in := tar.NewReader(bytes.NewReader(golden.Read(t, archive)))
-	for {
-		h, err := in.Next()
-		if errors.Is(err, io.EOF) {
-			return dir
-		}
-		require.NoError(t, err)
-		path := filepath.Join(dir, filepath.Clean(h.Name))
-		if h.FileInfo().IsDir() {
-			require.NoError(t, os.MkdirAll(path, 0o700))
-			continue
-		}
-		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
-		b, err := io.ReadAll(in)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(path, b, 0o600))
-	}
-}
-
 func disk(t testing.TB, name string) string {
-	return unpack(t, filepath.Join(golden.Log(t, name), "rocksmq.tar.zst"))
-}
-
-// record is a golden record's line.
-type record struct {
-	Topic   string            `json:"topic"`
-	ID      string            `json:"id"`
-	IDs     string            `json:"ids"`
-	Props   map[string]string `json:"props"`
-	Payload string            `json:"payload"`
-}
-
-func lines(t testing.TB, path string) []record {
-	t.Helper()
-	var out []record
-	d := json.NewDecoder(bytes.NewReader(golden.Read(t, path)))
-	for {
-		var r record
-		err := d.Decode(&r)
-		if errors.Is(err, io.EOF) {
-			return out
-		}
-		require.NoError(t, err)
-		out = append(out, r)
-	}
-}
-
-func asRecord(m *message.Message) record {
-	r := record{ID: m.RawID(), IDs: m.TextID(), Props: map[string]string{}, Payload: base64.StdEncoding.EncodeToString(m.Payload)}
-	for _, p := range m.Props {
-		r.Props[p.Key] = p.Value
-	}
-	return r
+	return sourcetest.Unpack(t, filepath.Join(golden.Log(t, name), "rocksmq.tar.zst"))
 }
 
 func open(t testing.TB, dir, topic string, o rocksmq.Options) *rocksmq.Source {
@@ -91,22 +26,6 @@ func open(t testing.TB, dir, topic string, o rocksmq.Options) *rocksmq.Source {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return s
-}
-
-func everything() source.Range { return source.Range{Props: true, Payload: source.PayloadAll} }
-
-// read returns all that a log gives: its messages and what it says is missing.
-func read(t testing.TB, s source.Source, r source.Range) (out []*message.Message, gaps []*source.CorruptError, torn bool) {
-	t.Helper()
-	rd, err := s.Open(t.Context(), r)
-	require.NoError(t, err)
-	defer func() { require.NoError(t, rd.Close()) }()
-	err = source.Each(t.Context(), rd, func(m *message.Message) error { out = append(out, m); return nil },
-		func(c *source.CorruptError) error { gaps = append(gaps, c); return nil })
-	if torn = errors.Is(err, source.ErrTornTail); !torn {
-		require.NoError(t, err)
-	}
-	return out, gaps, torn
 }
 
 // logsOf lists a golden disk's topics with the file that says what is in each.
@@ -124,35 +43,6 @@ func logsOf(t testing.TB, name string) map[string]string {
 	return out
 }
 
-// sums are the checksums of every file below a directory.
-func sums(t testing.TB, dir string) map[string]string {
-	t.Helper()
-	out := map[string]string{}
-	require.NoError(t, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		b, err := os.ReadFile(path)
-		sum := sha256.Sum256(b)
-		st, _ := e.Info()
-		out[path] = hex.EncodeToString(sum[:]) + " " + st.ModTime().String() + st.Mode().String()
-		return err
-	}))
-	return out
-}
-
-func same(t *testing.T, what string, got []*message.Message, want []record) {
-	t.Helper()
-	for i := range min(len(got), len(want)) {
-		w := want[i]
-		w.Topic = ""
-		if r := asRecord(got[i]); fmt.Sprint(r) != fmt.Sprint(w) {
-			t.Fatalf("%s: record %d is\n%.400v\nwant\n%.400v", what, i, r, w)
-		}
-	}
-	require.Equal(t, len(want), len(got), what)
-}
-
 var goldenDisks = []string{"rmq-small", "rmq-v3-small", "v26-clean", "v26-kill9", "v26-ret-wal", "v0-a1"}
 
 // A disk gives, topic by topic, what Milvus's own reader gave of it, and nothing on
@@ -161,7 +51,7 @@ func TestGoldenDisks(t *testing.T) {
 	for _, name := range goldenDisks {
 		t.Run(name, func(t *testing.T) {
 			dir, logs := disk(t, name), logsOf(t, name)
-			before := sums(t, dir)
+			before := sourcetest.Sums(t, dir)
 			topics, err := rocksmq.Topics(t.Context(), dir)
 			require.NoError(t, err)
 			for topic := range logs {
@@ -169,9 +59,9 @@ func TestGoldenDisks(t *testing.T) {
 			}
 			for topic, file := range logs {
 				s := open(t, dir, topic, rocksmq.Options{})
-				got, gaps, torn := read(t, s, everything())
-				want := lines(t, file)
-				same(t, topic, got, want)
+				got, gaps, torn := sourcetest.Read(t, s, sourcetest.Everything())
+				want := sourcetest.Records(t, file)
+				sourcetest.Same(t, topic, got, want)
 				require.Empty(t, gaps)
 				require.False(t, torn)
 				b, err := s.Bounds(t.Context())
@@ -179,7 +69,7 @@ func TestGoldenDisks(t *testing.T) {
 				require.Equal(t, [2]string{want[0].IDs, want[len(want)-1].IDs}, [2]string{b.First.String(), b.Last.String()})
 				require.Equal(t, source.Lacks{}, b.Lacks)
 			}
-			require.Equal(t, before, sums(t, dir))
+			require.Equal(t, before, sourcetest.Sums(t, dir))
 		})
 	}
 }
@@ -203,17 +93,17 @@ func TestAgreesWithRocksDB(t *testing.T) {
 // Messages that retention deleted are read when asked for, and only then.
 func TestDeleted(t *testing.T) {
 	dir := disk(t, "v26-ret-wal")
-	hidden := map[string][]record{}
-	for _, r := range lines(t, filepath.Join(golden.Log(t, "v26-ret-wal"), "hidden.jsonl.zst")) {
+	hidden := map[string][]sourcetest.Record{}
+	for _, r := range sourcetest.Records(t, filepath.Join(golden.Log(t, "v26-ret-wal"), "hidden.jsonl.zst")) {
 		hidden[r.Topic] = append(hidden[r.Topic], r)
 	}
 	require.Len(t, hidden, 2)
 	for topic, file := range logsOf(t, "v26-ret-wal") {
-		want := append(slices.Clone(hidden[topic]), lines(t, file)...)
-		slices.SortStableFunc(want, func(a, b record) int { return strings.Compare(a.IDs, b.IDs) })
+		want := append(slices.Clone(hidden[topic]), sourcetest.Records(t, file)...)
+		slices.SortStableFunc(want, func(a, b sourcetest.Record) int { return strings.Compare(a.IDs, b.IDs) })
 		s := open(t, dir, topic, rocksmq.Options{IncludeDeleted: true})
-		got, gaps, _ := read(t, s, everything())
-		same(t, topic, got, want)
+		got, gaps, _ := sourcetest.Read(t, s, sourcetest.Everything())
+		sourcetest.Same(t, topic, got, want)
 		require.Empty(t, gaps)
 		deleted := 0
 		for _, m := range got {
@@ -250,10 +140,10 @@ func TestTornDisks(t *testing.T) {
 		}
 		require.NoError(t, json.Unmarshal(golden.Read(t, file), &want))
 		t.Run(want.Name, func(t *testing.T) {
-			dir := unpack(t, strings.TrimSuffix(file, ".expected.json")+".tar.zst")
-			before := sums(t, dir)
+			dir := sourcetest.Unpack(t, strings.TrimSuffix(file, ".expected.json")+".tar.zst")
+			before := sourcetest.Sums(t, dir)
 			for topic, n := range want.Intact {
-				got, gaps, torn := read(t, open(t, dir, topic, rocksmq.Options{}), everything())
+				got, gaps, torn := sourcetest.Read(t, open(t, dir, topic, rocksmq.Options{}), sourcetest.Everything())
 				require.Equal(t, n, len(got), topic)
 				require.False(t, torn)
 				lost := int64(0)
@@ -264,7 +154,7 @@ func TestTornDisks(t *testing.T) {
 				require.EqualValues(t, want.Written[topic]-n, lost, topic)
 				require.Equal(t, want.Written[topic] > n, len(gaps) == 1)
 			}
-			require.Equal(t, before, sums(t, dir))
+			require.Equal(t, before, sourcetest.Sums(t, dir))
 		})
 	}
 }
@@ -272,7 +162,7 @@ func TestTornDisks(t *testing.T) {
 // The suite every source passes.
 func TestConformance(t *testing.T) {
 	dir := disk(t, "rmq-small")
-	want, _, _ := read(t, open(t, dir, "by-dev-rootcoord-dml_0", rocksmq.Options{}), everything())
+	want, _, _ := sourcetest.Read(t, open(t, dir, "by-dev-rootcoord-dml_0", rocksmq.Options{}), sourcetest.Everything())
 	sourcetest.Run(t, sourcetest.Suite{Want: want, OrdinalsFromStart: true, Open: func(t testing.TB) source.Source {
 		s, err := rocksmq.Open(t.Context(), dir, "by-dev-rootcoord-dml_0", rocksmq.Options{})
 		require.NoError(t, err)

@@ -16,6 +16,7 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 	"github.com/walctl/walctl/pkg/walreader/source/rocksmq"
+	"github.com/walctl/walctl/pkg/walreader/source/sourcetest"
 )
 
 const base = 470780000000000000
@@ -88,7 +89,7 @@ func ids(t testing.TB, dir, topic string, o rocksmq.Options) (out, lost []int64,
 	s, err := rocksmq.Open(t.Context(), dir, topic, o)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()
-	got, gaps, torn := read(t, s, everything())
+	got, gaps, torn := sourcetest.Read(t, s, sourcetest.Everything())
 	for _, m := range got {
 		require.Equal(t, fmt.Sprintf("payload of %s %d", topic, m.ID.A-base), string(m.Payload))
 		out = append(out, m.ID.A-base)
@@ -182,7 +183,7 @@ func TestTableFlippedAndCut(t *testing.T) {
 			require.ErrorIs(t, err, source.ErrNotFound)
 			continue
 		}
-		got, gaps, _ := read(t, s, everything())
+		got, gaps, _ := sourcetest.Read(t, s, sourcetest.Everything())
 		require.NoError(t, s.Close())
 		require.Equal(t, len(got) == 12, len(gaps) == 0, "cut at %d: %d read, %v", at, len(got), gaps)
 	}
@@ -440,7 +441,7 @@ func FuzzDirectory(f *testing.F) {
 		}
 		defer s.Close()
 		var last message.ID
-		r, err := s.Open(t.Context(), everything())
+		r, err := s.Open(t.Context(), sourcetest.Everything())
 		if err != nil {
 			return
 		}

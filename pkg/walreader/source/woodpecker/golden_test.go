@@ -1,16 +1,8 @@
 package woodpecker_test
 
 import (
-	"archive/tar"
-	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,63 +17,8 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/source/woodpecker"
 )
 
-// unpack lays a golden disk out anew and returns its top.
-func unpack(t testing.TB, archive string) string {
-	t.Helper()
-	dir := t.TempDir()
-	in := tar.NewReader(bytes.NewReader(golden.Read(t, archive)))
-	for {
-		h, err := in.Next()
-		if errors.Is(err, io.EOF) {
-			return dir
-		}
-		require.NoError(t, err)
-		path := filepath.Join(dir, filepath.Clean(h.Name))
-		if h.FileInfo().IsDir() {
-			require.NoError(t, os.MkdirAll(path, 0o700))
-			continue
-		}
-		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
-		b, err := io.ReadAll(in)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(path, b, 0o600))
-		require.NoError(t, os.Chtimes(path, h.ModTime, h.ModTime))
-	}
-}
-
 func disk(t testing.TB, name string) string {
-	return unpack(t, filepath.Join(golden.Log(t, name), "segments.tar.zst"))
-}
-
-// record is a golden record's line.
-type record struct {
-	ID      string            `json:"id"`
-	IDs     string            `json:"ids"`
-	Props   map[string]string `json:"props"`
-	Payload string            `json:"payload"`
-}
-
-func lines(t testing.TB, path string) []record {
-	t.Helper()
-	var out []record
-	d := json.NewDecoder(bytes.NewReader(golden.Read(t, path)))
-	for {
-		var r record
-		err := d.Decode(&r)
-		if errors.Is(err, io.EOF) {
-			return out
-		}
-		require.NoError(t, err)
-		out = append(out, r)
-	}
-}
-
-func asRecord(m *message.Message) record {
-	r := record{ID: m.RawID(), IDs: m.TextID(), Props: map[string]string{}, Payload: base64.StdEncoding.EncodeToString(m.Payload)}
-	for _, p := range m.Props {
-		r.Props[p.Key] = p.Value
-	}
-	return r
+	return sourcetest.Unpack(t, filepath.Join(golden.Log(t, name), "segments.tar.zst"))
 }
 
 // open opens the one log of a place.
@@ -96,49 +33,6 @@ func open(t testing.TB, path string) *woodpecker.Source {
 	return s
 }
 
-func everything() source.Range { return source.Range{Props: true, Payload: source.PayloadAll} }
-
-// read returns all that a log gives: its messages and what it says is missing.
-func read(t testing.TB, s source.Source, r source.Range) (out []*message.Message, gaps []*source.CorruptError, torn bool) {
-	t.Helper()
-	rd, err := s.Open(t.Context(), r)
-	require.NoError(t, err)
-	defer func() { require.NoError(t, rd.Close()) }()
-	err = source.Each(t.Context(), rd, func(m *message.Message) error { out = append(out, m); return nil },
-		func(c *source.CorruptError) error { gaps = append(gaps, c); return nil })
-	if torn = errors.Is(err, source.ErrTornTail); !torn {
-		require.NoError(t, err)
-	}
-	return out, gaps, torn
-}
-
-// sums are the checksums of every file below a directory.
-func sums(t testing.TB, dir string) map[string]string {
-	t.Helper()
-	out := map[string]string{}
-	require.NoError(t, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		b, err := os.ReadFile(path)
-		sum := sha256.Sum256(b)
-		st, _ := e.Info()
-		out[path] = hex.EncodeToString(sum[:]) + " " + st.ModTime().String() + st.Mode().String()
-		return err
-	}))
-	return out
-}
-
-func same(t *testing.T, got []*message.Message, want []record) {
-	t.Helper()
-	for i := range min(len(got), len(want)) {
-		if r := asRecord(got[i]); fmt.Sprint(r) != fmt.Sprint(want[i]) {
-			t.Fatalf("record %d is\n%.400v\nwant\n%.400v", i, r, want[i])
-		}
-	}
-	require.Equal(t, len(want), len(got))
-}
-
 // A disk gives what Milvus's own reader gave of it, with and without Woodpecker's
 // metadata, and nothing on it changes.
 func TestGoldenDisks(t *testing.T) {
@@ -150,12 +44,12 @@ func TestGoldenDisks(t *testing.T) {
 				if with {
 					require.NoError(t, os.WriteFile(filepath.Join(dir, "etcd.json"), golden.Read(t, filepath.Join(golden.Log(t, name), "etcd.json")), 0o600))
 				}
-				before := sums(t, dir)
+				before := sourcetest.Sums(t, dir)
 				s := open(t, dir)
 				require.Equal(t, called[i], s.Describe().PChannel)
-				got, gaps, torn := read(t, s, everything())
-				want := lines(t, filepath.Join(golden.Log(t, name), "wal.jsonl.zst"))
-				same(t, got, want)
+				got, gaps, torn := sourcetest.Read(t, s, sourcetest.Everything())
+				want := sourcetest.Records(t, filepath.Join(golden.Log(t, name), "wal.jsonl.zst"))
+				sourcetest.Same(t, "the log", got, want)
 				require.Empty(t, gaps)
 				require.False(t, torn)
 				truncated := 0
@@ -171,7 +65,7 @@ func TestGoldenDisks(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, [2]string{want[0].IDs, want[len(want)-1].IDs}, [2]string{b.First.String(), b.Last.String()})
 				require.Equal(t, source.Lacks{}, b.Lacks)
-				require.Equal(t, before, sums(t, dir))
+				require.Equal(t, before, sourcetest.Sums(t, dir))
 			})
 		}
 	}
@@ -207,9 +101,9 @@ func TestTornSegments(t *testing.T) {
 				Gaps       []struct{ Start, End int64 }
 			}
 			require.NoError(t, json.Unmarshal(golden.Read(t, file), &want))
-			dir := unpack(t, strings.TrimSuffix(file, ".expected.json")+".tar.zst")
-			before := sums(t, dir)
-			got, gaps, torn := read(t, open(t, dir), everything())
+			dir := sourcetest.Unpack(t, strings.TrimSuffix(file, ".expected.json")+".tar.zst")
+			before := sourcetest.Sums(t, dir)
+			got, gaps, torn := sourcetest.Read(t, open(t, dir), sourcetest.Everything())
 			var intact, inBad []int64
 			for _, m := range got {
 				require.Equal(t, want.Segment, m.ID.A)
@@ -230,7 +124,7 @@ func TestTornSegments(t *testing.T) {
 			for _, g := range want.Gaps {
 				require.ErrorContains(t, gaps[0], fmt.Sprintf("bytes %d to %d", g.Start, g.End-1))
 			}
-			require.Equal(t, before, sums(t, dir))
+			require.Equal(t, before, sourcetest.Sums(t, dir))
 			start, err := open(t, dir).Start(t.Context())
 			require.NoError(t, err)
 			switch name := filepath.Base(file); name[0] {
@@ -249,12 +143,12 @@ func TestTornSegments(t *testing.T) {
 func TestPartsOfALog(t *testing.T) {
 	dir := disk(t, "live-woodpecker")
 	for _, part := range []string{"wp", "wp/files/wp", "wp/files/wp/1"} {
-		got, _, _ := read(t, open(t, filepath.Join(dir, part)), everything())
+		got, _, _ := sourcetest.Read(t, open(t, filepath.Join(dir, part)), sourcetest.Everything())
 		require.Len(t, got, 617, part)
 	}
 	for _, part := range []string{"wp/files/wp/1/5", "wp/files/wp/1/5/data.log"} {
 		s := open(t, filepath.Join(dir, part))
-		got, gaps, _ := read(t, s, everything())
+		got, gaps, _ := sourcetest.Read(t, s, sourcetest.Everything())
 		require.Empty(t, gaps)
 		require.Equal(t, "5/0", got[0].ID.String())
 		require.Equal(t, "by-dev-rootcoord-dml_2", s.Describe().PChannel)
@@ -264,7 +158,7 @@ func TestPartsOfALog(t *testing.T) {
 // The suite every source passes.
 func TestConformance(t *testing.T) {
 	dir := disk(t, "live-woodpecker")
-	want, _, _ := read(t, open(t, dir), everything())
+	want, _, _ := sourcetest.Read(t, open(t, dir), sourcetest.Everything())
 	sourcetest.Run(t, sourcetest.Suite{Want: want, OrdinalsFromStart: true, Open: func(t testing.TB) source.Source {
 		logs, err := woodpecker.Logs(t.Context(), dir)
 		require.NoError(t, err)

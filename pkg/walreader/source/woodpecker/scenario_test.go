@@ -14,6 +14,7 @@ import (
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/sourcetest"
 	"github.com/walctl/walctl/pkg/walreader/source/woodpecker"
 )
 
@@ -96,7 +97,7 @@ func told(t testing.TB, path string) (entries []string, gaps []*source.CorruptEr
 	require.NoError(t, err)
 	s, err := woodpecker.Open(t.Context(), path, logs[0], "")
 	require.NoError(t, err)
-	got, gaps, torn := read(t, s, everything())
+	got, gaps, torn := sourcetest.Read(t, s, sourcetest.Everything())
 	for _, m := range got {
 		require.Equal(t, fmt.Sprintf("the payload of entry %d", m.ID.B), string(m.Payload), "id %s", m.ID)
 		mark := m.ID.String()
@@ -335,7 +336,7 @@ func FuzzSegment(f *testing.F) {
 		write(t, path, b)
 		s, err := woodpecker.Open(t.Context(), path, woodpecker.Log{}, "x")
 		require.NoError(t, err)
-		got, _, _ := read(t, s, everything())
+		got, _, _ := sourcetest.Read(t, s, sourcetest.Everything())
 		for i := 1; i < len(got); i++ {
 			require.True(t, got[i-1].ID.Less(got[i].ID), "%s before %s", got[i-1].ID, got[i].ID)
 		}
