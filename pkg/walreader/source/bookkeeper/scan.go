@@ -127,10 +127,11 @@ func (s *scanner) step(at int64) (next int64, ok bool) {
 		if err != nil {
 			return 0, false
 		}
-		if n := int64(int32(binary.BigEndian.Uint32(pad))); n >= 0 && n <= s.f.size-at-8 {
-			return at + 8 + n, true
+		n := int64(int32(binary.BigEndian.Uint32(pad)))
+		if n < 0 || n > s.f.size-at-8 || !s.isZero(at+8, n) { // an entry in it: its size is wrong
+			return 0, false
 		}
-		return 0, false
+		return at + 8 + n, true
 	case size < 16 || size > maxEntry || size > s.f.size-at-4:
 		return 0, false
 	}
@@ -148,7 +149,7 @@ func (s *scanner) take(off int64, e []byte) bool {
 		return true
 	}
 	if s.f.journal && ledger >= 0 && ledger < maxNumber && entry < 0 && -entry <= 0x8000 && -entry&(-entry-1) == 0 {
-		return true // a master key, a fence and their like
+		return controlSize(e) || s.rightAt(off+int64(len(e))) // a master key, a fence and their like
 	}
 	if len(e) < head || !readHead(e).plausible() {
 		return false
@@ -159,6 +160,13 @@ func (s *scanner) take(off int64, e []byte) bool {
 	}
 	s.found(place{entry: entry, off: off, size: int32(len(e)), file: s.f.index}, e, d)
 	return true
+}
+
+// controlSize reports whether a journal's control record is as long as it says: it is
+// its two numbers alone, or a length and what is that long after them.
+func controlSize(e []byte) bool {
+	const numbers = 16
+	return len(e) == numbers || len(e) >= numbers+4 && uint64(len(e)) == numbers+4+uint64(binary.BigEndian.Uint32(e[numbers:]))
 }
 
 // zeros passes over zero bytes, as files that were made longer before they are
@@ -183,16 +191,21 @@ func (s *scanner) zeros(at int64) int64 {
 // sizeAt finds which of the zero bytes between two offsets begin a size.
 func (s *scanner) sizeAt(from, first int64) int64 {
 	for n := min(first-from, 3); n > 0; n-- {
-		b, err := s.w.at(first-n, 4)
-		if err == nil && s.right(first-n, int64(int32(binary.BigEndian.Uint32(b)))) {
+		if s.rightAt(first - n) {
 			return first - n
 		}
 	}
 	return first
 }
 
-func (s *scanner) restIsZero(at int64) bool {
-	b, err := s.w.at(at, s.f.size-at)
+func (s *scanner) restIsZero(at int64) bool { return s.isZero(at, s.f.size-at) }
+
+// isZero reports whether n bytes from an offset are all zero.
+func (s *scanner) isZero(at, n int64) bool {
+	if n > maxEntry {
+		return false
+	}
+	b, err := s.w.at(at, n)
 	if err != nil {
 		return false
 	}
@@ -208,6 +221,10 @@ func (s *scanner) restIsZero(at int64) bool {
 // what lies between.
 func (s *scanner) resync(at int64) (int64, error) {
 	d := damage{file: s.f, from: at, to: s.f.size, ledger: -1, cause: errSize}
+	next, err := s.search(at + 1)
+	if err != nil {
+		return 0, err
+	}
 	if b, err := s.w.at(at, 4+head); err == nil {
 		size := int64(int32(binary.BigEndian.Uint32(b)))
 		h := readHead(b[4:])
@@ -219,18 +236,15 @@ func (s *scanner) resync(at int64) (int64, error) {
 			d.torn, d.cause = true, errTorn
 		case whole && d.claimed:
 			d.cause = errDigest
-			if next := at + 4 + size; next == s.f.size || s.begins(next) {
-				d.to, d.torn = next, s.unwritten(next)
+			// An entry that begins inside the claimed size shows that the size is wrong.
+			if end := at + 4 + size; end <= next && (end == s.f.size || s.begins(end)) {
+				d.to, d.torn = end, s.unwritten(end)
 				s.damage(d)
-				return next, nil
+				return end, nil
 			}
 		}
 	} else {
 		d.torn, d.cause = true, errTorn
-	}
-	next, err := s.search(at + 1)
-	if err != nil {
-		return 0, err
 	}
 	d.to = next
 	d.torn = d.torn && next == s.f.size
@@ -273,6 +287,12 @@ func (s *scanner) begins(at int64) bool {
 		return true
 	}
 	return s.right(at, size)
+}
+
+// rightAt reports whether an entry whose digest is right begins at an offset.
+func (s *scanner) rightAt(at int64) bool {
+	b, err := s.w.at(at, 4)
+	return err == nil && s.right(at, int64(int32(binary.BigEndian.Uint32(b))))
 }
 
 // right reports whether an entry stands at an offset whose digest is right.
