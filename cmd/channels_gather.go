@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -239,16 +238,22 @@ func (g *gathered) registrations(p string) {
 	}
 }
 
+// assignedBy is what the coordinator's key says of a pchannel.
+func assignedBy(m *streamingpb.PChannelMeta) diagnose.AssignedChannel {
+	out := diagnose.AssignedChannel{Term: m.GetChannel().GetTerm(), Assigned: m.GetState() == streamingpb.PChannelMetaState_PCHANNEL_META_STATE_ASSIGNED}
+	if n := m.GetNode(); n != nil {
+		out.Node = strings.TrimSuffix(fmt.Sprintf("%d %s", n.GetServerId(), n.GetAddress()), " ")
+	}
+	for _, h := range m.GetHistories() {
+		out.Histories = append(out.Histories, h.GetTerm())
+	}
+	return out
+}
+
 func (g *gathered) assigned(p string) diagnose.AssignedChannel {
 	var out diagnose.AssignedChannel
 	if m := g.cluster.PChannels[p]; m != nil {
-		out.Term, out.Assigned = m.GetChannel().GetTerm(), m.GetState() == streamingpb.PChannelMetaState_PCHANNEL_META_STATE_ASSIGNED
-		if n := m.GetNode(); n != nil {
-			out.Node = strings.TrimSuffix(fmt.Sprintf("%d %s", n.GetServerId(), n.GetAddress()), " ")
-		}
-		for _, h := range m.GetHistories() {
-			out.Histories = append(out.Histories, h.GetTerm())
-		}
+		out = assignedBy(m)
 	}
 	if cp := g.wals[p].Checkpoint; cp != nil {
 		out.Opened, out.Tick = true, cp.GetTimeTick()
@@ -317,22 +322,13 @@ func liveEvidence(ctx context.Context, f *cli.Factory, o *channelsOptions) (*liv
 	return out, unknown
 }
 
-func fetchMetrics(ctx context.Context, url string) ([]diagnose.LiveWAL, error) {
-	ctx, cancel := context.WithTimeout(ctx, metricsTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+func fetchMetrics(ctx context.Context, place string) ([]diagnose.LiveWAL, error) {
+	body, err := openMetrics(ctx, place)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answers %s", url, resp.Status)
-	}
-	return diagnose.ReadLiveWALs(resp.Body)
+	defer body.Close()
+	return diagnose.ReadLiveWALs(body)
 }
 
 // archivedMetrics reads the metrics an archive carries, where none were named.

@@ -28,6 +28,7 @@ func commands(f *cli.Factory) []*cobra.Command {
 		newUndoCmd(f, nil),
 		newCatalogCmd(f),
 		newVerifyCmd(f, nil),
+		newDoctorCmd(f, nil),
 		newTimetickCmd(f, nil),
 		newChannelsCmd(f, nil),
 		newSalvageCmd(f, nil),

@@ -118,7 +118,7 @@ var fields = [...]field{
 	{name: "etcd-tls-ca", usage: "`FILE` of CA certificates for etcd"},
 	{name: "etcd-tls-cert", usage: "client certificate `FILE` for etcd"},
 	{name: "etcd-tls-key", usage: "client key `FILE` for etcd"},
-	{name: "metrics", usage: "metrics endpoints `URL` of Milvus, comma-separated", list: true},
+	{name: "metrics", usage: "metrics of Milvus's nodes, each a `URL` or a saved file, comma-separated or repeated", list: true},
 	{name: "milvus-version", usage: "Milvus version of the cluster, where no session tells"},
 }
 
@@ -131,8 +131,31 @@ func AddFlags(p *pflag.FlagSet) {
 		if f.fallback != "" {
 			usage += " (default: " + f.fallback + ")"
 		}
+		if f.list {
+			p.Var(new(listValue), f.name, usage)
+			continue
+		}
 		p.String(f.name, "", usage)
 	}
+}
+
+// listValue is a flag that may be given several times: its values are joined by
+// commas, as each of them may be already.
+type listValue string
+
+// String implements pflag.Value.
+func (l *listValue) String() string { return string(*l) }
+
+// Type implements pflag.Value.
+func (l *listValue) Type() string { return "string" }
+
+// Set implements pflag.Value.
+func (l *listValue) Set(s string) error {
+	if *l != "" {
+		s = string(*l) + "," + s
+	}
+	*l = listValue(s)
+	return nil
 }
 
 // IsConnectionFlag reports whether a persistent flag is a setting of this package.

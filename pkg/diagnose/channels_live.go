@@ -289,6 +289,7 @@ var walOpeningFails = &Check{
 
 var channelReduplicates = &Check{
 	Code: "channel-reduplicates", Severity: SeverityCritical, Needs: check.NeedMilvusLog,
+	Else:    check.Else{Severity: SeverityError, Where: "only the metrics tell of it: a flusher that never gets its channels"},
 	Title:   "a live process refuses a channel it still holds",
 	Says:    "a live process still holds the channel's buffer of an earlier opening and refuses the new one; no edit of the catalog clears that",
 	Meaning: "Recovery of the WAL repeats for ever and its checkpoint does not move. The duplicate sits in the memory of the process.",
