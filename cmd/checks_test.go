@@ -45,6 +45,7 @@ func fixtures() []row {
 	rows = append(rows, stopRows()...)
 	rows = append(rows, loseRows()...)
 	rows = append(rows, diskRows()...)
+	rows = append(rows, momentRows()...)
 	return append(rows, channelRows()...)
 }
 
@@ -482,6 +483,33 @@ func (x *fixture) unflushed() {
 // markDropped leaves DataCoord's mark of a dropped channel.
 func (x *fixture) markDropped() {
 	x.put(catalog.ChannelCheckpointKey(fixV), &msgpb.MsgPosition{ChannelName: fixV, Timestamp: math.MaxUint64})
+}
+
+// momentRows are what only a node's metrics tell: how it would look were it to
+// happen to the log's WAL.
+func momentRows() []row {
+	const line = "doctor wal.jsonl --catalog kvjson:kv.json --metrics NODES"
+	says := func(pairs ...string) func(*fixture) {
+		return func(x *fixture) {
+			x.metrics = strings.Join([]string{gauge("growing_segment_hwm_bytes", "", "1000"), gauge("growing_segment_bytes", "", "10")}, "")
+			for i := 0; i+2 < len(pairs); i += 3 {
+				x.metrics += gauge(pairs[i], pairs[i+1], pairs[i+2])
+			}
+		}
+	}
+	open := []string{"info", `,term="1"`, "1", "last_confirmed_time_tick", "", "1000"}
+	return []row{
+		{code: "scanner-stuck", args: line, spoil: says(append(open, "scanner_total", `,scanner_model="catchup"`, "1", "sync_time_tick", `,type="persistent"`, "900")...)},
+		{code: "append-not-acknowledged", args: line, spoil: says(append(open, "last_allocated_time_tick", "", "1060")...)},
+		{code: "flusher-blocked", args: line, spoil: says(append(open, "flusher_time_tick", `,term="1"`, "900", "scanner_pending_queue_bytes", "", "64")...)},
+		{code: "wal-in-recovery", args: line, spoil: says("recovery_info", `,term="1",state="stream-recovering"`, "1")},
+		{code: "growing-near-watermark", args: line, spoil: says(append(open, "growing_segment_bytes", `,lv="L1"`, "890")...)},
+	}
+}
+
+// gauge is one line of a node's metrics.
+func gauge(name, labels, value string) string {
+	return "milvus_wal_" + name + `{channel_name="` + fixP + `",node_id="1"` + labels + "} " + value + "\n"
 }
 
 func channelRows() []row {

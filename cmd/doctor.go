@@ -93,7 +93,7 @@ func runDoctor(ctx context.Context, f *cli.Factory, o *doctorOptions) error {
 	slices.SortStableFunc(findings, func(a, b diagnose.Finding) int { return cmp.Compare(b.Severity, a.Severity) })
 	out.PChannels = withName(out.PChannels, e.described.PChannel)
 	out.Header = f.Header("doctor", e.described, findings)
-	return errors.Join(writeDoctor(f, o, &out), errors.Join(e.errs...), e.bad.err(), o.failOn.Check(findings), e.short)
+	return errors.Join(writeDoctor(f, o, &out), e.unread, e.bad.err(), o.failOn.Check(findings), e.short)
 }
 
 // withName is a sorted list of names with one more, where it is one.

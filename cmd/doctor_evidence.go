@@ -30,7 +30,7 @@ type examined struct {
 	findings  []diagnose.Finding // of the log against its catalog
 	unknown   []string
 	wals      []string
-	errs      []error // files that were named and could not be read
+	unread    error // set where a file that was named could not be read
 	bad       damage
 	described render.WAL
 	short     error
@@ -74,9 +74,12 @@ func (e *examined) gather(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
+// failed tells what of the evidence could not be read; the rest is judged.
 func (e *examined) failed(err error) {
 	if err != nil {
-		e.errs = append(e.errs, err)
+		e.f.Notef("%s", err)
+		e.unknown = append(e.unknown, err.Error())
+		e.unread = cli.Reported(fmt.Errorf("%w: evidence that could not be read", cli.ErrPartial))
 	}
 }
 
@@ -106,7 +109,7 @@ func (e *examined) nodes(place string, r io.Reader) {
 	nodes, err := diagnose.ReadNodes(r)
 	e.moment.AddNodes(nodes)
 	if err != nil {
-		e.failed(fmt.Errorf("--metrics %s: %w; want what a node answers at /metrics", cli.SpellWord(place), err))
+		e.failed(fmt.Errorf("--metrics %s: %w", cli.SpellWord(place), err))
 	} else if len(nodes) == 0 {
 		e.unknown = append(e.unknown, "metrics in "+cli.SpellWord(place)+" (none of a write-ahead log: is it a streaming node's?)")
 	}
@@ -135,7 +138,7 @@ func plainOf(r io.Reader) (io.Reader, error) {
 	if magic, _ := br.Peek(2); len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b {
 		z, err := gzip.NewReader(br)
 		if err != nil {
-			return nil, fmt.Errorf("unpack gzip: %w", err)
+			return nil, errors.New("it begins like gzip and cannot be unpacked")
 		}
 		return z, nil
 	}

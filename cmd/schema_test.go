@@ -32,6 +32,7 @@ var reports = []struct {
 	{"verify", verifyReport{}, "verify DEMO"},
 	{"timetick", timetickReport{}, "timetick DEMO"},
 	{"channels", channelsReport{}, "channels DEMO"},
+	{"doctor", doctorReport{}, "doctor DEMO"},
 	{"channels-repair", channelsRepairReport{}, "channels repair DEMO --catalog file:DEMO/catalog.db --milvus-version 2.6.14 --out DIR/c.json"},
 	{"state", stateReport{}, "state DEMO"},
 	{"diff", diffReport{}, "diff DEMO file:DEMO/catalog.db --catalog file:DEMO/catalog.db"},

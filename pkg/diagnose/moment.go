@@ -3,6 +3,7 @@ package diagnose
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -108,8 +109,9 @@ func newest(field func(*WALGauges) *float64) func(*WALGauges, *dto.Metric, float
 func ReadNodes(r io.Reader) ([]NodeLook, error) {
 	var p expfmt.TextParser
 	families, err := p.TextToMetricFamilies(io.LimitReader(r, maxMetrics))
-	if err != nil {
-		err = fmt.Errorf("read metrics: %w", err)
+	var bad expfmt.ParseError
+	if errors.As(err, &bad) {
+		err = fmt.Errorf("line %d is no metric as Prometheus reads them; what stands before it was read", bad.Line)
 	}
 	at := map[string]*NodeLook{}
 	node := func(m *dto.Metric) *NodeLook {
@@ -223,11 +225,8 @@ func (t *TopicLook) AddStats(r io.Reader) error {
 			}
 		}
 	}
-	if err := json.NewDecoder(io.LimitReader(r, maxTopic)).Decode(&s); err != nil {
-		return fmt.Errorf("read topic stats: %w", err)
-	}
-	if s.Subscriptions == nil && s.Publishers == nil {
-		return fmt.Errorf("read topic stats: neither publishers nor subscriptions in it; want the answer of `pulsar-admin topics stats`")
+	if err := json.NewDecoder(io.LimitReader(r, maxTopic)).Decode(&s); err != nil || s.Subscriptions == nil && s.Publishers == nil {
+		return notTheAnswer(err, "publishers and subscriptions", "stats")
 	}
 	t.Stats, t.Publishers, t.Readers = true, nil, nil
 	for _, p := range s.Publishers {
@@ -253,17 +252,31 @@ func (t *TopicLook) AddInternal(r io.Reader) error {
 			WaitingReadOp bool
 		}
 	}
-	if err := json.NewDecoder(io.LimitReader(r, maxTopic)).Decode(&s); err != nil {
-		return fmt.Errorf("read internal stats: %w", err)
-	}
-	if s.Cursors == nil {
-		return fmt.Errorf("read internal stats: no cursors in it; want the answer of `pulsar-admin topics stats-internal`")
+	if err := json.NewDecoder(io.LimitReader(r, maxTopic)).Decode(&s); err != nil || s.Cursors == nil {
+		return notTheAnswer(err, "cursors", "stats-internal")
 	}
 	t.Internal, t.Cursors = true, map[string]TopicCursor{}
 	for name, c := range s.Cursors {
 		t.Cursors[name] = TopicCursor{c.ReadPosition, c.WaitingReadOp}
 	}
 	return nil
+}
+
+// notTheAnswer says of a file that it is not what the broker answers. What failed
+// to be read, rather than to be understood, stays itself.
+func notTheAnswer(err error, lacks, command string) error {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+	case errors.As(err, &syntax):
+		return fmt.Errorf("no JSON from byte %d on; want the answer of pulsar-admin topics %s", syntax.Offset, command)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("it ends too early; want the whole answer of pulsar-admin topics %s", command)
+	case !errors.As(err, &kind):
+		return err
+	}
+	return fmt.Errorf("no %s in it; want the answer of pulsar-admin topics %s", lacks, command)
 }
 
 // PChannel is the pchannel that the scanners name, "" where none does.
