@@ -157,7 +157,7 @@ func salvageMany(ctx context.Context, f *cli.Factory, o *salvageOptions, refs []
 		columns: []render.Column{{Name: "rows read", Right: true}, {Name: "out", Right: true}, {Name: "collections", Right: true}, {Name: "dir"}},
 		header:  func(r *salvageReport) *render.Header { return &r.Header },
 		cells: func(r *salvageReport) []render.Cell {
-			return []render.Cell{render.Count(int64(r.RowsIn)), render.Count(int64(r.RowsOut)), render.Count(int64(len(r.Collections))), render.Text(r.Dir)}
+			return []render.Cell{render.Count(r.RowsIn), render.Count(r.RowsOut), render.Count(int64(len(r.Collections))), render.Text(r.Dir)}
 		},
 	}
 	dirs := logDirs{below: o.dir, taken: map[string]cli.LogRef{}}

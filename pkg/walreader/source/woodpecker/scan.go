@@ -51,8 +51,8 @@ type stop struct {
 }
 
 // inBad reports whether an entry lies in a block that is not whole.
-func (s *scanned) inBad(id int64) bool {
-	for _, b := range s.bad {
+func (o *scanned) inBad(id int64) bool {
+	for _, b := range o.bad {
 		if id >= b.first && id <= b.last {
 			return true
 		}
