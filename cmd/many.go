@@ -14,6 +14,7 @@ import (
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/diagnose"
 	"github.com/walctl/walctl/pkg/walreader"
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 // manyLogs is how a command answers for several logs: one line a log, worst first,
@@ -52,6 +53,25 @@ type logLine struct {
 	findings    []diagnose.Finding
 	err         error
 	cells       []render.Cell
+}
+
+// ask asks every log by one, jobs of them at once, and brings the answers out. w are
+// the command's flags; one gets those that hold for its log.
+func (m *manyLogs[T]) ask(ctx context.Context, f *cli.Factory, refs []cli.LogRef, jobs int, w cli.WALFlags,
+	one func(context.Context, cli.LogRef, cli.WALFlags, source.Progress) (*T, error),
+) error {
+	return m.write(ctx, f, m.answers(ctx, f, refs, jobs, w, one))
+}
+
+// answers asks every log as ask does.
+func (m *manyLogs[T]) answers(ctx context.Context, f *cli.Factory, refs []cli.LogRef, jobs int, w cli.WALFlags,
+	one func(context.Context, cli.LogRef, cli.WALFlags, source.Progress) (*T, error),
+) []cli.Asked[T] {
+	w = w.Gently(jobs)
+	w.Notes = &m.told
+	show, done := f.ProgressOfMany(m.command, len(refs))
+	defer done()
+	return cli.Each(ctx, jobs, refs, func(ctx context.Context, ref cli.LogRef) (*T, error) { return one(ctx, ref, w, show.One()) })
 }
 
 // write brings the answers out and returns the errors their exit code comes from.

@@ -183,16 +183,11 @@ func recoverMany(ctx context.Context, f *cli.Factory, o *recoverOptions, refs []
 			return []render.Cell{render.Text(r.outcome()), render.Count(r.Restart.Messages), render.Count(int64(len(r.differences))), render.Text(r.covered())}
 		},
 	}
-	jobs := o.jobs.Of(len(refs))
-	show, done := f.ProgressOfMany("recover", len(refs))
-	answers := cli.Each(ctx, jobs, refs, func(ctx context.Context, ref cli.LogRef) (*recoverReport, error) {
+	return m.ask(ctx, f, refs, o.jobs.Of(len(refs)), o.replay.source, func(ctx context.Context, ref cli.LogRef, w cli.WALFlags, show source.Progress) (*recoverReport, error) {
 		each := *o
-		each.replay.source = o.replay.source.Gently(jobs)
-		each.replay.source.Notes = &m.told
-		return recoverLog(ctx, f, &each, ref, show.One())
+		each.replay.source = w
+		return recoverLog(ctx, f, &each, ref, show)
 	})
-	done()
-	return m.write(ctx, f, answers)
 }
 
 // outcome is what a restart makes of a log, in a few words.

@@ -164,21 +164,32 @@ func staleWriterPage() page {
 	}
 }
 
+// flipByte damages a file.
+func flipByte(t *testing.T, file string, at int) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	require.NoError(t, err)
+	b[at] ^= 0x40
+	require.NoError(t, os.WriteFile(file, b, 0o600))
+}
+
+// layCatalog lays down the catalog before a golden log, for the page's snapshot of etcd.
+func layCatalog(t *testing.T, p *place, log string) {
+	t.Helper()
+	kv, err := json.Marshal(golden.Expectations(t, log)[0].KVBefore)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(p.dir, "before.json"), kv, 0o600))
+	p.words["snapshot:etcd.snap"] = "kvjson:before.json"
+}
+
 func standaloneDiskPage() page {
 	const copied = "cp -a /var/lib/milvus/rdb_data ./rdb_data"
 	return page{
 		file: "standalone-disk.md", elsewhere: map[string]string{copied: "the copy is prepared"},
 		prepare: func(t *testing.T, p *place) {
 			layOut(must{t}, filepath.Join(golden.Dir(), "rmq-small", "rocksmq.tar.zst"), p.dir)
-			file := filepath.Join(p.dir, "rdb_data", "000005.log")
-			b, err := os.ReadFile(file)
-			require.NoError(t, err)
-			b[120000] ^= 0x40
-			require.NoError(t, os.WriteFile(file, b, 0o600))
-			kv, err := json.Marshal(golden.Expectations(t, "rmq-small")[0].KVBefore)
-			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(filepath.Join(p.dir, "before.json"), kv, 0o600))
-			p.words["snapshot:etcd.snap"] = "kvjson:before.json"
+			flipByte(t, filepath.Join(p.dir, "rdb_data", "000005.log"), 120000)
+			layCatalog(t, p, "rmq-small")
 		},
 		steps: []step{
 			{line: "walctl inspect ./rdb_data", exit: 4, says: "530 records"},
@@ -203,15 +214,8 @@ func bookieDiskPage() page {
 			for _, j := range journals {
 				require.NoError(t, os.Remove(j))
 			}
-			file := filepath.Join(p.dir, "bookie", "current", "0.log")
-			b, err := os.ReadFile(file)
-			require.NoError(t, err)
-			b[300000] ^= 0x40
-			require.NoError(t, os.WriteFile(file, b, 0o600))
-			kv, err := json.Marshal(golden.Expectations(t, "live-pulsar")[0].KVBefore)
-			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(filepath.Join(p.dir, "before.json"), kv, 0o600))
-			p.words["snapshot:etcd.snap"] = "kvjson:before.json"
+			flipByte(t, filepath.Join(p.dir, "bookie", "current", "0.log"), 300000)
+			layCatalog(t, p, "live-pulsar")
 		},
 		steps: []step{
 			{line: "walctl inspect bookkeeper:./bookie,./meta", exit: 4, says: "616 records"},

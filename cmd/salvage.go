@@ -161,16 +161,13 @@ func salvageMany(ctx context.Context, f *cli.Factory, o *salvageOptions, refs []
 		},
 	}
 	dirs := logDirs{below: o.dir, taken: map[string]cli.LogRef{}}
-	show, done := f.ProgressOfMany("salvage", len(refs))
-	answers := cli.Each(ctx, jobs, refs, func(ctx context.Context, ref cli.LogRef) (*salvageReport, error) {
+	answers := m.answers(ctx, f, refs, jobs, o.source, func(ctx context.Context, ref cli.LogRef, w cli.WALFlags, show source.Progress) (*salvageReport, error) {
 		each := *o
-		each.source = o.source.Gently(jobs)
-		each.source.Notes = &m.told
+		each.source = w
 		each.memory = cli.Size(int64(cmp.Or(o.memory, cli.DefaultMemory)) / int64(jobs))
 		each.apart = dirs.of
-		return salvageLog(ctx, f, &each, ref, show.One())
+		return salvageLog(ctx, f, &each, ref, show)
 	})
-	done()
 	m.quiet = o.data
 	if i := slices.IndexFunc(answers, func(a cli.Asked[salvageReport]) bool { return a.Report == nil || a.Report.none == nil }); i < 0 {
 		return answers[0].Report.none // no log has what was asked for

@@ -106,16 +106,11 @@ func timetickMany(ctx context.Context, f *cli.Factory, o *timetickOptions, refs 
 		},
 		lines: func(reports []*timetickReport) error { return writeTickMetrics(f.Out(), reports...) },
 	}
-	jobs := o.jobs.Of(len(refs))
-	each := *o
-	each.source = o.source.Gently(jobs)
-	each.source.Notes = &m.told
-	show, done := f.ProgressOfMany("timetick", len(refs))
-	answers := cli.Each(ctx, jobs, refs, func(ctx context.Context, ref cli.LogRef) (*timetickReport, error) {
-		return timetickLog(ctx, f, &each, ref, show.One())
+	return m.ask(ctx, f, refs, o.jobs.Of(len(refs)), o.source, func(ctx context.Context, ref cli.LogRef, w cli.WALFlags, show source.Progress) (*timetickReport, error) {
+		each := *o
+		each.source = w
+		return timetickLog(ctx, f, &each, ref, show)
 	})
-	done()
-	return m.write(ctx, f, answers)
 }
 
 // timetickLog looks at the time of one log. The error beside a report is what the

@@ -109,15 +109,11 @@ func verifyMany(ctx context.Context, f *cli.Factory, o *verifyOptions, refs []cl
 			return []render.Cell{render.Count(r.Records), render.Count(r.Dropped.Messages), render.Count(int64(r.Dropped.Rows))}
 		},
 	}
-	each := *o
-	each.source = o.source.Gently(jobs)
-	each.source.Notes = &m.told
-	show, done := f.ProgressOfMany("verify", len(refs))
-	answers := cli.Each(ctx, jobs, refs, func(ctx context.Context, ref cli.LogRef) (*verifyReport, error) {
-		return verifyLog(ctx, f, &each, ref, show.One())
+	return m.ask(ctx, f, refs, jobs, o.source, func(ctx context.Context, ref cli.LogRef, w cli.WALFlags, show source.Progress) (*verifyReport, error) {
+		each := *o
+		each.source = w
+		return verifyLog(ctx, f, &each, ref, show)
 	})
-	done()
-	return m.write(ctx, f, answers)
 }
 
 // verifyLog judges one log. The error beside a report is what the report leads to.

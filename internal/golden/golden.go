@@ -91,6 +91,19 @@ func Log(t testing.TB, name string) string {
 	return ""
 }
 
+// File returns the path of a file of a golden log, which may lie at a further place
+// though the log is at hand; it skips the test, and says so, where no place has it.
+func File(t testing.TB, name, file string) string {
+	t.Helper()
+	for _, dir := range dirs(t) {
+		if _, err := os.Stat(filepath.Join(dir, name, file)); err == nil {
+			return filepath.Join(dir, name, file)
+		}
+	}
+	t.Skipf("SKIPPED: %s of golden log %s is too large for testdata/golden; name a directory that has it in %s", file, name, FurtherEnv)
+	return ""
+}
+
 // WAL returns the path of a golden log (zstd NDJSON).
 func WAL(t testing.TB, name string) string {
 	t.Helper()

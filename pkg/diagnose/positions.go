@@ -97,7 +97,7 @@ func (v *verifier) positions(ctx context.Context) error {
 	}
 	log.Holes = v.sight.Holes()
 	doubt := slices.ContainsFunc(all, func(p StoredPosition) bool {
-		return p.HasID && !slices.Contains([]source.Standing{source.Within, source.Hole}, p.Standing(log))
+		return p.HasID && !p.Standing(log).Inside()
 	})
 	unknown := occurrence{pos: v.last, note: "where the catalog's positions stand: not all of the log was read"}
 	switch {

@@ -95,7 +95,7 @@ func (p *replay) ends(ctx context.Context, src source.Source, at map[string]cata
 	seen := source.Bounds{First: p.cover.First, Last: p.cover.Last, Empty: p.cover.Records == 0, Holes: holes}
 	within := !seen.Empty
 	for _, f := range at {
-		within = within && (!f.HasID || slices.Contains([]source.Standing{source.Within, source.Hole}, seen.Standing(f.ID)))
+		within = within && (!f.HasID || seen.Standing(f.ID).Inside())
 	}
 	if within || len(at) == 0 {
 		return &seen, nil

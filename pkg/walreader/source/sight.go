@@ -71,7 +71,28 @@ func (s *Sight) Record(id message.ID) {
 func (s *Sight) Columns(c *message.Columns) {
 	for i := 0; i < c.N && s.next < len(s.want); i++ {
 		s.Record(c.ID(i))
+		i = s.before(c, i)
 	}
+}
+
+// before passes over the rows after i that rise and stand before the next position:
+// nearly every one. It returns the last of them, the last record then; i for none.
+func (s *Sight) before(c *message.Columns, i int) int {
+	if s.next == len(s.want) {
+		return i
+	}
+	w, first := s.want[s.next], i
+	for a, b := c.A[i], c.B[i]; i+1 < c.N; i++ {
+		na, nb := c.A[i+1], c.B[i+1]
+		if na < a || na == a && nb <= b || na > w.A || na == w.A && nb >= w.B {
+			break
+		}
+		a, b = na, nb
+	}
+	if i > first {
+		s.last = c.ID(i)
+	}
+	return i
 }
 
 // Unread notes a place that could not be read.

@@ -26,6 +26,8 @@ func TestSight(t *testing.T) {
 		"a place unread around it":        {0, []int64{3, unread, 5}, nil},
 		"a place unread elsewhere":        {0, []int64{1, unread, 3, 5}, []int64{4}},
 		"ids that fall":                   {0, []int64{3, 2, 5}, nil},
+		"ids that fall before it":         {0, []int64{1, 3, 2, 5}, nil},
+		"many before it":                  {0, []int64{0, 1, 2, 3, 5, 6}, []int64{4}},
 		"where the reading began":         {4, []int64{5, 6}, []int64{4}},
 		"before the reading began":        {5, []int64{5, 6}, nil},
 	} {
@@ -39,6 +41,23 @@ func TestSight(t *testing.T) {
 			} else {
 				s.Record(pulsarID(1, e))
 			}
+		}
+		byColumns := source.NewSight(pulsarID(1, 4))
+		if c.from != 0 {
+			byColumns.From(pulsarID(1, c.from))
+		}
+		rows := &message.Columns{Backend: message.BackendPulsar}
+		for _, e := range append(c.entries, unread) {
+			if e != unread {
+				rows.A, rows.B, rows.Batch, rows.N = append(rows.A, 1), append(rows.B, e), append(rows.Batch, 0), rows.N+1
+				continue
+			}
+			byColumns.Columns(rows)
+			byColumns.Unread()
+			rows = &message.Columns{Backend: message.BackendPulsar}
+		}
+		if !slices.Equal(byColumns.Holes(), s.Holes()) {
+			t.Errorf("%s: by columns %v, by records %v", name, byColumns.Holes(), s.Holes())
 		}
 		var got []int64
 		for _, id := range s.Holes() {

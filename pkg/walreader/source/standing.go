@@ -46,6 +46,9 @@ func (s Standing) String() string {
 // Gone reports whether a reader that starts at the position begins elsewhere.
 func (s Standing) Gone() bool { return s != Within && s != NotHeld }
 
+// Inside reports whether the position lies between the log's ends, a record there or none.
+func (s Standing) Inside() bool { return s == Within || s == Hole }
+
 // Standing judges a position against what the log holds. The sentinels for the
 // log's start and end stand in every log.
 func (b Bounds) Standing(id message.ID) Standing {

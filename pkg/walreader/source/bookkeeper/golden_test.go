@@ -18,14 +18,7 @@ import (
 // unpack lays a golden disk out anew and returns its top.
 func unpack(t testing.TB, name, which string) string {
 	t.Helper()
-	path := filepath.Join(golden.Log(t, name), which+".tar.zst")
-	if _, err := os.Stat(path); err != nil {
-		path = filepath.Join(golden.Dir(), "../../../shared/golden", name, which+".tar.zst")
-	}
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("SKIPPED: the disk of golden log %s is too large for testdata/golden; name a directory that has it in %s", name, golden.FurtherEnv)
-	}
-	return sourcetest.Unpack(t, path)
+	return sourcetest.Unpack(t, golden.File(t, name, which+".tar.zst"))
 }
 
 // open opens the log of a name; "" is the only one.
