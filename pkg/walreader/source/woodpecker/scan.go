@@ -256,7 +256,7 @@ func (s *scanner) endBlock(at int64) {
 		return
 	}
 	if s.next <= s.block.last && !s.lastIsHole() {
-		s.out.items = append(s.out.items, item{part: s.part, from: at, to: at, hole: true, lost: -1,
+		s.out.items = append(s.out.items, item{part: s.part, from: at, to: at, hole: true, lost: -1, short: s.end > s.w.size && s.part == len(s.seg.parts)-1,
 			cause: fmt.Sprintf("the block at byte %d should hold entries %d to %d", s.begin-frameSize-blockSize, s.block.first, s.block.last)})
 	}
 	s.next = max(s.next, s.block.last+1)

@@ -194,7 +194,7 @@ func (s *Source) settled(ctx context.Context, seg *segment) (*scanned, error) {
 		} else if err := again.look(); err != nil {
 			return nil, fmt.Errorf("read %s: %w", s.path, err)
 		}
-		moved = again.print() != seg.print()
+		moved = moved || again.print() != seg.print()
 		*seg = *again
 	}
 }
