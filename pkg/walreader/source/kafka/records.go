@@ -122,6 +122,7 @@ func block(b []byte) (io.Reader, error) {
 // record is one record of a batch; its bytes are valid until the next.
 type record struct {
 	delta   int64
+	key     []byte // Milvus writes none
 	value   []byte
 	headers []byte // encoded
 	count   int64
@@ -172,7 +173,7 @@ func parseRecord(b []byte) (record, error) {
 	var r record
 	_ = p.number() // time
 	r.delta = p.number()
-	_ = p.bytes() // key: Milvus writes none
+	r.key = p.bytes()
 	r.value = p.bytes()
 	r.count = p.number()
 	if r.headers = p.b; p.bad || r.count < 0 || r.count > maxHeaders {
