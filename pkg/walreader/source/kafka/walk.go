@@ -171,7 +171,7 @@ func (w *walk) settle(f *found, next int64) {
 
 // gap adds a gap that is of the batch at hand alone.
 func (w *walk) gap(f *found, h *header, lost, before int64, cause string) {
-	f.gaps = append(f.gaps, gap{seg: w.segs[w.seg].name, from: h.off, to: w.off, after: w.last, before: before, lost: lost, cause: cause, stops: lost != 0})
+	f.gaps = append(f.gaps, gap{seg: w.segs[w.seg].name, from: h.off, to: w.off, after: w.last, before: before, lost: lost, cause: cause})
 }
 
 // follows is the first offset of what stands behind a batch; −1 = nothing tells.
@@ -233,10 +233,10 @@ func (w *walk) bad(ctx context.Context, f *found, h header, room bool) error {
 		return err
 	}
 	if end, ok := w.mended(h, room, to); ok {
-		w.off = end
-		h.end = end
+		length := h.end
+		w.off, h.end = end, end
 		w.gap(f, &h, 0, -1, "its records are intact, but its length or its version is not what was written")
-		f.gaps[len(f.gaps)-1].stops = true
+		f.gaps[len(f.gaps)-1].stops = end != length || h.version < version
 		if !w.place(f, h, true) {
 			f.batch = nil
 		}
