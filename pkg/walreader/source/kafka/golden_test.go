@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -14,6 +15,9 @@ import (
 )
 
 const topic = "by-dev-rootcoord-dml_0"
+
+// old is a time at which no file changes any more.
+var old = time.Unix(1_700_000_000, 0)
 
 func disk(t testing.TB) string {
 	return sourcetest.Unpack(t, golden.File(t, "kafka-small", "kafka-logdir.tar.zst"))
