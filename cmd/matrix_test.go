@@ -287,9 +287,9 @@ func TestOneLogGivesOneTruthInEveryForm(t *testing.T) {
 }
 
 // of asks the question of one form.
-func (q question) of(t *testing.T, l matrixLog, wal, catalog string) said {
+func (q question) of(t *testing.T, l matrixLog, wal, catalog string, more ...string) said {
 	t.Helper()
-	args := append(slices.Clone(q.args), wal, "-o", "json", "--pchannel", matrixPChannel)
+	args := append(append(slices.Clone(q.args), wal, "-o", "json", "--pchannel", matrixPChannel), more...)
 	if q.catalog {
 		args = append(args, "--catalog", catalog)
 	}

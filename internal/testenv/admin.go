@@ -119,6 +119,20 @@ func (b *Broker) RollLedger(t testing.TB, topic string) {
 	b.must(t, http.MethodGet, topicPath(topic)+"/stats", nil, &stats)
 }
 
+// Truncate makes the broker delete every ledger of the topic but the one it writes to,
+// whatever retention says, and waits until they are gone.
+func (b *Broker) Truncate(t testing.TB, topic string) {
+	t.Helper()
+	b.must(t, http.MethodDelete, topicPath(topic)+"/truncate", nil, nil)
+	for range 100 {
+		if ledgers, _ := b.InternalStats(t, topic)["ledgers"].([]any); len(ledgers) <= 1 {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Fatalf("truncate %s: its ledgers are still there", topic)
+}
+
 // InternalInfo returns a topic's managed-ledger metadata without loading it.
 func (b *Broker) InternalInfo(t testing.TB, topic string) map[string]any {
 	t.Helper()

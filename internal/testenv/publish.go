@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/apache/pulsar-client-go/pulsar"
+	"github.com/apache/pulsar-client-go/pulsar/crypto"
 	"github.com/apache/pulsar-client-go/pulsar/log"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -20,6 +22,9 @@ type Record struct {
 	ID      message.ID
 	Props   map[string]string
 	Payload []byte
+	// Spoiled makes an entry of it that no client can decode: it says that it is
+	// compressed, and its bytes are not.
+	Spoiled bool
 }
 
 // Published says where each record of a log went.
@@ -91,6 +96,11 @@ func (b *Broker) publish(topic string, records []Record, from, to int, out *Publ
 		return fmt.Errorf("publish to %s: %w", topic, err)
 	}
 	defer producer.Close()
+	spoiler, err := client.CreateProducer(spoilt(topic))
+	if err != nil {
+		return fmt.Errorf("publish to %s: %w", topic, err)
+	}
+	defer spoiler.Close()
 
 	type ack struct {
 		i   int
@@ -112,7 +122,15 @@ func (b *Broker) publish(topic string, records []Record, from, to int, out *Publ
 		return nil
 	}
 	for i := from; i < to; i++ {
-		r := records[i]
+		r, by := records[i], producer
+		if r.Spoiled {
+			by = spoiler
+		}
+		for pending > 0 && (r.Spoiled || i > from && records[i-1].Spoiled) { // the one producer after the other
+			if err := take(); err != nil {
+				return err
+			}
+		}
 		if raw, ok := r.Props[message.KeyLastConfirmed]; ok {
 			old, _, _ := message.ParseRaw(r.ID.Backend, raw)
 			for j, inFlight := index[old]; inFlight && out.IDs[j].IsZero(); {
@@ -124,7 +142,7 @@ func (b *Broker) publish(topic string, records []Record, from, to int, out *Publ
 		props := out.moved(r)
 		index[r.ID] = i
 		pending++
-		producer.SendAsync(context.Background(), &pulsar.ProducerMessage{Payload: r.Payload, Properties: props},
+		by.SendAsync(context.Background(), &pulsar.ProducerMessage{Payload: r.Payload, Properties: props},
 			func(id pulsar.MessageID, _ *pulsar.ProducerMessage, err error) { acks <- ack{i, id, err} })
 	}
 	for pending > 0 {
@@ -133,6 +151,24 @@ func (b *Broker) publish(topic string, records []Record, from, to int, out *Publ
 		}
 	}
 	return nil
+}
+
+// spoilt are the options of a producer of entries that no client can decode.
+func spoilt(topic string) pulsar.ProducerOptions {
+	return pulsar.ProducerOptions{Topic: topic, DisableBatching: true, CompressionType: pulsar.ZSTD,
+		Encryption: &pulsar.ProducerEncryptionInfo{MessageCrypto: spoiling{}, KeyReader: crypto.NewFileKeyReader("", ""), Keys: []string{"none"}}}
+}
+
+// spoiling writes other bytes in place of a payload, and says of no key.
+type spoiling struct{}
+
+func (spoiling) AddPublicKeyCipher([]string, crypto.KeyReader) error { return nil }
+func (spoiling) RemoveKeyCipher(string) bool                         { return true }
+func (spoiling) Encrypt(_ []string, _ crypto.KeyReader, _ crypto.MessageMetadataSupplier, payload []byte) ([]byte, error) {
+	return bytes.Repeat([]byte{0xff}, len(payload)+16), nil
+}
+func (spoiling) Decrypt(crypto.MessageMetadataSupplier, []byte, crypto.KeyReader) ([]byte, error) {
+	return nil, errors.New("nothing is decrypted")
 }
 
 // client opens a quiet client of the broker, without global metrics.

@@ -142,6 +142,15 @@ func (p *pump) start() message.ID {
 	return message.ID{Backend: message.BackendPulsar, A: p.last.A, B: p.last.B + 1}
 }
 
+// startOf is start, where the log's first entry has its id: a stretch that begins there
+// and ends at next has a name.
+func (p *pump) startOf(next message.ID) message.ID {
+	if at := p.start(); !at.IsZero() {
+		return at
+	}
+	return firstEntry(-1, next, p.ledgers)
+}
+
 // queueSize is as many messages as fit into the connection's memory, by the
 // largest seen lately or, before any, by the ledgers' averages. What really is
 // held is watched apart (hoarding). A short span asks for a part of itself:
@@ -199,7 +208,7 @@ func (p *pump) idle(ctx context.Context, conn *connection) (done bool, err error
 			p.endSuspect = true
 			return false, errLost
 		}
-		p.q.push(item{err: p.gap(p.start().String()+" to the end "+entryOf(p.span.to).String(), -1)}, 0)
+		p.q.push(item{err: p.gap(p.startOf(p.span.to).String()+" to the end "+entryOf(p.span.to).String(), -1)}, 0)
 		return true, nil
 	}
 	switch half := p.s.cfg.Patience / 2; {
@@ -268,19 +277,11 @@ func (p *pump) lost(id message.ID) int64 {
 	if !p.last.IsZero() {
 		return missing(p.last, p.lastBatch, id, p.ledgers)
 	}
-	from := p.span.from
-	switch {
-	case from.IsZero():
-		return 0
-	case len(p.ledgers) == 0 && from.A != id.A: // whether its ledger ended there is not known
-		return -1
-	}
-	from.B--
-	return missing(from, 0, id, p.ledgers)
+	return missingBefore(p.span.from, id, p.ledgers)
 }
 
 func (p *pump) reportGap(id message.ID) {
-	p.q.push(item{err: p.gap(p.start().String()+" up to "+id.String(), p.lost(id))}, 0)
+	p.q.push(item{err: p.gap(p.startOf(id).String()+" up to "+id.String(), p.lost(id))}, 0)
 }
 
 // gap is what a stretch of the log that the broker does not deliver looks like.

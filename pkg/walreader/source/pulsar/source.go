@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -104,14 +105,17 @@ func (s *Source) Bounds(ctx context.Context) (source.Bounds, error) {
 	for {
 		m, err := r.Next(ctx)
 		var corrupt *source.CorruptError
-		if errors.As(err, &corrupt) {
-			continue
-		}
-		if err != nil {
+		switch {
+		case errors.As(err, &corrupt):
+			b.Lacks.Start = true
+		case errors.Is(err, io.EOF) && b.Lacks.Start: // there are entries, and none can be read
+			return source.Bounds{Empty: true, Lacks: source.Lacks{Start: true, End: true, Of: last}}, nil
+		case err != nil:
 			return source.Bounds{}, err // it names the topic and the place
+		default:
+			b.First = m.ID
+			return b, nil
 		}
-		b.First = m.ID
-		return b, nil
 	}
 }
 

@@ -2,6 +2,7 @@ package pulsar
 
 import (
 	"math"
+	"slices"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 )
@@ -53,6 +54,36 @@ func missing(prev message.ID, prevOfBatch int32, next message.ID, ledgers []ledg
 		return -1
 	}
 	return lost
+}
+
+// firstEntry is the first entry of the log's ledgers after the one given (−1 = of the
+// log), where the first one delivered is next. A broker deletes ledgers whole, so that
+// what is left begins where a ledger does.
+func firstEntry(after int64, next message.ID, ledgers []ledger) message.ID {
+	for _, l := range ledgers {
+		if l.Entries > 0 && l.ID > after && l.ID < next.A {
+			return message.ID{Backend: message.BackendPulsar, A: l.ID}
+		}
+	}
+	return message.ID{Backend: message.BackendPulsar, A: next.A}
+}
+
+// missingBefore counts the entries that lie between where reading was to begin and the
+// first one delivered, as missing does. Of a ledger that the log no longer has (from is
+// of a time before a trim) nothing is passed over: that the position is gone is told by
+// who reads from it.
+func missingBefore(from, next message.ID, ledgers []ledger) int64 {
+	here := slices.ContainsFunc(ledgers, func(l ledger) bool { return l.ID == from.A })
+	switch {
+	case from.IsZero():
+		from = firstEntry(-1, next, ledgers)
+	case len(ledgers) == 0 && from.A != next.A: // whether its ledger ended there is not known
+		return -1
+	case len(ledgers) > 0 && !here && from.A < next.A:
+		from = firstEntry(from.A, next, ledgers)
+	}
+	from.B--
+	return missing(from, 0, next, ledgers)
 }
 
 // split cuts a span into pieces of about pieceBytes by the ledgers' sizes, so

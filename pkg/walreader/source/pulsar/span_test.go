@@ -38,6 +38,37 @@ func TestMissing(t *testing.T) {
 	}
 }
 
+// What lies before the first entry delivered is missing from where the log begins, or from
+// where reading was to begin; of a ledger that was deleted nothing is passed over.
+func TestMissingBefore(t *testing.T) {
+	ledgers := []ledger{{ID: 5, Entries: 10}, {ID: 7, Entries: 4}, {ID: 9, Entries: 0}, {ID: 12, Entries: 3}}
+	for name, c := range map[string]struct {
+		from, next message.ID
+		ledgers    []ledger
+		want       int64
+	}{
+		"the log's first entry":               {message.ID{}, id(5, 0), ledgers, 0},
+		"entries at its start":                {message.ID{}, id(5, 2), ledgers, 2},
+		"its first ledger":                    {message.ID{}, id(7, 0), ledgers, 10},
+		"its first ledgers":                   {message.ID{}, id(12, 1), ledgers, 15},
+		"no ledgers known":                    {message.ID{}, id(5, 0), nil, 0},
+		"no ledgers known, its first entries": {message.ID{}, id(5, 3), nil, 3},
+		"from an entry":                       {id(5, 3), id(5, 3), ledgers, 0},
+		"from an entry not delivered":         {id(5, 3), id(5, 4), ledgers, 1},
+		"from the end of a ledger":            {id(5, 9), id(7, 0), ledgers, 1},
+		"from after the end of a ledger":      {id(5, 20), id(7, 0), ledgers, 0},
+		"from a ledger deleted":               {id(3, 1), id(5, 0), ledgers, 0},
+		"from a ledger deleted, and more":     {id(3, 1), id(7, 1), ledgers, 11},
+		"from a ledger between":               {id(6, 1), id(7, 0), ledgers, 0},
+		"from a ledger between, and more":     {id(6, 1), id(12, 0), ledgers, 4},
+		"from a ledger nobody knows":          {id(3, 1), id(5, 0), nil, -1},
+	} {
+		if got := missingBefore(c.from, c.next, c.ledgers); got != c.want {
+			t.Errorf("%s: from %s to %s misses %d, want %d", name, c.from, c.next, got, c.want)
+		}
+	}
+}
+
 // Pieces cover a span without overlap, in order, whatever its ends.
 func TestSplitCovers(t *testing.T) {
 	ledgers := []ledger{{ID: 5, Entries: 10, Size: 1000}, {ID: 6}, {ID: 7, Entries: 4, Size: 4000}, {ID: 12, Entries: 3, Size: 3}}

@@ -1,6 +1,5 @@
-// Package layout decodes what Milvus puts into a queue: where that knows no properties,
-// one protobuf message of payload and properties, as RocksMQ's and Woodpecker's values
-// are; otherwise a payload and properties one by one, as Kafka's headers are.
+// Package layout decodes what Milvus puts into a queue that knows no properties: one
+// protobuf message of payload and properties, as RocksMQ's and Woodpecker's values are.
 package layout
 
 import (
@@ -48,7 +47,7 @@ func (d *Decoder) Message(id message.ID, payload []byte, full bool, want func(me
 // Split takes a layout apart into its payload, which lies in it, and the properties,
 // which Message takes; false for what is none.
 func (d *Decoder) Split(body []byte) (payload []byte, ok bool) {
-	d.Reset()
+	d.text, d.ends = d.text[:0], d.ends[:0]
 	ok = message.Fields(body, nil, func(n protowire.Number, v []byte) bool {
 		switch n {
 		case 1:
@@ -64,25 +63,14 @@ func (d *Decoder) Split(body []byte) (payload []byte, ok bool) {
 // Legacy reads the properties a message from before streaming nodes carries in its
 // base. Where there are none to be read, it has none.
 func (d *Decoder) Legacy(value []byte) {
-	d.Reset()
+	d.text, d.ends = d.text[:0], d.ends[:0]
 	ok := message.Fields(value, nil, func(n protowire.Number, base []byte) bool {
 		return n != 1 || message.Fields(base, nil, func(n protowire.Number, v []byte) bool {
 			return n != 6 || d.property(v)
 		})
 	})
 	if !ok {
-		d.Reset()
-	}
-}
-
-// Reset forgets the properties read last; Property then adds one at a time.
-func (d *Decoder) Reset() { d.text, d.ends = d.text[:0], d.ends[:0] }
-
-// Property adds a property, for Message to take.
-func (d *Decoder) Property(key, value []byte) {
-	for _, s := range [2][]byte{key, value} {
-		d.text = append(d.text, s...)
-		d.ends = append(d.ends, len(d.text))
+		d.text, d.ends = d.text[:0], d.ends[:0]
 	}
 }
 
@@ -95,7 +83,10 @@ func (d *Decoder) property(b []byte) bool {
 		}
 		return true
 	})
-	d.Property(kv[0], kv[1])
+	for _, s := range kv {
+		d.text = append(d.text, s...)
+		d.ends = append(d.ends, len(d.text))
+	}
 	return ok
 }
 
