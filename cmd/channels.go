@@ -335,9 +335,9 @@ func logTable(list []walChannels) *render.Table {
 
 // channelTable has one row for each vchannel.
 func channelTable(list []diagnose.ChannelView) *render.Table {
-	t := &render.Table{Columns: []render.Column{{Name: "vchannel"}, {Name: "log"}, {Name: "registered"}, {Name: "rootcoord"}, {Name: "channel cp"},
-		{Name: "lag"}, {Name: "live"}, {Name: "messages", Right: true, Wide: true}, {Name: "rows", Right: true, Wide: true}, {Name: "growing rows", Right: true, Wide: true},
-		{Name: "collection", Wide: true}, {Name: "channel cp tt", Right: true, Wide: true}, {Name: "last tt", Right: true, Wide: true}, {Name: "faults"}}}
+	t := &render.Table{Most: tableRows, Columns: []render.Column{{Name: "vchannel"}, {Name: "log"}, {Name: "registered"}, {Name: "rootcoord"}, {Name: "channel cp"},
+		{Name: "lag"}, {Name: "live", Spare: true}, {Name: "messages", Right: true, Wide: true}, {Name: "rows", Right: true, Wide: true}, {Name: "growing rows", Right: true, Wide: true},
+		{Name: "collection", Wide: true}, {Name: "channel cp tt", Right: true, Wide: true}, {Name: "last tt", Right: true, Wide: true}, {Name: "faults", Spare: true}}}
 	for i := range list {
 		c := &list[i]
 		registered := c.Registered

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -270,6 +272,9 @@ func writeKeys(f *cli.Factory, d []recovery.Difference, limit int, wide bool) er
 			fields = fields[:fieldsShown]
 		}
 		for _, v := range fields {
+			if !wide {
+				v = inWords(&x, v)
+			}
 			out = append(out, fmt.Sprintf("    %s  %s → %s", v.Path, fieldText(v.Old), fieldText(v.New)))
 		}
 		if n := len(x.Fields) - len(fields); n > 0 {
@@ -280,6 +285,46 @@ func writeKeys(f *cli.Factory, d []recovery.Difference, limit int, wide bool) er
 		out = append(out, fmt.Sprintf("… and %d more keys (-o wide)", n))
 	}
 	return printLines(f, out)
+}
+
+// inWords is a field as people say it: an id in its parts, a TimeTick as its time.
+func inWords(d *recovery.Difference, f recovery.FieldDifference) recovery.FieldDifference {
+	if old, now, ok := d.Position(f); ok {
+		f.Path = strings.TrimSuffix(f.Path, ".id")
+		f.Old, f.New = idText(old), idText(now)
+		return f
+	}
+	if d.IsTick(f) {
+		f.Old, f.New = ticksText(f.Old, f.New)
+	}
+	return f
+}
+
+// ticksText is two TimeTicks as their times, the date once. What is no time, and two
+// of one millisecond, stay as they are.
+func ticksText(old, now string) (string, string) {
+	a, b := tickTime(old), tickTime(now)
+	if a.Equal(b) {
+		return old, now
+	}
+	if !a.IsZero() {
+		old = render.HumanTime(a)
+	}
+	if !b.IsZero() {
+		now = render.HumanTime(b)
+	}
+	if day, rest, ok := strings.Cut(now, " "); ok && strings.HasPrefix(old, day+" ") {
+		now = rest
+	}
+	return old, now
+}
+
+func tickTime(s string) time.Time {
+	tick, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return render.TickTime(tick)
 }
 
 func fieldText(s string) string {

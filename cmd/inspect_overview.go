@@ -314,7 +314,7 @@ func allGroups(r *inspectReport, by []string) *render.Table {
 }
 
 func groupTable(word string, groups []groupReport) *render.Table {
-	t := &render.Table{Columns: []render.Column{
+	t := &render.Table{Most: tableRows, Columns: []render.Column{
 		{Name: word}, {Name: "count", Right: true}, {Name: "bytes", Right: true}, {Name: "rows", Right: true},
 		{Name: "last"}, {Name: "last tt", Wide: true, Right: true},
 	}}

@@ -25,6 +25,7 @@ import (
 // does not fit is in -o wide.
 const (
 	screenLines   = 15
+	tableRows     = 8                // of a table below a report's first lines
 	reasonsShown  = 3                // why a plan is not applicable
 	costsShown    = 3                // vchannels
 	keysShown     = 8                // of a plan or a difference
@@ -143,7 +144,8 @@ func (o *recoverOptions) write(f *cli.Factory, r *recoverReport, d []recovery.Di
 		}
 		return printLines(f, end)
 	}
-	if err := printLines(f, append([]string{head}, keyLines(r.WAL.PChannel, d, screenLines-len(lines)-len(end)-1)...)); err != nil {
+	room := screenLines - f.Style(o.output).Height(slices.Concat(lines, end)) - 1
+	if err := printLines(f, append([]string{head}, keyLines(r.WAL.PChannel, d, room)...)); err != nil {
 		return err
 	}
 	return printLines(f, end)
@@ -307,7 +309,7 @@ func costLines(r *recoverReport, wide bool) []string {
 
 // blastLines say what is left out, and what that means.
 func blastLines(all []plan.Blast, wide bool) []string {
-	var lines []string
+	lines, named := []string{}, 0
 	unknown := 0
 	hidden := plan.Blast{}
 	for _, b := range all {
@@ -317,11 +319,15 @@ func blastLines(all []plan.Blast, wide bool) []string {
 		if b.Rows+b.Deletes+b.DDL+b.Txns == 0 {
 			continue
 		}
-		if len(lines) == costsShown && !wide {
+		if named == costsShown && !wide {
 			hidden.Rows, hidden.Txns = hidden.Rows+b.Rows, hidden.Txns+1
 			continue
 		}
-		lines = append(lines, fmt.Sprintf("Cost       %s: %s left out: in the log, not in the state a restart reaches", b.VChannel, counts(b)))
+		line := fmt.Sprintf("Cost       %s: %s left out", b.VChannel, counts(b))
+		if named++; named == 1 {
+			line += ": in the log, not in the state a restart reaches"
+		}
+		lines = append(lines, line)
 	}
 	if hidden.Txns > 0 {
 		lines = append(lines, fmt.Sprintf("           %s, %s (-o wide)", render.Plural(int(hidden.Txns), "more vchannel"), render.Plural(int(hidden.Rows), "row")))
@@ -395,7 +401,7 @@ func keyLines(pchannel string, d []recovery.Difference, room int) []string {
 		}
 		line := "  " + mark(x.Change) + " " + short(pchannel, x.Key)
 		if len(x.Fields) > 0 {
-			v := x.Fields[0]
+			v := inWords(&x, x.Fields[0])
 			line += fmt.Sprintf("  %s %s → %s", v.Path, fieldText(v.Old), fieldText(v.New))
 			if n := len(x.Fields) - 1; n > 0 {
 				line += fmt.Sprintf(" +%d", n)

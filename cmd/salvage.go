@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -368,7 +369,7 @@ func (o *salvageOptions) write(f *cli.Factory, r *salvageReport) error {
 }
 
 func (r *salvageReport) table() *render.Table {
-	t := &render.Table{Columns: []render.Column{{Name: "collection"}, {Name: "name"}, {Name: "rows read", Right: true}, {Name: "out", Right: true}, {Name: "not out", Right: true}, {Name: "files", Right: true}}}
+	t := &render.Table{Most: tableRows, Columns: []render.Column{{Name: "collection"}, {Name: "name"}, {Name: "rows read", Right: true}, {Name: "out", Right: true}, {Name: "not out", Right: true}, {Name: "files", Right: true}}}
 	for _, c := range r.Collections {
 		t.Add(render.Text(strconv.FormatInt(c.Collection, 10)), render.Text(c.Name), render.Count(c.RowsIn), render.Count(c.RowsOut), render.Count(c.RowsIn-c.RowsOut), render.Count(int64(len(c.Files))))
 	}
@@ -376,7 +377,15 @@ func (r *salvageReport) table() *render.Table {
 }
 
 func (o *salvageOptions) writeReasons(f *cli.Factory, r *salvageReport) error {
-	if len(r.NotOut) > 0 {
+	if style := f.Style(o.output); len(r.NotOut) > 0 && style.Terminal && !style.Wide {
+		parts := []string{}
+		for _, why := range slices.Sorted(maps.Keys(r.NotOut)) {
+			parts = append(parts, render.Thousands(r.NotOut[why])+" "+string(why))
+		}
+		if _, err := fmt.Fprintln(f.Out(), "not out: "+strings.Join(parts, ", ")); err != nil {
+			return err
+		}
+	} else if len(r.NotOut) > 0 {
 		t := render.Table{Columns: []render.Column{{Name: "not out"}, {Name: "rows", Right: true}}}
 		for _, why := range slices.Sorted(maps.Keys(r.NotOut)) {
 			t.Add(render.Text(string(why)), render.Count(r.NotOut[why]))

@@ -160,7 +160,7 @@ func (o *stateOptions) write(f *cli.Factory, r *stateReport, view recovery.View,
 
 // stateTable has one row for each vchannel.
 func stateTable(v recovery.View) *render.Table {
-	t := &render.Table{Columns: []render.Column{{Name: "vchannel"}, {Name: "state"}, {Name: "collection", Right: true, Wide: true},
+	t := &render.Table{Most: tableRows, Columns: []render.Column{{Name: "vchannel"}, {Name: "state"}, {Name: "collection", Right: true, Wide: true},
 		{Name: "partitions", Right: true}, {Name: "schemas", Right: true}, {Name: "growing", Right: true}, {Name: "sealed", Right: true, Wide: true},
 		{Name: "rows", Right: true}, {Name: "last change"}, {Name: "last change tt", Right: true, Wide: true}}}
 	type sums struct {

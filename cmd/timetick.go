@@ -221,7 +221,7 @@ func drawTimeline(r *diagnose.TickReport, s render.Style) string {
 }
 
 func stretchTable(all []diagnose.Stretch) *render.Table {
-	t := &render.Table{Columns: []render.Column{{Name: "state"}, {Name: "from"}, {Name: "length", Right: true}, {Name: "messages", Right: true},
+	t := &render.Table{Most: tableRows, Columns: []render.Column{{Name: "state"}, {Name: "from"}, {Name: "length", Right: true}, {Name: "messages", Right: true},
 		{Name: "first"}, {Name: "last"}, {Name: "closed by"}, {Name: "to", Wide: true}}}
 	for _, s := range all {
 		t.Add(render.Text(s.State.String()), render.Time(s.From), render.Cell{Human: render.HumanDuration(s.Duration), Raw: strconv.FormatFloat(s.Seconds, 'f', -1, 64)}, render.Count(s.Messages),

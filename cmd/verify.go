@@ -426,7 +426,7 @@ func writeDropped(f *cli.Factory, o *verifyOptions, d *diagnose.DroppedSummary) 
 		never(d.Messages), render.Plural(int(d.Rows), "row"), render.Plural(int(d.Deletes), "delete")); err != nil {
 		return err
 	}
-	t := render.Table{Columns: []render.Column{{Name: "vchannel"}, {Name: "messages", Right: true}, {Name: "rows", Right: true}, {Name: "deletes", Right: true}}}
+	t := render.Table{Most: tableRows, Columns: []render.Column{{Name: "vchannel"}, {Name: "messages", Right: true}, {Name: "rows", Right: true}, {Name: "deletes", Right: true}}}
 	for _, c := range d.VChannels {
 		t.Add(render.Text(cmp.Or(c.Name, "(all)")), render.Count(c.Messages), render.Count(int64(c.Rows)), render.Count(int64(c.Deletes)))
 	}

@@ -39,6 +39,9 @@ func Finish(f *Factory, cmd *cobra.Command, codes ...Code) *cobra.Command {
 			defer cancel()
 			cmd.SetContext(ctx)
 			f.Running(cmd)
+			if o := cmd.Flag("output"); o == nil || Output(o.Value.String()) == Table {
+				f.IO.breakLines()
+			}
 			return withCause(ctx, run(cmd, args))
 		}
 	}

@@ -36,9 +36,9 @@ func (f *Factory) waiting() func(addr string, waited time.Duration) {
 		draw := f.IO.ErrTTY && !f.NoProgress
 		switch {
 		case draw && waited < 0:
-			fmt.Fprint(f.IO.Err, "\r\x1b[K")
+			fmt.Fprint(f.IO.Cursor, "\r\x1b[K")
 		case draw:
-			fmt.Fprintf(f.IO.Err, "\r\x1b[Kwaiting for %s, %d s", render.Clean(addr), int(waited.Seconds()))
+			fmt.Fprintf(f.IO.Cursor, "\r\x1b[Kwaiting for %s, %d s", render.Clean(addr), int(waited.Seconds()))
 		case waited >= noteWaitAfter && !noted[addr]:
 			noted[addr] = true
 			f.Notef("waiting for %s", render.Clean(addr))

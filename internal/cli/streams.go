@@ -28,6 +28,7 @@ type Streams struct {
 
 	raw  io.Writer // what Out ends in
 	safe *render.SafeWriter
+	wrap *render.WrapWriter // nil: lines go out as long as they are
 }
 
 // SystemStreams are those of the process.
@@ -49,10 +50,28 @@ func (s *Streams) guard(out, err io.Writer) {
 	s.Err = &whole{w: err}
 }
 
+// leastWidth is the narrowest terminal that lines are broken for.
+const leastWidth = 40
+
+// breakLines has lines for a person broken where the terminal ends. What a program
+// reads is not to go through it.
+func (s *Streams) breakLines() {
+	if !s.OutTTY || s.Width < leastWidth || s.wrap != nil || s.safe == nil {
+		return
+	}
+	s.wrap = render.NewWrapWriter(s.safe, s.Width)
+	s.Out = bufio.NewWriterSize(s.wrap, 64<<10)
+}
+
 // Flush brings everything out that Out was given.
 func (s *Streams) Flush() error {
 	if err := s.Out.Flush(); err != nil {
 		return err
+	}
+	if s.wrap != nil {
+		if err := s.wrap.Flush(); err != nil {
+			return err
+		}
 	}
 	if s.safe == nil {
 		return nil
@@ -85,7 +104,7 @@ func (f *Factory) TakeStdout() io.Writer {
 	if out == nil {
 		out = flushed{s.Out}
 	}
-	s.Out, s.OutTTY = bufio.NewWriter(s.Err), s.ErrTTY
+	s.Out, s.OutTTY, s.wrap = bufio.NewWriter(s.Err), s.ErrTTY, nil
 	return out
 }
 

@@ -15,19 +15,28 @@ import (
 )
 
 // Cell is one value: as a person reads it and as a program does.
-type Cell struct{ Human, Raw string }
+type Cell struct {
+	Human, Raw string
+	Short      string // for a person where the terminal is too narrow; "" = Human
+}
 
 // Text is a name or an id.
-func Text(s string) Cell { return Cell{s, s} }
+func Text(s string) Cell { return Cell{Human: s, Raw: s} }
 
 // Count is a number of things.
-func Count(n int64) Cell { return Cell{Thousands(n), strconv.FormatInt(n, 10)} }
+func Count(n int64) Cell { return Cell{Human: Thousands(n), Raw: strconv.FormatInt(n, 10)} }
 
 // Bytes is a size.
-func Bytes(n int64) Cell { return Cell{HumanBytes(n), strconv.FormatInt(n, 10)} }
+func Bytes(n int64) Cell { return Cell{Human: HumanBytes(n), Raw: strconv.FormatInt(n, 10)} }
 
-// Time is a moment.
-func Time(t time.Time) Cell { return Cell{HumanTime(t), RFC3339(t)} }
+// Time is a moment; where there is no room it is told to the second, without its year.
+func Time(t time.Time) Cell {
+	c := Cell{Human: HumanTime(t), Raw: RFC3339(t)}
+	if !t.IsZero() {
+		c.Short = t.UTC().Format("01-02 15:04:05Z")
+	}
+	return c
+}
 
 // Tick is a TimeTick shown as its time.
 func Tick(tso uint64) Cell { return Time(TickTime(tso)) }
@@ -39,14 +48,16 @@ func Number[N ~int | ~int32 | ~int64 | ~uint16 | ~uint32 | ~uint64](n N) Cell {
 
 // Duration is a length of time; programs get seconds.
 func Duration(d time.Duration) Cell {
-	return Cell{HumanDuration(d), strconv.FormatFloat(d.Seconds(), 'f', -1, 64)}
+	return Cell{Human: HumanDuration(d), Raw: strconv.FormatFloat(d.Seconds(), 'f', -1, 64)}
 }
 
-// Column heads a column. Wide ones are shown with -o wide only.
+// Column heads a column. Wide ones are shown with -o wide only; spare ones go first
+// where the terminal is too narrow.
 type Column struct {
 	Name  string
 	Right bool
 	Wide  bool
+	Spare bool
 }
 
 // Table is rows of cells, one for each column.
@@ -54,39 +65,49 @@ type Table struct {
 	Columns  []Column
 	Rows     [][]Cell
 	NoHeader bool // the header was already printed
+	Most     int  // rows on a terminal, but with -o wide; 0 = all
 }
 
 // Add appends a row.
 func (t *Table) Add(cells ...Cell) { t.Rows = append(t.Rows, cells) }
 
-// project returns header and rows as strings: the columns shown, in the form asked for.
-func (t *Table) project(wide, human bool) (header []string, rows [][]string) {
-	for _, c := range t.Columns {
+// shown lists the columns that are printed.
+func (t *Table) shown(wide bool) []int {
+	var all []int
+	for i, c := range t.Columns {
 		if wide || !c.Wide {
-			header = append(header, strings.ToUpper(c.Name))
+			all = append(all, i)
 		}
 	}
+	return all
+}
+
+// project returns the columns shown, each cell as form makes it.
+func (t *Table) project(columns []int, form func(Cell) string) (header []string, rows [][]string) {
+	for _, i := range columns {
+		header = append(header, strings.ToUpper(t.Columns[i].Name))
+	}
 	for _, r := range t.Rows {
-		row := make([]string, 0, len(header))
-		for i, c := range t.Columns {
-			if !wide && c.Wide || i >= len(r) {
-				continue
+		row := make([]string, 0, len(columns))
+		for _, i := range columns {
+			if i < len(r) {
+				row = append(row, Clean(form(r[i])))
 			}
-			s := r[i].Raw
-			if human {
-				s = r[i].Human
-			}
-			row = append(row, Clean(s))
 		}
 		rows = append(rows, row)
 	}
 	return header, rows
 }
 
-// Write prints the table: aligned on a terminal, tab-separated elsewhere.
+func raw(c Cell) string   { return c.Raw }
+func human(c Cell) string { return c.Human }
+func short(c Cell) string { return c.Short }
+
+// Write prints the table: aligned on a terminal and no wider than it, tab-separated
+// elsewhere.
 func (t *Table) Write(w io.Writer, s Style) error {
 	if !s.Terminal {
-		header, rows := t.project(s.Wide, false)
+		header, rows := t.project(t.shown(s.Wide), raw)
 		if !t.NoHeader {
 			rows = append([][]string{header}, rows...)
 		}
@@ -97,22 +118,42 @@ func (t *Table) Write(w io.Writer, s Style) error {
 		}
 		return nil
 	}
-	header, rows := t.project(s.Wide, true)
-	align := []tw.Align{}
-	for _, c := range t.Columns {
-		if !s.Wide && c.Wide {
-			continue
-		}
-		if c.Right {
-			align = append(align, tw.AlignRight)
-		} else {
-			align = append(align, tw.AlignLeft)
-		}
+	g := t.grid(t.shown(s.Wide))
+	more := 0
+	if !s.Wide && t.Most > 0 && len(g.rows) > t.Most+1 {
+		more = len(g.rows) - t.Most
+		g.rows, g.short = g.rows[:t.Most], g.short[:t.Most]
 	}
-	return t.aligned(w, header, rows, align)
+	if !s.Wide && s.Width > 0 {
+		g.fit(s.Width)
+	}
+	if err := t.aligned(w, &g); err != nil || more == 0 {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "… %s more (-o wide)\n", Thousands(int64(more)))
+	return err
 }
 
-func (t *Table) aligned(w io.Writer, header []string, rows [][]string, align []tw.Align) error {
+// grid is the columns shown as a person reads them.
+func (t *Table) grid(columns []int) grid {
+	g := grid{}
+	g.header, g.rows = t.project(columns, human)
+	_, g.short = t.project(columns, short)
+	for _, c := range columns {
+		g.right = append(g.right, t.Columns[c].Right)
+		g.spare = append(g.spare, t.Columns[c].Spare)
+	}
+	return g
+}
+
+func (t *Table) aligned(w io.Writer, g *grid) error {
+	align := make([]tw.Align, len(g.header))
+	for i := range align {
+		align[i] = tw.AlignLeft
+		if g.right[i] {
+			align[i] = tw.AlignRight
+		}
+	}
 	pad := tw.CellPadding{Global: tw.Padding{Left: "", Right: "  ", Overwrite: true}}
 	format := func() tw.CellConfig {
 		return tw.CellConfig{
@@ -133,9 +174,9 @@ func (t *Table) aligned(w io.Writer, header []string, rows [][]string, align []t
 		tablewriter.WithConfig(tablewriter.Config{Header: format(), Row: format()}),
 	)
 	if !t.NoHeader {
-		table.Header(header)
+		table.Header(g.header)
 	}
-	if err := table.Bulk(rows); err != nil {
+	if err := table.Bulk(g.rows); err != nil {
 		return fmt.Errorf("draw a table: %w", err)
 	}
 	if err := table.Render(); err != nil {
@@ -154,7 +195,7 @@ func (t *Table) aligned(w io.Writer, header []string, rows [][]string, align []t
 
 // CSV prints the table as RFC 4180, raw values, every column.
 func (t *Table) CSV(w io.Writer) error {
-	header, rows := t.project(true, false)
+	header, rows := t.project(t.shown(true), raw)
 	for i := range header {
 		header[i] = strings.ReplaceAll(strings.ToLower(header[i]), " ", "_")
 	}

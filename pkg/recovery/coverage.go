@@ -273,7 +273,7 @@ func (p *replay) Dropped(m *message.Message, why order.Reason, tick uint64) {
 	i := about(code, m)
 	i.Detail = why.String()
 	if tick != 0 && why == order.Stale {
-		i.Detail = fmt.Sprintf("behind TimeTick %d", tick)
+		i.Detail = "the TimeTick of " + message.FormatTSO(tick) + " had already passed its time"
 	}
 	if why == order.Undecodable {
 		i.Stops = AllLines

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/rows"
@@ -146,9 +147,14 @@ func (r *run) finish(report *Report) {
 		report.notef("%d deletes could not be read (%d encrypted): rows they took may be among those brought out", d.Encrypted+d.Undecodable+d.NoPayload, d.Encrypted)
 	}
 	ttl := slices.DeleteFunc(slices.Clone(report.Collections), func(c *CollectionReport) bool { return c.TTLSeconds <= 0 })
-	for _, c := range ttl {
-		report.notef("collection %d hides rows older than %d s; they are brought out all the same", c.Collection, c.TTLSeconds)
+	if len(ttl) == 0 {
+		return
 	}
+	after := make([]string, len(ttl))
+	for i, c := range ttl {
+		after[i] = fmt.Sprintf("%d after %d s", c.Collection, c.TTLSeconds)
+	}
+	report.notef("rows that a collection hides by their age are brought out all the same (%s)", strings.Join(after, ", "))
 }
 
 // dropped tells which dropped fields the rows of a collection carry.
