@@ -7,6 +7,7 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/source"
 	"github.com/walctl/walctl/pkg/walreader/source/bookkeeper"
 	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
+	"github.com/walctl/walctl/pkg/walreader/source/kafka"
 	"github.com/walctl/walctl/pkg/walreader/source/pulsar"
 	"github.com/walctl/walctl/pkg/walreader/source/rocksmq"
 	"github.com/walctl/walctl/pkg/walreader/source/woodpecker"
@@ -20,6 +21,7 @@ func Backends() []source.Backend {
 		woodpecker.Backend(),
 		bookkeeper.Backend(),
 		rocksmq.Backend(),
+		kafka.Files(),
 		pulsar.Backend(),
 		jsonl.Backend(),
 	}

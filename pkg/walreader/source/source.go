@@ -1,5 +1,5 @@
 // Package source is the one interface every place a WAL can lie in implements:
-// a Pulsar topic, an archive, NDJSON, the disks of Woodpecker or BookKeeper.
+// a Pulsar topic, an archive, NDJSON, the disks of Woodpecker, BookKeeper or Kafka.
 //
 //	Source ── Bounds ──► first and last id, fixed at the call
 //	   │

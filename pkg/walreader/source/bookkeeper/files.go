@@ -14,6 +14,9 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
+// maxEntry caps an entry, in bytes. Pulsar's largest message is 5 MB as it comes.
+const maxEntry = 64 << 20
+
 // file is an entry log or a journal, open. Its size is what it was when it was opened.
 type file struct {
 	name    string // below the place

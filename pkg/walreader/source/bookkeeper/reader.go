@@ -9,6 +9,7 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 	"github.com/walctl/walctl/pkg/walreader/source/internal/selector"
+	"github.com/walctl/walctl/pkg/walreader/source/internal/window"
 )
 
 // found is what stands at the next place of a log.
@@ -26,7 +27,7 @@ type walk struct {
 	deleted bool
 	dec     decoder
 	o       options
-	windows map[int32]*window
+	windows map[int32]*window.Window
 
 	part, index int
 	gaps        []gap // of the part, not told yet
@@ -37,7 +38,7 @@ type walk struct {
 }
 
 func newWalk(s *snapshot, l *log, deleted bool, r source.Range) *walk {
-	w := &walk{s: s, l: l, parts: kept(l.parts, deleted), deleted: deleted, dec: decoder{check: s.check}, windows: make(map[int32]*window), one: true}
+	w := &walk{s: s, l: l, parts: kept(l.parts, deleted), deleted: deleted, dec: decoder{check: s.check}, windows: make(map[int32]*window.Window), one: true}
 	w.o = options{props: r.Props, wants: r.Payload.Wants}
 	if r.From.Kind == source.AtID && r.From.Offset >= 0 {
 		w.seek(r.From.ID)
@@ -125,11 +126,11 @@ func (w *walk) entry(f *found, p part, e place) {
 	win, ok := w.windows[e.file]
 	if !ok {
 		in := w.s.files[e.file]
-		win = &window{in: in.in, size: in.size}
+		win = &window.Window{In: in.in, Size: in.size}
 		w.windows[e.file] = win
 	}
 	name := fmt.Sprintf("entry %d of ledger %d", e.entry, p.id)
-	b, err := win.at(e.off, int64(e.size))
+	b, err := win.At(e.off, int64(e.size))
 	if err != nil {
 		f.after = &source.CorruptError{Source: w.s.place, Place: name, Lost: -1, Cause: fmt.Errorf("%s was changed while it was read: %w", w.s.files[e.file].name, err)}
 		return

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"github.com/walctl/walctl/pkg/walreader/source/internal/window"
 )
 
 // Headers and marks of the files (wire format).
@@ -51,7 +53,7 @@ var (
 // scanner walks one file.
 type scanner struct {
 	ctx    context.Context
-	w      window
+	w      window.Window
 	f      *file
 	check  *checker
 	budget int64 // bytes that may still be summed up where an entry is looked for
@@ -89,12 +91,12 @@ func (s *scanner) run() error {
 		}
 		at = next
 	}
-	return s.w.failed
+	return s.w.Failed
 }
 
 // header tells where the entries begin.
 func (s *scanner) header() (int64, error) {
-	h, err := s.w.at(0, min(journalHeader, s.f.size))
+	h, err := s.w.At(0, min(journalHeader, s.f.size))
 	if err != nil {
 		return 0, err
 	}
@@ -114,7 +116,7 @@ func (s *scanner) header() (int64, error) {
 // step takes what stands at an offset: an entry, a control record or padding. It
 // returns where the next begins; false where nothing of the kind stands there.
 func (s *scanner) step(at int64) (next int64, ok bool) {
-	b, err := s.w.at(at, 4)
+	b, err := s.w.At(at, 4)
 	if err != nil {
 		return s.f.size, s.restIsZero(at)
 	}
@@ -123,7 +125,7 @@ func (s *scanner) step(at int64) (next int64, ok bool) {
 	case size == 0:
 		return s.zeros(at), true
 	case size == journalPadding && s.f.journal:
-		pad, err := s.w.at(at+4, 4)
+		pad, err := s.w.At(at+4, 4)
 		if err != nil {
 			return 0, false
 		}
@@ -135,7 +137,7 @@ func (s *scanner) step(at int64) (next int64, ok bool) {
 	case size < 16 || size > maxEntry || size > s.f.size-at-4:
 		return 0, false
 	}
-	e, err := s.w.at(at+4, size)
+	e, err := s.w.At(at+4, size)
 	if err != nil {
 		return 0, false
 	}
@@ -174,7 +176,7 @@ func controlSize(e []byte) bool {
 func (s *scanner) zeros(at int64) int64 {
 	for at < s.f.size {
 		n := min(s.f.size-at, 64<<10)
-		b, err := s.w.at(at, n)
+		b, err := s.w.At(at, n)
 		if err != nil {
 			return s.f.size
 		}
@@ -205,7 +207,7 @@ func (s *scanner) isZero(at, n int64) bool {
 	if n > maxEntry {
 		return false
 	}
-	b, err := s.w.at(at, n)
+	b, err := s.w.At(at, n)
 	if err != nil {
 		return false
 	}
@@ -225,7 +227,7 @@ func (s *scanner) resync(at int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if b, err := s.w.at(at, 4+head); err == nil {
+	if b, err := s.w.At(at, 4+head); err == nil {
 		size := int64(int32(binary.BigEndian.Uint32(b)))
 		h := readHead(b[4:])
 		if d.claimed = h.plausible(); d.claimed {
@@ -261,7 +263,7 @@ func (s *scanner) resync(at int64) (int64, error) {
 // unwritten reports whether an entry of a journal ends in zero bytes that go on to the
 // end of the file, which was made longer before it was written: a crash stopped it.
 func (s *scanner) unwritten(next int64) bool {
-	b, err := s.w.at(next-1, 1)
+	b, err := s.w.At(next-1, 1)
 	return err == nil && s.f.journal && next < s.f.size && b[0] == 0 && s.zeros(next) == s.f.size
 }
 
@@ -271,14 +273,14 @@ func (s *scanner) unsized(at, next int64) bool {
 	if next-at-4 < head || next-at-4 > maxEntry {
 		return false
 	}
-	e, err := s.w.at(at+4, next-at-4)
+	e, err := s.w.At(at+4, next-at-4)
 	return err == nil && s.take(at+4, e)
 }
 
 // begins reports whether an entry that is right, padding or a control record stands
 // at an offset.
 func (s *scanner) begins(at int64) bool {
-	b, err := s.w.at(at, 4)
+	b, err := s.w.At(at, 4)
 	if err != nil {
 		return true
 	}
@@ -291,7 +293,7 @@ func (s *scanner) begins(at int64) bool {
 
 // rightAt reports whether an entry whose digest is right begins at an offset.
 func (s *scanner) rightAt(at int64) bool {
-	b, err := s.w.at(at, 4)
+	b, err := s.w.At(at, 4)
 	return err == nil && s.right(at, int64(int32(binary.BigEndian.Uint32(b))))
 }
 
@@ -300,7 +302,7 @@ func (s *scanner) right(at, size int64) bool {
 	if size < 16 || size > maxEntry || size > s.f.size-at-4 {
 		return false
 	}
-	b, err := s.w.at(at+4, min(size, head))
+	b, err := s.w.At(at+4, min(size, head))
 	if err != nil {
 		return false
 	}
@@ -312,7 +314,7 @@ func (s *scanner) right(at, size int64) bool {
 		return false
 	}
 	s.budget -= size
-	e, err := s.w.at(at+4, size)
+	e, err := s.w.At(at+4, size)
 	return err == nil && s.check.check(e) != digestUnknown
 }
 
@@ -324,9 +326,9 @@ func (s *scanner) search(at int64) (int64, error) {
 			return 0, err
 		}
 		n := min(stretch+4+head, s.f.size-at)
-		b, err := s.w.at(at, n)
+		b, err := s.w.At(at, n)
 		if err != nil || n < 4+head {
-			return s.f.size, s.w.failed
+			return s.f.size, s.w.Failed
 		}
 		chunk := append([]byte(nil), b...) // right reads on
 		for i := 0; i+4+head <= len(chunk); i++ {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/internal/window"
 )
 
 // snapshot is what a place holds at one moment, found by reading its files once.
@@ -93,7 +94,7 @@ func (s *snapshot) fill(ctx context.Context) (err error) {
 	dec := decoder{check: s.check}
 	defer dec.un.close()
 	for _, f := range s.files {
-		sc := scanner{ctx: ctx, f: f, check: s.check, w: window{in: f.in, size: f.size}}
+		sc := scanner{ctx: ctx, f: f, check: s.check, w: window.Window{In: f.in, Size: f.size}}
 		sc.found = func(p place, e []byte, d digest) { s.found(&dec, p, e, d) }
 		sc.damage = func(d damage) { s.damages = append(s.damages, &d) }
 		if err := sc.run(); err != nil {

@@ -96,29 +96,15 @@ func Open(ctx context.Context, dir, topic string, o Options) (*Source, error) {
 	return s, nil
 }
 
-// peeked is how many messages are asked whose log they are.
-const peeked = 1024
-
 // call takes another name for the log than its topic where the messages in it bear
 // that name: a log that was published again under another topic.
 func (s *Source) call(ctx context.Context, pchannel string) error {
 	if pchannel == "" || pchannel == s.topic {
 		return nil
 	}
-	r, err := s.Open(ctx, source.Range{Limit: peeked})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = r.Close() }() // only read
-	err = source.Each(ctx, r, func(m *message.Message) error {
-		if m.VChannel != "" && message.PChannelOf(m.VChannel) == pchannel {
-			s.name = pchannel
-			return io.EOF
-		}
-		return nil
-	}, func(*source.CorruptError) error { return nil })
-	if errors.Is(err, io.EOF) || errors.Is(err, source.ErrTornTail) {
-		return nil
+	name, err := source.NamedIn(ctx, s, func(name string) bool { return name == pchannel })
+	if name != "" {
+		s.name = name
 	}
 	return err
 }

@@ -2,9 +2,7 @@ package woodpecker
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 	"time"
@@ -102,31 +100,14 @@ func Open(ctx context.Context, path string, log Log, pchannel string) (*Source, 
 	return s, s.identify(ctx, pchannel)
 }
 
-// peeked is how many messages are asked whose log they are.
-const peeked = 1024
-
 // identify finds the log's name: in Woodpecker's metadata, else in what the messages say.
-func (s *Source) identify(ctx context.Context, pchannel string) error {
+func (s *Source) identify(ctx context.Context, pchannel string) (err error) {
 	if s.name = s.meta.nameOf(s.at.id); s.name != "" {
 		return nil
 	}
-	r, err := s.Open(ctx, source.Range{Limit: peeked})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = r.Close() }() // only read
-	err = source.Each(ctx, r, func(m *message.Message) error {
-		if m.VChannel != "" {
-			s.name = message.PChannelOf(m.VChannel)
-			return io.EOF
-		}
-		return nil
-	}, func(*source.CorruptError) error { return nil })
+	s.name, err = source.NamedIn(ctx, s, func(string) bool { return true })
 	if s.name == "" && pchannel != "" {
 		s.name, s.called = pchannel, true
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, source.ErrTornTail) {
-		return nil
 	}
 	return err
 }

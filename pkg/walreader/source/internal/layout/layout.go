@@ -1,5 +1,6 @@
-// Package layout decodes what Milvus puts into a queue that knows no properties: one
-// protobuf message of payload and properties, as RocksMQ's and Woodpecker's values are.
+// Package layout decodes what Milvus puts into a queue: where that knows no properties,
+// one protobuf message of payload and properties, as RocksMQ's and Woodpecker's values
+// are; otherwise a payload and properties one by one, as Kafka's headers are.
 package layout
 
 import (
@@ -47,7 +48,7 @@ func (d *Decoder) Message(id message.ID, payload []byte, full bool, want func(me
 // Split takes a layout apart into its payload, which lies in it, and the properties,
 // which Message takes; false for what is none.
 func (d *Decoder) Split(body []byte) (payload []byte, ok bool) {
-	d.text, d.ends = d.text[:0], d.ends[:0]
+	d.Reset()
 	ok = message.Fields(body, nil, func(n protowire.Number, v []byte) bool {
 		switch n {
 		case 1:
@@ -63,14 +64,25 @@ func (d *Decoder) Split(body []byte) (payload []byte, ok bool) {
 // Legacy reads the properties a message from before streaming nodes carries in its
 // base. Where there are none to be read, it has none.
 func (d *Decoder) Legacy(value []byte) {
-	d.text, d.ends = d.text[:0], d.ends[:0]
+	d.Reset()
 	ok := message.Fields(value, nil, func(n protowire.Number, base []byte) bool {
 		return n != 1 || message.Fields(base, nil, func(n protowire.Number, v []byte) bool {
 			return n != 6 || d.property(v)
 		})
 	})
 	if !ok {
-		d.text, d.ends = d.text[:0], d.ends[:0]
+		d.Reset()
+	}
+}
+
+// Reset forgets the properties read last; Property then adds one at a time.
+func (d *Decoder) Reset() { d.text, d.ends = d.text[:0], d.ends[:0] }
+
+// Property adds a property, for Message to take.
+func (d *Decoder) Property(key, value []byte) {
+	for _, s := range [2][]byte{key, value} {
+		d.text = append(d.text, s...)
+		d.ends = append(d.ends, len(d.text))
 	}
 }
 
@@ -83,10 +95,7 @@ func (d *Decoder) property(b []byte) bool {
 		}
 		return true
 	})
-	for _, s := range kv {
-		d.text = append(d.text, s...)
-		d.ends = append(d.ends, len(d.text))
-	}
+	d.Property(kv[0], kv[1])
 	return ok
 }
 
