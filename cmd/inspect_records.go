@@ -10,9 +10,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/milvus-io/milvus-proto/go-api/v3/msgpb"
+
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/rows"
 	"github.com/walctl/walctl/pkg/walreader/source"
 	"github.com/walctl/walctl/pkg/walreader/source/jsonl"
 )
@@ -292,7 +295,11 @@ func showMessage(f *cli.Factory, o *inspectOptions, s source.Source, m *message.
 		_, err := fmt.Fprintln(f.Out(), string(record))
 		return err
 	case cli.JSON:
-		return render.JSON(f.Out(), recordReport{f.Header("inspect", cli.DescribeWAL(s), nil), record, m.Defects})
+		report := recordReport{Header: f.Header("inspect", cli.DescribeWAL(s), nil), Record: record, Defects: m.Defects}
+		if o.data {
+			report.Rows, report.Keys, _ = carried(m)
+		}
+		return render.JSON(f.Out(), report)
 	}
 	t := messageTable(m, o.data)
 	if o.output == cli.CSV {
@@ -304,8 +311,36 @@ func showMessage(f *cli.Factory, o *inspectOptions, s source.Source, m *message.
 // recordReport is the JSON answer of inspect --id: the line of one record.
 type recordReport struct {
 	render.Header
-	Record  json.RawMessage  `json:"record"`
-	Defects []message.Defect `json:"defects,omitempty"`
+	Record  json.RawMessage   `json:"record"`
+	Defects []message.Defect  `json:"defects,omitempty"`
+	Rows    []json.RawMessage `json:"rows,omitempty"`         // of an Insert, with --data
+	Keys    []any             `json:"primary_keys,omitempty"` // of a Delete, with --data
+}
+
+// carried is what a message's payload holds as a person reads it: the rows of an
+// Insert, the keys of a Delete. why tells what cannot be read of it.
+func carried(m *message.Message) (list []json.RawMessage, keys []any, why error) {
+	if m.Has(message.HasCipher) {
+		return nil, nil, errors.New("encrypted")
+	}
+	switch m.Type {
+	case message.TypeInsert:
+		list, why = rows.Told(m.Payload, m.Rows)
+		return list, nil, why
+	case message.TypeDelete:
+		b, err := message.BodyAs[*msgpb.DeleteRequest](m)
+		if err != nil {
+			return nil, nil, err
+		}
+		ints, texts := rows.DeletedKeys(b)
+		for _, key := range ints {
+			keys = append(keys, key)
+		}
+		for _, key := range texts {
+			keys = append(keys, key)
+		}
+	}
+	return nil, keys, nil
 }
 
 func messageTable(m *message.Message, data bool) *render.Table {
@@ -336,9 +371,27 @@ func messageTable(m *message.Message, data bool) *render.Table {
 		add("defect", render.Text(d.Error()))
 	}
 	if data {
-		add("data", render.Text(base64.StdEncoding.EncodeToString(m.Payload)))
+		addPayload(m, add)
 	}
 	return t
+}
+
+// addPayload adds what a message carries: rows or keys, the bytes where it has
+// neither or they cannot be read.
+func addPayload(m *message.Message, add func(string, render.Cell)) {
+	list, keys, why := carried(m)
+	for i, row := range list {
+		add(fmt.Sprintf("row %d", i+1), render.Text(string(row)))
+	}
+	for _, key := range keys {
+		add("primary key", render.Text(fmt.Sprint(key)))
+	}
+	if why != nil {
+		add("rows", render.Text(why.Error()))
+	}
+	if len(list)+len(keys) == 0 {
+		add("data", render.Text(base64.StdEncoding.EncodeToString(m.Payload)))
+	}
 }
 
 // describe lists the decoded fields by name, in the order of their names.

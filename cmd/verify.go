@@ -341,8 +341,14 @@ func writeVerify(f *cli.Factory, o *verifyOptions, r *verifyReport) error {
 	case cli.JSON:
 		return render.JSON(f.Out(), r)
 	case cli.NDJSON:
+		if o.dropped {
+			return render.Lines(f.Out(), r.Dropped.List)
+		}
 		return render.Lines(f.Out(), r.Header.Findings)
 	case cli.CSV:
+		if o.dropped {
+			return droppedTable(r.Dropped.List).CSV(f.Out())
+		}
 		return findingTable(r.Header.Findings).CSV(f.Out())
 	}
 	if _, err := fmt.Fprintln(f.Out(), verdictLine(r.VerifyReport)); err != nil {
@@ -433,13 +439,18 @@ func writeDropped(f *cli.Factory, o *verifyOptions, d *diagnose.DroppedSummary) 
 	if !o.dropped {
 		return t.Write(f.Out(), f.Style(o.output))
 	}
-	t = render.Table{Columns: []render.Column{{Name: "id"}, {Name: "type"}, {Name: "vchannel"}, {Name: "rows", Right: true}, {Name: "term", Right: true},
-		{Name: "time"}, {Name: "behind"}, {Name: "tt", Wide: true, Right: true}, {Name: "behind tt", Wide: true, Right: true}}}
-	for _, x := range d.List {
+	return droppedTable(d.List).Write(f.Out(), f.Style(o.output))
+}
+
+// droppedTable lists what a later reader drops, with the TimeTick it came after.
+func droppedTable(list []diagnose.Dropped) *render.Table {
+	t := &render.Table{Columns: []render.Column{{Name: "id"}, {Name: "type"}, {Name: "vchannel"}, {Name: "rows", Right: true}, {Name: "term", Right: true},
+		{Name: "time"}, {Name: "came after"}, {Name: "tt", Wide: true, Right: true}, {Name: "came after tt", Wide: true, Right: true}}}
+	for _, x := range list {
 		t.Add(render.Text(x.IDText), render.Text(x.TypeName), render.Text(x.VChannel), render.Count(int64(x.Rows)), render.Number(x.Term),
 			render.Tick(x.TimeTick), render.Tick(x.Behind), render.Number(x.TimeTick), render.Number(x.Behind))
 	}
-	return t.Write(f.Out(), f.Style(o.output))
+	return t
 }
 
 func findingTable(all []diagnose.Finding) *render.Table {

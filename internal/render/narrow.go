@@ -151,7 +151,7 @@ func (g *grid) cut(col, width int) {
 		if col >= len(row) || ansi.StringWidth(row[col]) <= width {
 			continue
 		}
-		if strings.Contains(row[col], " ") {
+		if strings.ContainsAny(row[col], " {") {
 			row[col] = ansi.Truncate(row[col], width, "…")
 		} else {
 			row[col] = ansi.TruncateLeft(row[col], ansi.StringWidth(row[col])-width+1, "…")

@@ -5,10 +5,10 @@ import (
 	"errors"
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/msgpb"
-	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/order"
+	"github.com/walctl/walctl/pkg/walreader/rows"
 )
 
 // gatherer is the first pass: what ends rows, and what decodes them.
@@ -190,18 +190,13 @@ func (r *run) deleteKeys(m *message.Message, tick uint64, into *graves, count bo
 		d.Unscoped++
 	}
 	k := into.of(b.GetPartitionID())
-	grown, n := int64(0), 0
-	for _, list := range [2][]int64{b.GetInt64PrimaryKeys(), b.GetPrimaryKeys().GetIntId().GetData()} {
-		n += len(list)
-		for _, key := range list {
-			grown += k.addInt(key, tick)
-		}
+	ints, texts := rows.DeletedKeys(b)
+	grown, n := int64(0), len(ints)+len(texts)
+	for _, key := range ints {
+		grown += k.addInt(key, tick)
 	}
-	if s, ok := b.GetPrimaryKeys().GetIdField().(*schemapb.IDs_StrId); ok {
-		n += len(s.StrId.GetData())
-		for _, key := range s.StrId.GetData() {
-			grown += k.addText(key, tick)
-		}
+	for _, key := range texts {
+		grown += k.addText(key, tick)
 	}
 	d.Keys += int64(n)
 	if n == 0 && len(b.GetSerializedExprPlan()) > 0 {
