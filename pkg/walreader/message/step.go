@@ -39,3 +39,12 @@ func StepTo(prev ID, size int32, id ID) Step {
 	}
 	return StepNext
 }
+
+// Following is the id a log gives to the next record it stores after id, where it goes on in
+// the same ledger or segment.
+func (id ID) Following() ID {
+	if id.Backend == BackendPulsar || id.Backend == BackendWoodpecker {
+		return ID{Backend: id.Backend, A: id.A, B: id.B + 1}
+	}
+	return ID{Backend: id.Backend, A: id.A + 1}
+}
