@@ -46,6 +46,7 @@ func fixtures() []row {
 	rows = append(rows, loseRows()...)
 	rows = append(rows, diskRows()...)
 	rows = append(rows, momentRows()...)
+	rows = append(rows, row{code: "catch-up-hangs", args: "scanners wal.jsonl --simulate --start after-last --policy 41201", spoil: func(*fixture) {}})
 	return append(rows, channelRows()...)
 }
 

@@ -30,6 +30,7 @@ func commands(f *cli.Factory) []*cobra.Command {
 		newVerifyCmd(f, nil),
 		newDoctorCmd(f, nil),
 		newTimetickCmd(f, nil),
+		newScannersCmd(f, nil),
 		newChannelsCmd(f, nil),
 		newSalvageCmd(f, nil),
 		newCaptureCmd(f, nil),

@@ -36,7 +36,7 @@ const fuzzSeed = 48 << 10
 // fuzzCommands are the commands that read a log, as they are typed.
 func fuzzCommands() []string {
 	return []string{
-		"inspect WAL -o json", "inspect WAL --stats -o json", "verify WAL --dropped -o json CAT", "timetick WAL -o json",
+		"inspect WAL -o json", "inspect WAL --stats -o json", "verify WAL --dropped -o json CAT", "timetick WAL -o json", "scanners WAL --simulate -o json",
 		"state WAL -o json CAT", "recover WAL -o json CAT", "channels WAL -o json CAT", "salvage WAL -o json CAT",
 	}
 }

@@ -29,6 +29,8 @@ func idleScannerPage() page {
 		{line: "walctl timetick dml_3", says: `longest idle 5h0m(?s).*\nidle\s`},
 		{line: "walctl verify dml_3", says: "16 hold"},
 		{line: "walctl inspect dml_3 --records --type TimeTick --from latest-200", says: `TimeTick.*\n$`},
+		{line: "walctl scanners dml_3 --simulate --start after-last --idle 5h --policy 41201", exit: 3, says: "^HANGS"},
+		{line: "walctl scanners dml_3 --simulate --start after-last --idle 5h", says: "^MEETS"},
 		{line: "walctl explain timetick-lost", says: "timetick-lost"},
 		{line: "walctl capture dml_3 --dir ./evidence", says: "6,003 records"},
 	}}

@@ -33,6 +33,7 @@ var reports = []struct {
 	{"timetick", timetickReport{}, "timetick DEMO"},
 	{"channels", channelsReport{}, "channels DEMO"},
 	{"doctor", doctorReport{}, "doctor DEMO"},
+	{"scanners-simulate", simulateReport{}, "scanners DEMO --simulate"},
 	{"channels-repair", channelsRepairReport{}, "channels repair DEMO --catalog file:DEMO/catalog.db --milvus-version 2.6.14 --out DIR/c.json"},
 	{"state", stateReport{}, "state DEMO"},
 	{"diff", diffReport{}, "diff DEMO file:DEMO/catalog.db --catalog file:DEMO/catalog.db"},

@@ -30,6 +30,7 @@ func TestNothingFromALogIsObeyed(t *testing.T) {
 		"inspect W --id 1001/1/0", "inspect W --id 1001/1/0 --data",
 		"verify W", "verify W -o wide", "verify W -o csv", "verify W -o json", "verify W --dropped" + at,
 		"timetick W", "timetick W -o wide", "timetick W -o json",
+		"scanners W --simulate", "scanners W --simulate -o wide", "scanners W --simulate -o json",
 		"channels W" + at, "channels W -o wide" + at, "channels W -o json" + at,
 		"state W" + at, "state W -o json" + at, "recover W" + at, "recover W -o wide" + at, "recover W -o json" + at,
 		"salvage W", "salvage W -o ndjson --data", "capture W --no-catalog --dir " + filepath.Join(dir, "arc"),

@@ -23,22 +23,28 @@ var sizeUnits = [...]struct {
 
 // Set implements pflag.Value.
 func (s *Size) Set(text string) error {
+	n, number, ok := parseBytes(text)
+	if !ok {
+		return Usagef("%q is no size; write 512MiB or 16GiB", text)
+	}
+	if n < smallest {
+		return Usagef("%q is %s bytes, which nothing fits in; write the unit: %sMiB, %sGiB", text, strconv.FormatFloat(n, 'f', -1, 64), number, number)
+	}
+	*s = Size(n)
+	return nil
+}
+
+// parseBytes reads a number and its unit; number is what stands before the unit.
+func parseBytes(text string) (n float64, number string, ok bool) {
 	for _, u := range sizeUnits {
-		number, ok := strings.CutSuffix(strings.TrimSpace(text), u.name)
+		number, ok = strings.CutSuffix(strings.TrimSpace(text), u.name)
 		if !ok {
 			continue
 		}
 		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		if err != nil || !(n > 0) || n*u.bytes > math.MaxInt64/2 {
-			break
-		}
-		if n*u.bytes < smallest {
-			return Usagef("%q is %s bytes, which nothing fits in; write the unit: %sMiB, %sGiB", text, strconv.FormatFloat(n*u.bytes, 'f', -1, 64), number, number)
-		}
-		*s = Size(n * u.bytes)
-		return nil
+		return n * u.bytes, number, err == nil && n > 0 && n*u.bytes <= math.MaxInt64/2
 	}
-	return Usagef("%q is no size; write 512MiB or 16GiB", text)
+	return 0, "", false
 }
 
 // String implements pflag.Value.
@@ -51,3 +57,27 @@ func (s *Size) String() string {
 
 // Type implements pflag.Value.
 func (s *Size) Type() string { return "size" }
+
+// Bytes is a flag in bytes of which a few make sense too: 67108864, 64MiB, and 64m as
+// Milvus's own configuration spells it.
+type Bytes int64
+
+// Set implements pflag.Value.
+func (b *Bytes) Set(text string) error {
+	unit := strings.TrimLeft(text, "0123456789. ")
+	if unit == "k" || unit == "m" || unit == "g" {
+		text = strings.ToUpper(text)
+	}
+	n, _, ok := parseBytes(text)
+	if !ok || n < 1 {
+		return Usagef("%q is no number of bytes; write 67108864 or 64MiB", text)
+	}
+	*b = Bytes(n)
+	return nil
+}
+
+// String implements pflag.Value.
+func (b *Bytes) String() string { return strconv.FormatInt(int64(*b), 10) }
+
+// Type implements pflag.Value.
+func (b *Bytes) Type() string { return "bytes" }

@@ -31,7 +31,7 @@ var checks = [...]*Check{
 	vchannelUnknown, vchannelTwice, vchannelMisplaced, vchannelDropped,
 	channelFrozen, channelAhead,
 	catalogTermBehind, walOwnedTwice, walTermDiffers, walOpeningFails, channelReduplicates,
-	scannerStuck, appendNotAcknowledged, flusherBlocked, walInRecovery, growingNearWatermark,
+	scannerStuck, catchUpHangs, appendNotAcknowledged, flusherBlocked, walInRecovery, growingNearWatermark,
 	positionSoon,
 	diskWhole, diskStart,
 }

@@ -99,11 +99,12 @@ func (b *buffer) earliest() uint64 {
 // Answer is what a buffer says to a scanner that offers a TimeTick it has read.
 type Answer uint8
 
-// The answers. Evicted: it is older than the buffer, read on. Snapshot: what comes after
+// The answers. NoAnswer: it was not asked. Evicted: it is older than the buffer, read on. Snapshot: what comes after
 // it is here. AtEnd: nothing came after it. Wait: it is newer than anything here, a newer
 // TimeTick is waited for.
 const (
-	Evicted Answer = iota
+	NoAnswer Answer = iota
+	Evicted
 	Snapshot
 	AtEnd
 	Wait
@@ -111,7 +112,7 @@ const (
 
 // String returns the answer's word.
 func (a Answer) String() string {
-	return [...]string{"evicted", "snapshot", "at-end", "wait"}[min(a, Wait)]
+	return [...]string{"", "evicted", "snapshot", "at-end", "wait"}[min(a, Wait)]
 }
 
 // MarshalText implements encoding.TextMarshaler.

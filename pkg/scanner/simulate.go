@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
@@ -21,30 +20,30 @@ import (
 )
 
 // ErrNoTimeTick: what was read of the log has no TimeTick, so no buffer is ever born.
-var ErrNoTimeTick = errors.New("no TimeTick was read: there is no buffer to simulate")
+var ErrNoTimeTick = errors.New("no TimeTick was read, so there is no buffer to simulate: `walctl inspect` says what is in the log")
 
 // Simulate reads a log to its end and tells how a scanner fares on it. The reader has to
 // bring properties, and needs no payload. Memory is what Milvus's own buffer would hold,
-// some 24 bytes an entry, and the messages that wait for their TimeTick. Damaged places
-// are passed over; who gave the reader hears of them.
+// some 24 bytes an entry, and the messages that wait for their TimeTick.
 func Simulate(ctx context.Context, r source.Reader, o Options) (*Result, error) {
 	s := &run{o: o}
 	for {
 		m, err := r.Next(ctx)
-		var corrupt *source.CorruptError
-		switch {
-		case err == nil:
-			if err := s.see(m); err != nil {
-				return nil, err
+		if err != nil {
+			more, fatal := o.readError(err)
+			switch {
+			case fatal != nil:
+				return nil, fmt.Errorf("read the log for the simulation: %w", fatal)
+			case !more:
+				return s.finish()
 			}
-			if o.Progress != nil && s.records%1024 == 0 {
-				o.Progress(s.records, 0, -1)
-			}
-		case errors.Is(err, io.EOF), errors.Is(err, source.ErrTornTail):
-			return s.finish()
-		case errors.As(err, &corrupt):
-		default:
-			return nil, fmt.Errorf("read the log for the simulation: %w", err)
+			continue
+		}
+		if err := s.see(m); err != nil {
+			return nil, err
+		}
+		if o.Progress != nil && s.records%1024 == 0 {
+			o.Progress(s.records, 0, -1)
 		}
 	}
 }
