@@ -10,8 +10,8 @@ import (
 // The size of the drawing: columns of the virtual clock, columns of what a scanner that
 // opens last reads at once, rows of the log's time.
 const (
-	clockColumns = 36
-	readColumns  = 18
+	clockColumns = 32
+	readColumns  = 16
 	catchUpRows  = 5
 )
 
@@ -39,7 +39,7 @@ func CatchUp(s Style, r *scanner.Result) []string {
 	}
 	key := "  o the buffer's oldest message · s the scanner"
 	if r.Outcome == scanner.Meets {
-		key += " · * it is over to the buffer"
+		key += " · * over to the buffer"
 	}
 	if d.reads < len(d.trace) {
 		key += " · | it opens"
