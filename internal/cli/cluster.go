@@ -171,12 +171,27 @@ func (k *cluster) OpenPChannel(ctx context.Context, pchannel string) (source.Sou
 }
 
 // OpenURL implements walreader.Cluster.
-func (k *cluster) OpenURL(ctx context.Context, _ source.Backend, raw string) (source.Source, error) {
+func (k *cluster) OpenURL(ctx context.Context, b source.Backend, raw string) (source.Source, error) {
+	if strings.HasPrefix(raw, kafkaScheme) {
+		return k.openKafka(ctx, b, raw)
+	}
 	c, topic, err := k.forURL(raw)
 	if err != nil {
 		return nil, err
 	}
 	return k.open(ctx, c, topic)
+}
+
+// kafkaScheme begins the URL of a Kafka topic.
+const kafkaScheme = "kafka://"
+
+// openKafka opens a topic of Kafka's, which no context names.
+func (k *cluster) openKafka(ctx context.Context, b source.Backend, raw string) (source.Source, error) {
+	hosts, topic, ok := strings.Cut(strings.TrimPrefix(raw, kafkaScheme), "/")
+	if !ok || hosts == "" || topic == "" || strings.ContainsAny(topic, "/?#") || strings.ContainsRune(hosts, '@') {
+		return nil, Usagef("write a topic of Kafka's as kafka://HOST:9092/TOPIC, several brokers with a comma between them, without credentials")
+	}
+	return b.Open(ctx, topic, source.Options{Live: &source.Live{Service: kafkaScheme + hosts, RateBytes: k.w.Rate << 20, Patience: k.w.Wait, Waiting: k.f.waiting()}})
 }
 
 // forURL is how to reach a topic URL. A broker that is not the context's gets

@@ -32,13 +32,21 @@ type Broker struct {
 
 	token string // "" = the broker wants none
 
+	process
+}
+
+// process is a service's process, which can be killed and started again.
+type process struct {
 	dir  string // "" = not ours: Kill and Restart are refused
-	home string
+	path string
 	args []string
 	env  []string
 	cmd  *exec.Cmd
 	done chan struct{} // closed when cmd has been waited for
 }
+
+// logFile holds, in the process's directory, what it prints.
+const logFile = "broker.log"
 
 // LaunchBroker starts a broker with its data under dir and waits until it is
 // healthy. conf overrides keys of standalone.conf; ${brokerServicePort} in a value
@@ -80,13 +88,12 @@ func launchBroker(ctx context.Context, dir, token string, conf map[string]string
 	// The first compiler alone starts a broker with half the work.
 	b := &Broker{
 		URL: "pulsar://127.0.0.1:" + ports[0], AdminURL: "http://127.0.0.1:" + ports[1], token: token,
-		dir: dir, home: home,
-		args: []string{"standalone", "-nfw", "-nss", "--metadata-dir", filepath.Join(dir, "meta"),
+		process: process{dir: dir, path: filepath.Join(home, "bin", "pulsar"), args: []string{"standalone", "-nfw", "-nss", "--metadata-dir", filepath.Join(dir, "meta"),
 			"--bookkeeper-dir", filepath.Join(dir, "bookies"), "--bookkeeper-port", ports[2],
 			"--num-bookies", "1", "-a", "127.0.0.1"},
-		env: append(os.Environ(), "PULSAR_STANDALONE_CONF="+confFile, "PULSAR_LOG_DIR="+filepath.Join(dir, "logs"),
-			"PULSAR_LOG_ROOT_LEVEL=warn", "PULSAR_MEM=-Xms256m -Xmx768m -XX:MaxDirectMemorySize=768m",
-			"PULSAR_GC=-XX:+UseSerialGC -XX:TieredStopAtLevel=1", "PULSAR_GC_LOG=-Xlog:disable"),
+			env: append(os.Environ(), "PULSAR_STANDALONE_CONF="+confFile, "PULSAR_LOG_DIR="+filepath.Join(dir, "logs"),
+				"PULSAR_LOG_ROOT_LEVEL=warn", "PULSAR_MEM=-Xms256m -Xmx768m -XX:MaxDirectMemorySize=768m",
+				"PULSAR_GC=-XX:+UseSerialGC -XX:TieredStopAtLevel=1", "PULSAR_GC_LOG=-Xlog:disable")},
 	}
 	if err := b.Restart(ctx); err != nil {
 		b.Kill()
@@ -97,26 +104,29 @@ func launchBroker(ctx context.Context, dir, token string, conf map[string]string
 
 // Restart starts the broker again on the same ports and disks, stopping it
 // first where it runs, and waits until it is healthy.
-func (b *Broker) Restart(ctx context.Context) error {
-	if b.dir == "" {
+func (b *Broker) Restart(ctx context.Context) error { return b.restart(ctx, b.healthy) }
+
+// restart starts the process, again where it runs, and waits until it is healthy.
+func (p *process) restart(ctx context.Context, healthy func(context.Context) bool) error {
+	if p.dir == "" {
 		return errors.New("restart of a broker this process did not start")
 	}
-	b.Kill()
-	if err := b.start(); err != nil {
+	p.Kill()
+	if err := p.start(); err != nil {
 		return err
 	}
-	return b.ready(ctx)
+	return p.ready(ctx, healthy)
 }
 
 // start runs the process. The goroutine that starts it waits for it on the same
 // thread: the kernel's death signal follows the thread, not the process.
-func (b *Broker) start() error {
-	out, err := os.OpenFile(filepath.Join(b.dir, "broker.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+func (p *process) start() error {
+	out, err := os.OpenFile(filepath.Join(p.dir, logFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(filepath.Join(b.home, "bin", "pulsar"), b.args...)
-	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.Dir = b.env, out, out, b.dir
+	cmd := exec.Command(p.path, p.args...)
+	cmd.Env, cmd.Stdout, cmd.Stderr, cmd.Dir = p.env, out, out, p.dir
 	ownGroup(cmd)
 	started, done := make(chan error, 1), make(chan struct{})
 	go func() {
@@ -133,32 +143,32 @@ func (b *Broker) start() error {
 	if err := <-started; err != nil {
 		return fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
-	b.cmd, b.done = cmd, done
+	p.cmd, p.done = cmd, done
 	return nil
 }
 
 // Kill ends the broker as kill -9 does, and waits until it is gone.
-func (b *Broker) Kill() {
-	if b.cmd == nil {
+func (p *process) Kill() {
+	if p.cmd == nil {
 		return
 	}
-	killGroup(b.cmd)
-	<-b.done
-	b.cmd = nil
+	killGroup(p.cmd)
+	<-p.done
+	p.cmd = nil
 }
 
-func (b *Broker) ready(ctx context.Context) error {
+func (p *process) ready(ctx context.Context, healthy func(context.Context) bool) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
 	for {
-		if ok := b.healthy(ctx); ok {
+		if healthy(ctx) {
 			return nil
 		}
 		select {
-		case <-b.done:
-			return fmt.Errorf("%w: %s", errGone, tail(filepath.Join(b.dir, "broker.log")))
+		case <-p.done:
+			return fmt.Errorf("%w: %s", errGone, tail(filepath.Join(p.dir, logFile)))
 		case <-ctx.Done():
-			return fmt.Errorf("broker not healthy within %s: %s", readyWithin, tail(filepath.Join(b.dir, "broker.log")))
+			return fmt.Errorf("broker not healthy within %s: %s", readyWithin, tail(filepath.Join(p.dir, logFile)))
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
@@ -191,19 +201,24 @@ func distribution() (string, error) {
 	if _, err := exec.LookPath("java"); err != nil {
 		return "", fmt.Errorf("no java: run scripts/fetch-pulsar: %w", err)
 	}
-	cache := os.Getenv("WALCTL_TEST_CACHE")
-	if cache == "" {
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			return "", err
-		}
-		cache = filepath.Join(dir, "walctl-test")
+	cache, err := cacheDir()
+	if err != nil {
+		return "", err
 	}
 	home := filepath.Join(cache, "apache-pulsar-"+pulsarVersion)
 	if _, err := os.Stat(filepath.Join(home, "bin", "pulsar")); err != nil {
 		return "", fmt.Errorf("no Pulsar distribution: run scripts/fetch-pulsar: %w", err)
 	}
 	return home, nil
+}
+
+// cacheDir is where the scripts keep what they fetch.
+func cacheDir() (string, error) {
+	if cache := os.Getenv("WALCTL_TEST_CACHE"); cache != "" {
+		return cache, nil
+	}
+	dir, err := os.UserCacheDir()
+	return filepath.Join(dir, "walctl-test"), err
 }
 
 // writeConf copies a properties file with keys replaced or added.

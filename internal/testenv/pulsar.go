@@ -20,6 +20,7 @@ var shared struct {
 // Pulsar has a TestMain that is one line: os.Exit(testenv.Main(m)).
 func Main(m *testing.M) int {
 	defer stopShared()
+	defer stopKafka()
 	return m.Run()
 }
 

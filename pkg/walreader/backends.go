@@ -22,6 +22,7 @@ func Backends() []source.Backend {
 		bookkeeper.Backend(),
 		rocksmq.Backend(),
 		kafka.Files(),
+		kafka.Brokers(),
 		pulsar.Backend(),
 		jsonl.Backend(),
 	}

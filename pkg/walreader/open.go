@@ -4,9 +4,10 @@
 //	by-dev-rootcoord-dml_3, dml_3       a pchannel of the cluster in Options
 //	pulsar://host:6650/tenant/ns/topic  a Pulsar topic (also pulsar+ssl://)
 //	persistent://tenant/ns/topic        a topic of the cluster's own broker
+//	kafka://host:9092/topic             a topic of Kafka
 //	path                                a file or directory, its kind told by content
 //	-                                   NDJSON on Options.Stdin
-//	archive: bookkeeper: jsonl: …       an explicit kind before a path: see Backends
+//	archive: bookkeeper: kafka: …       an explicit kind before a path: see Backends
 package walreader
 
 import (
@@ -101,13 +102,13 @@ func Split(spec string, all []source.Backend) (how Spelling, b source.Backend, p
 	if spec == "-" {
 		return AsStream, b, spec
 	}
+	if b, ok := BackendOf(all, spec); ok { // before a prefix: kafka://HOST/TOPIC, kafka:DIR
+		return AsURL, b, spec
+	}
 	for _, b := range all {
 		if rest, ok := strings.CutPrefix(spec, b.Kind+":"); ok && len(b.Schemes) == 0 {
 			return AsPrefixed, b, rest
 		}
-	}
-	if b, ok := BackendOf(all, spec); ok {
-		return AsURL, b, spec
 	}
 	if _, err := os.Stat(spec); err == nil {
 		return AsPath, b, spec
