@@ -1,13 +1,14 @@
 // Package testenv gives tests the real services walctl works against: a Pulsar
-// standalone and an etcd, on free loopback ports, gone when the test process is.
+// standalone, a Kafka broker and an etcd, on free loopback ports, gone when the test process is.
 //
 //	WALCTL_TEST_PULSAR_URL        a broker that runs already (pulsar://host:port)
 //	WALCTL_TEST_PULSAR_ADMIN_URL  its admin port (http://host:port)
+//	WALCTL_TEST_KAFKA             a Kafka that runs already (host:port)
 //	WALCTL_TEST_ETCD              an etcd that runs already (host:port,…)
 //	WALCTL_TEST_SERVICES=1        a service that can't be had fails the test
 //	                              instead of skipping it
 //	-short                        no service is started
-//	WALCTL_TEST_CACHE             where scripts/fetch-pulsar keeps the distribution
+//	WALCTL_TEST_CACHE             where scripts/fetch-pulsar and scripts/fetch-kafka keep theirs
 //
 // One broker serves a test process; `go run ./internal/testenv/run COMMAND` starts
 // one for a whole run over all packages and hands it down in the environment.

@@ -44,6 +44,9 @@ func LaunchKafka(ctx context.Context, dir string) (*Kafka, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
 	ports, err := freePorts(2)
 	if err != nil {
 		return nil, err
@@ -276,4 +279,14 @@ func (k *Kafka) Trim(t testing.TB, topic string, before int64) {
 			}
 		}
 	}
+}
+
+// Stop ends the broker as an operator does, and waits until it is gone.
+func (k *Kafka) Stop(t testing.TB) {
+	t.Helper()
+	if err := k.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	<-k.done
+	k.cmd = nil
 }

@@ -1,5 +1,5 @@
-// Command run starts one Pulsar broker and one etcd, runs a command with their
-// addresses in its environment, and stops them when it ends:
+// Command run starts one Pulsar broker, one Kafka broker and one etcd, runs a command with
+// their addresses in its environment, and stops them when it ends:
 //
 //	go run ./internal/testenv/run go test ./...
 package main
@@ -40,6 +40,11 @@ func run(args []string) (int, error) {
 		return 1, err
 	}
 	defer broker.Kill()
+	kafka, err := testenv.LaunchKafka(ctx, dir+"/kafka")
+	if err != nil {
+		return 1, err
+	}
+	defer kafka.Kill()
 	endpoint, closeEtcd, err := testenv.LaunchEtcd(ctx, dir+"/etcd")
 	if err != nil {
 		return 1, err
@@ -50,7 +55,7 @@ func run(args []string) (int, error) {
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), "WALCTL_TEST_PULSAR_URL="+broker.URL,
-		"WALCTL_TEST_PULSAR_ADMIN_URL="+broker.AdminURL, "WALCTL_TEST_ETCD="+endpoint)
+		"WALCTL_TEST_PULSAR_ADMIN_URL="+broker.AdminURL, "WALCTL_TEST_ETCD="+endpoint, "WALCTL_TEST_KAFKA="+kafka.Addr)
 	err = cmd.Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
