@@ -12,6 +12,7 @@ import (
 
 	"github.com/walctl/walctl/internal/config"
 	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 // Factory gives a command everything it needs from outside. Tests build one
@@ -34,6 +35,7 @@ type Factory struct {
 	flags   *pflag.FlagSet // the persistent flags, for the configuration
 	loading sync.Mutex     // several logs may ask at once
 	loaded  *config.Config
+	watched []source.ProgressSource // what the progress line is about
 	once    once // what was told and tried already
 
 	running  *cobra.Command // for what a next command has to carry

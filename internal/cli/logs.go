@@ -217,7 +217,7 @@ func (f *Factory) ProgressOfMany(what string, logs int) (*SharedProgress, func()
 	if logs > 1 {
 		what += " " + render.Plural(logs, "log")
 	}
-	show, done := f.Progress(what)
+	show, done := f.progress(what, logs == 1)
 	return &SharedProgress{show: show, logs: logs}, done
 }
 

@@ -11,11 +11,15 @@ import (
 
 // Progress returns a callback that draws one line on a stderr terminal, and the
 // function that takes it away again. Elsewhere both do nothing.
-func (f *Factory) Progress(what string) (source.Progress, func()) {
+func (f *Factory) Progress(what string) (source.Progress, func()) { return f.progress(what, true) }
+
+// progress is Progress; ends tells whether the sources opened are all that is read, so
+// that they know the end.
+func (f *Factory) progress(what string, ends bool) (source.Progress, func()) {
 	if f.Quiet || f.NoProgress || !f.IO.ErrTTY {
 		return func(int64, int64, int64) {}, func() {}
 	}
-	p := &progress{f: f, what: what, start: f.Now()}
+	p := &progress{f: f, what: what, start: f.Now(), ends: ends}
 	return p.show, p.done
 }
 
@@ -46,6 +50,30 @@ func (f *Factory) waiting() func(addr string, waited time.Duration) {
 	}
 }
 
+// watch notes a source whose reading the progress line is about.
+func (f *Factory) watch(s source.Source) {
+	if with, ok := source.As[source.ProgressSource](s); ok {
+		f.loading.Lock()
+		f.watched = append(f.watched, with)
+		f.loading.Unlock()
+	}
+}
+
+// passed sums up how far the sources watched have been read; of is 0 where the end of
+// one is not known.
+func (f *Factory) passed() (read, of int64) {
+	f.loading.Lock()
+	defer f.loading.Unlock()
+	for _, s := range f.watched {
+		n, total := s.Passed()
+		if total <= 0 {
+			return 0, 0
+		}
+		read, of = read+n, of+total
+	}
+	return read, of
+}
+
 type progress struct {
 	f     *Factory
 	what  string
@@ -53,6 +81,7 @@ type progress struct {
 	mu    sync.Mutex
 	last  time.Time
 	drawn bool
+	ends  bool
 }
 
 // progressEvery keeps the line readable and its cost out of every measurement.
@@ -66,12 +95,21 @@ func (p *progress) show(records, bytes, total int64) {
 		return
 	}
 	p.last, p.drawn = now, true
-	line := fmt.Sprintf("%s  %s records  %s", p.what, render.Thousands(records), render.HumanBytes(bytes))
+	line := p.what + "  " + render.Plural(int(records), "record")
+	if bytes > 0 {
+		line += "  " + render.HumanBytes(bytes)
+	}
 	if d := now.Sub(p.start).Seconds(); d >= 1 {
 		line += fmt.Sprintf("  %s/s", render.Thousands(int64(float64(records)/d)))
-		if total > records && records > 0 {
-			left := time.Duration(d / float64(records) * float64(total-records) * float64(time.Second))
-			line += "  about " + render.HumanDuration(left) + " left"
+	}
+	read, of := records, total
+	if of <= 0 && p.ends {
+		read, of = p.f.passed()
+	}
+	if read > 0 && of >= read {
+		line += fmt.Sprintf("  %d %%", read*100/of)
+		if d := now.Sub(p.start); d >= time.Second && of > read {
+			line += "  about " + render.HumanDuration(time.Duration(float64(d)/float64(read)*float64(of-read))) + " left"
 		}
 	}
 	fmt.Fprintf(p.f.IO.Cursor, "\r\x1b[K%s", render.Clean(line))

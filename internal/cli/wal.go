@@ -71,6 +71,7 @@ func (f *Factory) OpenWAL(ctx context.Context, spec string, w WALFlags) (source.
 	if err != nil {
 		return nil, err
 	}
+	f.watch(s)
 	if w.Notes != nil {
 		f.noteShared(s, w.Notes)
 		return s, nil

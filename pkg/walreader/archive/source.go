@@ -146,6 +146,7 @@ type Source struct {
 	fsys   FS
 	m      *Manifest
 	damage []*source.CorruptError // of the manifest, told by every reader first
+	source.Passage
 }
 
 var (
@@ -156,6 +157,7 @@ var (
 	_ source.EvidenceSource = (*Source)(nil)
 	_ source.PayloadSource  = (*Source)(nil)
 	_ source.ByteVerifier   = (*Source)(nil)
+	_ source.ProgressSource = (*Source)(nil)
 )
 
 // Open opens a log of the archive in dir. It reads the manifest only. Several

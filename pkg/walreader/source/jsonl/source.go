@@ -27,7 +27,10 @@ type Source struct {
 	backend  message.Backend
 	seen     source.Bounds // as far as it was read
 	ended    bool          // it was read to its end
+	source.Passage
 }
+
+var _ source.ProgressSource = (*Source)(nil)
 
 // Open names a file; it is opened when it is read. The file may be compressed.
 func Open(path string) *Source {
@@ -154,7 +157,34 @@ func (s *Source) Open(ctx context.Context, r source.Range) (source.Reader, error
 	if err != nil {
 		return nil, fmt.Errorf("open a log of record lines: %w", err)
 	}
-	return newReader(s, f, r, sel), nil
+	return newReader(s, s.measured(f), r, sel), nil
+}
+
+// measured tells Passage how much of a file is read, in its bytes as they lie.
+func (s *Source) measured(in io.ReadCloser) io.ReadCloser {
+	s.Begin(0)
+	f, ok := in.(*os.File)
+	if !ok {
+		return in
+	}
+	st, err := f.Stat()
+	if err != nil || !st.Mode().IsRegular() {
+		return in
+	}
+	s.Begin(st.Size())
+	return &measuredFile{f, &s.Passage}
+}
+
+type measuredFile struct {
+	*os.File
+	at *source.Passage
+}
+
+// Read implements io.Reader.
+func (f *measuredFile) Read(b []byte) (int, error) {
+	n, err := f.File.Read(b)
+	f.at.Add(int64(n))
+	return n, err
 }
 
 // Close implements source.Source; readers are closed on their own.
