@@ -123,6 +123,7 @@ var checkCheckpointBroken = &check.Check{
 
 var checkNoCheckpoint = &check.Check{
 	Code: string(CodeNoCheckpoint), Severity: check.Error, Needs: check.NeedCatalog,
+	Else:    check.Else{Severity: check.Info, Where: "the log holds nothing but messages from before streaming: it is so until the first start after the upgrade"},
 	Title:   "the catalog has no checkpoint of this WAL",
 	Says:    "the node starts from the root coordinator's collections and ignores everything in the log",
 	Meaning: "A node takes the root coordinator's collections and starts at its own opening TimeTick: everything in the log before it is ignored.",

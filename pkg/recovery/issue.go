@@ -40,6 +40,8 @@ type Issue struct {
 	Code Code `json:"code"`
 	// Stops names the lines on which a node does not get past this.
 	Stops Line `json:"-"`
+	// Legacy tells that the log holds nothing but messages from before streaming.
+	Legacy bool `json:"-"`
 
 	ID       string       `json:"id,omitempty"` // of the message; "" for a catalog key
 	Ordinal  int64        `json:"-"`
@@ -64,7 +66,7 @@ func (i *Issue) Consequence() string { return CheckOf(i.Code).Brief() }
 // is information. The check says which.
 func (i *Issue) Severity(stops bool) check.Severity {
 	c := CheckOf(i.Code)
-	return c.SeverityWhere(stops && c.Else == check.Stops || i.Code == CodeCopyMissing)
+	return c.SeverityWhere(stops && c.Else == check.Stops || i.Code == CodeCopyMissing || i.Legacy)
 }
 
 // Outcome says what an issue that decides a verdict does to a node, in words that

@@ -170,6 +170,7 @@ type replay struct {
 	startTick uint64     // the checkpoint's
 	stored    bool       // start is a checkpoint's, not an opening's last confirmed id
 	elsewhere bool       // the checkpoint is of another WAL
+	unopened  bool       // no checkpoint stands, and the opening that makes one comes after the log's end
 	standing  source.Standing
 	bounds    source.Bounds // where standing had to ask for them
 	sight     source.Sight  // of the flush positions, over what is read from start on
@@ -201,12 +202,16 @@ func (p *replay) initialize(ctx context.Context, src source.Source, md catalog.M
 	if md.Checkpoint != nil {
 		return nil
 	}
-	p.noCheckpoint(md)
-	opening, err := p.findOpening(ctx, src)
+	missing := p.noCheckpoint(md)
+	opening, old, err := p.findOpening(ctx, src)
 	if err != nil {
 		return fmt.Errorf("find the opening TimeTick: %w", err)
 	}
-	if opening == nil {
+	if missing.Legacy = old; old {
+		missing.Detail += "; no Milvus with streaming has opened this log yet"
+	}
+	p.state.issues.add(missing)
+	if p.unopened = p.opts.Until.Kind == source.Unbounded; opening == nil {
 		return nil
 	}
 	s := p.state
@@ -217,27 +222,28 @@ func (p *replay) initialize(ctx context.Context, src source.Source, md catalog.M
 
 // findOpening finds the TimeTick that an opening without a checkpoint starts at:
 // the one asked for, or the log's last. What was delivered up to it is left out of
-// the state, messages from before streaming aside, which flushers read.
-func (p *replay) findOpening(ctx context.Context, src source.Source) (*message.Message, error) {
+// the state, messages from before streaming aside, which flushers read. old tells that
+// the log holds nothing but such.
+func (p *replay) findOpening(ctx context.Context, src source.Source) (opening *message.Message, old bool, err error) {
 	rd, err := guarded(ctx, src, source.Range{})
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer func() { _ = rd.Close() }()
-	scan := order.NewScanner(skipCorrupt{rd}, order.Options{Account: p.opts.Account, Legacy: legacy(p.state)})
-	var opening *message.Message
+	readable := &skipCorrupt{Reader: rd}
+	scan := order.NewScanner(readable, order.Options{Account: p.opts.Account, Legacy: legacy(p.state)})
 	for {
 		d, err := scan.Next(ctx)
 		switch {
 		case errors.Is(err, io.EOF) || errors.Is(err, source.ErrTornTail):
-			return opening, nil
+			return opening, readable.legacy > 0 && readable.legacy == readable.n, nil
 		case err != nil:
-			return nil, err
+			return nil, false, err
 		}
 		if d.Message.Type == message.TypeTimeTick {
 			asked := p.opts.Until.Kind == source.AtTimeTick
 			if opening = d.Message; asked && d.TimeTick == p.opts.Until.TimeTick {
-				return opening, nil
+				return opening, false, nil
 			} else if asked {
 				opening = nil
 			}
@@ -250,13 +256,22 @@ func (p *replay) findOpening(ctx context.Context, src source.Source) (*message.M
 }
 
 // skipCorrupt goes on after places that cannot be read: the replay that follows
-// tells of them.
-type skipCorrupt struct{ source.Reader }
+// tells of them. It counts what it reads, and how much of that is from before streaming.
+type skipCorrupt struct {
+	source.Reader
+	n, legacy int64
+}
 
-func (r skipCorrupt) Next(ctx context.Context) (*message.Message, error) {
+func (r *skipCorrupt) Next(ctx context.Context) (*message.Message, error) {
 	for {
 		m, err := r.Reader.Next(ctx)
 		var corrupt *source.CorruptError
+		if err == nil {
+			r.n++
+			if m.Version == 0 {
+				r.legacy++
+			}
+		}
 		if err == nil || !errors.As(err, &corrupt) {
 			return m, err
 		}
@@ -474,6 +489,11 @@ func (p *replay) tail(ctx context.Context) error {
 	for flushed := false; ; {
 		d, err := p.scan.Next(ctx)
 		switch {
+		case err == nil && p.unopened:
+			if d.Message.Version > 0 { // what is older, flushers read
+				next.loseDelivery(d)
+			}
+			continue
 		case err == nil:
 			next.Observe(d)
 			continue

@@ -15,7 +15,7 @@ import (
 // noCheckpoint begins a WAL that was never opened, as the catalog has it: with
 // RootCoord's collections, at the opening that is to come. What the log holds by
 // then is passed over.
-func (p *replay) noCheckpoint(md catalog.Metadata) {
+func (p *replay) noCheckpoint(md catalog.Metadata) Issue {
 	i := Issue{Code: CodeNoCheckpoint, Key: catalog.CheckpointKey(md.PChannel), Detail: "the collections the root coordinator would name are not known here"}
 	if len(p.opts.Collections) > 0 {
 		n := 0
@@ -29,7 +29,7 @@ func (p *replay) noCheckpoint(md catalog.Metadata) {
 		}
 		i.Detail = fmt.Sprintf("vchannels taken from root-coord: %d", n)
 	}
-	p.state.issues.add(i)
+	return i
 }
 
 // missing names the vchannels that RootCoord lists on the pchannel and that neither
