@@ -66,7 +66,7 @@ func runRoot(ctx context.Context, f *cli.Factory, args []string, extend func(*co
 	root.SetOut(f.IO.Out)
 	root.SetErr(f.IO.Err)
 	err := root.ExecuteContext(ctx)
-	if flushErr := f.Flush(); flushErr != nil && err == nil {
+	if flushErr := f.IO.Close(); flushErr != nil && err == nil {
 		err = fmt.Errorf("write the answer: %w", flushErr)
 	}
 	err = usage(err)

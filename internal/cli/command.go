@@ -39,13 +39,23 @@ func Finish(f *Factory, cmd *cobra.Command, codes ...Code) *cobra.Command {
 			defer cancel()
 			cmd.SetContext(ctx)
 			f.Running(cmd)
-			if o := cmd.Flag("output"); o == nil || Output(o.Value.String()) == Table {
-				f.IO.breakLines()
-			}
+			f.layOut(cmd)
 			return withCause(ctx, run(cmd, args))
 		}
 	}
 	return cmd
+}
+
+// layOut makes the answer fit who reads it: a person at a terminal, with a pager where
+// one is wanted. A command that asks something back has none.
+func (f *Factory) layOut(cmd *cobra.Command) {
+	o, follow := cmd.Flag("output"), cmd.Flag("follow")
+	if o != nil && cmd.Flag("yes") == nil && (follow == nil || !follow.Changed) {
+		f.page()
+	}
+	if o == nil || Output(o.Value.String()) == Table {
+		f.IO.breakLines()
+	}
 }
 
 // withCause says why a context ended instead of that it did.

@@ -26,6 +26,7 @@ type Factory struct {
 	Quiet      bool
 	NoColor    bool
 	NoProgress bool
+	Pager      bool
 	Timeout    time.Duration
 
 	// Overdue is closed where a command has not ended a while after its --timeout;
@@ -48,6 +49,7 @@ func (f *Factory) Bind(root *cobra.Command) {
 	p.BoolVarP(&f.Quiet, "quiet", "q", false, "print nothing; the exit code answers")
 	p.BoolVar(&f.NoColor, "no-color", false, "no colour (also: NO_COLOR)")
 	p.BoolVar(&f.NoProgress, "no-progress", false, "no progress on stderr")
+	p.BoolVar(&f.Pager, "pager", false, "show a long answer a screen at a time, with WALCTL_PAGER, PAGER or less")
 	p.DurationVar(&f.Timeout, "timeout", 0, "end the command after this time (0: never)")
 	config.AddFlags(p)
 	f.flags = p

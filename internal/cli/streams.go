@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"sync"
@@ -29,6 +30,8 @@ type Streams struct {
 	raw  io.Writer // what Out ends in
 	safe *render.SafeWriter
 	wrap *render.WrapWriter // nil: lines go out as long as they are
+
+	pager *pager // nil: there is none
 }
 
 // SystemStreams are those of the process.
@@ -47,7 +50,9 @@ func SystemStreams() *Streams {
 func (s *Streams) guard(out, err io.Writer) {
 	s.raw, s.safe = out, render.NewSafeWriter(out, s.OutTTY)
 	s.Out = bufio.NewWriterSize(s.safe, 64<<10)
-	s.Err = &whole{w: err}
+	if err != nil {
+		s.Err = &whole{w: err}
+	}
 }
 
 // leastWidth is the narrowest terminal that lines are broken for.
@@ -77,6 +82,15 @@ func (s *Streams) Flush() error {
 		return nil
 	}
 	return s.safe.Flush()
+}
+
+// Close brings everything out and waits for the pager, if there is one.
+func (s *Streams) Close() error {
+	err := s.Flush()
+	if s.pager != nil {
+		err = errors.Join(err, s.pager.Close())
+	}
+	return err
 }
 
 // whole makes each write to stderr safe on its own: a note is one write, and
