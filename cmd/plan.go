@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -285,17 +287,17 @@ func writeChanges(f *cli.Factory, pchannel string, changes []plan.Change, lines 
 	return writeKeys(f, d, len(d), true)
 }
 
+// differencesOf are a plan's changes in key order, whatever the order they are written in.
 func differencesOf(changes []plan.Change) []recovery.Difference {
-	before, after := map[string][]byte{}, map[string][]byte{}
+	out := make([]recovery.Difference, 0, len(changes))
 	for _, c := range changes {
-		if c.Old != nil {
-			before[c.Key] = c.Old
+		if c.Old != nil && c.New != nil && bytes.Equal(c.Old, c.New) || c.Old == nil && c.New == nil {
+			continue
 		}
-		if c.New != nil {
-			after[c.Key] = c.New
-		}
+		out = append(out, recovery.DifferenceOf(c.Key, c.Old, c.New))
 	}
-	return recovery.Diff(before, after)
+	slices.SortFunc(out, func(a, b recovery.Difference) int { return strings.Compare(a.Key, b.Key) })
+	return out
 }
 
 // writeReport is the JSON of apply and undo.

@@ -227,17 +227,22 @@ func recoverLog(ctx context.Context, f *cli.Factory, o *recoverOptions, ref cli.
 	if err := o.writeCatalog(ctx, r, after); err != nil {
 		return nil, err
 	}
-	next, err := r.Tail.Next.Persist()
+	further, err := r.State.Differences(r.Tail.Next)
 	if err != nil {
 		return nil, err
 	}
-	d := recovery.Diff(r.metadata.KV, after)
-	report := r.recoverReport(f, ref, d, len(recovery.Diff(after, next)))
+	p := planned.plan
+	byPlan := p != nil && (!p.Empty() || !p.Applicable)
+	var d []recovery.Difference
+	if !byPlan || o.output == cli.JSON {
+		d = recovery.Diff(r.metadata.KV, after)
+	}
+	report := r.recoverReport(f, ref, d, further)
 	report.WrittenTo = o.writeTo
 	report.Plan = planned.report()
 	report.Restart = r.restart()
 	report.Next = f.CarryTo(ref, o.next(f, report))
-	if p := planned.plan; p != nil && (!p.Empty() || !p.Applicable) {
+	if byPlan {
 		d = differencesOf(p.Changes)
 	}
 	report.differences = d

@@ -5,8 +5,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"maps"
-	"sort"
+	"slices"
 	"strconv"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -47,22 +48,37 @@ type FieldDifference struct {
 // Diff compares two sets of catalog keys, in key order.
 func Diff(before, after map[string][]byte) []Difference {
 	out := []Difference{}
-	for _, key := range sortedKeys(before) {
+	for key, old := range before {
 		now, still := after[key]
-		switch old := before[key]; {
+		switch {
 		case !still:
 			out = append(out, Difference{Key: key, Change: Removed, Old: old})
 		case !bytes.Equal(old, now):
-			out = append(out, Difference{Key: key, Change: Changed, Old: old, New: now, Fields: diffFields(key, old, now)})
+			out = append(out, changed(key, old, now))
 		}
 	}
-	for _, key := range sortedKeys(after) {
+	for key, now := range after {
 		if _, had := before[key]; !had {
-			out = append(out, Difference{Key: key, Change: Added, New: after[key]})
+			out = append(out, Difference{Key: key, Change: Added, New: now})
 		}
 	}
-	sort.SliceStable(out, func(i, j int) bool { return out[i].Key < out[j].Key })
+	slices.SortFunc(out, func(a, b Difference) int { return strings.Compare(a.Key, b.Key) })
 	return out
+}
+
+// DifferenceOf is what happened to one key; nil = there is none.
+func DifferenceOf(key string, before, after []byte) Difference {
+	switch {
+	case after == nil:
+		return Difference{Key: key, Change: Removed, Old: before}
+	case before == nil:
+		return Difference{Key: key, Change: Added, New: after}
+	}
+	return changed(key, before, after)
+}
+
+func changed(key string, old, now []byte) Difference {
+	return Difference{Key: key, Change: Changed, Old: old, New: now, Fields: diffFields(key, old, now)}
 }
 
 // valueOf returns an empty value of the type a key holds, nil where walctl has none.

@@ -89,7 +89,18 @@ func (s *State) settle() {
 // and replaced ones stay listed until the list is walked.
 type growingBy map[int64][]*segment
 
-// flushIn seals those of one partition or collection.
+// flushPartition seals the segments of one partition.
+func (s *State) flushPartition(id int64, tick uint64) {
+	s.ownSegments()
+	s.flushIn(s.byPartition, id, tick)
+}
+
+// flushCollection seals the segments of one collection.
+func (s *State) flushCollection(id int64, tick uint64) {
+	s.ownSegments()
+	s.flushIn(s.byCollection, id, tick)
+}
+
 func (s *State) flushIn(by growingBy, id int64, tick uint64) {
 	left := by[id][:0]
 	for _, g := range by[id] {

@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 
@@ -18,57 +19,137 @@ type Changes struct {
 
 // Dirty returns what a graceful persist would write now. docs/rules.md#persist
 func (s *State) Dirty() (Changes, error) {
-	s.settle()
-	c := changes{Changes: Changes{Puts: make(map[string][]byte)}, deletes: make(map[string]bool)}
-	for _, name := range sortedKeys(s.vchannels) {
-		if v := s.vchannels[name]; v.dirty {
-			if err := c.vchannel(s, name, v); err != nil {
-				return Changes{}, err
-			}
-		}
-	}
-	for _, id := range sortedKeys(s.segments) {
-		g := s.segments[id]
-		switch {
-		case !g.dirty:
-		case flushed(g):
-			c.delete(s.kv, catalog.SegmentKey(s.pchannel, id))
-		default:
-			if err := c.put(catalog.SegmentKey(s.pchannel, id), g.meta); err != nil {
-				return Changes{}, err
-			}
-		}
-	}
-	for cluster, cp := range s.salvage {
-		if err := c.put(catalog.SalvageKey(s.pchannel, cluster), cp); err != nil {
-			return Changes{}, err
-		}
-	}
-	if s.changed {
-		if err := c.put(catalog.CheckpointKey(s.pchannel), s.Checkpoint()); err != nil {
-			return Changes{}, err
-		}
+	c, err := s.changes()
+	if err != nil {
+		return Changes{}, err
 	}
 	c.Deletes = sortedKeys(c.deletes)
 	return c.Changes, nil
 }
 
+func (s *State) changes() (*changes, error) {
+	c := &changes{Changes: Changes{Puts: make(map[string][]byte, len(s.all))}, deletes: make(map[string]bool)}
+	for _, g := range s.all {
+		if err := c.segment(s, g); err != nil {
+			return nil, err
+		}
+	}
+	return c, c.beside(s)
+}
+
+// segment writes a segment that changed, and takes out one that was flushed.
+func (c *changes) segment(s *State, g *segment) error {
+	switch {
+	case !g.dirty:
+		return nil
+	case flushed(g):
+		c.delete(s.kv, catalog.SegmentKey(s.pchannel, g.id))
+		return nil
+	}
+	return c.put(catalog.SegmentKey(s.pchannel, g.id), g.meta)
+}
+
+// beside writes everything but the segments.
+func (c *changes) beside(s *State) error {
+	s.settle()
+	for _, name := range sortedKeys(s.vchannels) {
+		if v := s.vchannels[name]; v.dirty {
+			if err := c.vchannel(s, name, v); err != nil {
+				return err
+			}
+		}
+	}
+	for cluster, cp := range s.salvage {
+		if err := c.put(catalog.SalvageKey(s.pchannel, cluster), cp); err != nil {
+			return err
+		}
+	}
+	if !s.changed {
+		return nil
+	}
+	return c.put(catalog.CheckpointKey(s.pchannel), s.Checkpoint())
+}
+
 // Persist returns the pchannel's keys as a graceful persist leaves them: those
-// of the catalog, byte for byte, but for Dirty.
+// of the catalog, byte for byte, but for Dirty. Who asks again before the next
+// delivery gets the same map: nobody changes it.
 func (s *State) Persist() (map[string][]byte, error) {
-	c, err := s.Dirty()
+	if s.persisted != nil {
+		return s.persisted, nil
+	}
+	c, err := s.changes()
 	if err != nil {
 		return nil, err
 	}
-	out := maps.Clone(s.kv)
-	if out == nil {
-		out = make(map[string][]byte, len(c.Puts))
+	out := c.Puts
+	for k, v := range s.kv {
+		if _, put := out[k]; !put && !c.deletes[k] {
+			out[k] = v
+		}
 	}
-	for _, k := range c.Deletes {
-		delete(out, k)
-	}
-	maps.Copy(out, c.Puts)
+	s.persisted = out
 	return out, nil
+}
+
+// Differences counts the keys that Persist of another state, a Clone of this one that
+// went on, leaves otherwise than Persist of this one.
+func (s *State) Differences(of *State) (int, error) {
+	before, err := s.apart(of)
+	if err != nil {
+		return 0, err
+	}
+	after, err := of.apart(s)
+	if err != nil {
+		return 0, err
+	}
+	keys := before.touched()
+	maps.Copy(keys, after.touched())
+	n := 0
+	for key := range keys {
+		was, had := before.leaves(s.kv, key)
+		is, has := after.leaves(of.kv, key)
+		if had != has || !bytes.Equal(was, is) {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// apart is Dirty without the segments that stand in both states alike.
+func (s *State) apart(from *State) (*changes, error) {
+	c := &changes{Changes: Changes{Puts: map[string][]byte{}}, deletes: map[string]bool{}}
+	if s.segments != from.segments {
+		for id, g := range s.all {
+			if x := from.all[id]; x != nil && x.meta == g.meta && x.dirty == g.dirty {
+				continue
+			}
+			if err := c.segment(s, g); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return c, c.beside(s)
+}
+
+// leaves is a key's value over the catalog kv once the changes are written.
+func (c *changes) leaves(kv map[string][]byte, key string) ([]byte, bool) {
+	if v, ok := c.Puts[key]; ok {
+		return v, true
+	}
+	if c.deletes[key] {
+		return nil, false
+	}
+	v, ok := kv[key]
+	return v, ok
+}
+
+// touched are the keys that are written or taken out.
+func (c *changes) touched() map[string]bool {
+	out := maps.Clone(c.deletes)
+	for k := range c.Puts {
+		out[k] = true
+	}
+	return out
 }
 
 type changes struct {

@@ -44,7 +44,8 @@ func (s *State) insertMany(m *message.Message, tick uint64) {
 }
 
 func (s *State) insertInto(m *message.Message, id int64, rows, bytes, tick uint64) {
-	g := s.segments[id]
+	s.ownSegments()
+	g := s.all[id]
 	if g == nil || !growing(g) {
 		s.quarantine(m, g)
 		return
@@ -129,6 +130,7 @@ func (s *State) flush(g *segment, tick uint64) {
 }
 
 func (s *State) flushAll(tick uint64) {
+	s.ownSegments()
 	for _, g := range s.growing {
 		s.flush(g, tick)
 	}
@@ -138,7 +140,8 @@ func (s *State) flushEvery(_ *message.Message, tick uint64) { s.flushAll(tick) }
 
 // flushOwn seals the segment a Flush names.
 func (s *State) flushOwn(m *message.Message, tick uint64) {
-	if g := s.segments[m.Segment]; g != nil {
+	s.ownSegments()
+	if g := s.all[m.Segment]; g != nil {
 		s.flush(g, tick)
 	}
 }
@@ -152,8 +155,9 @@ func (s *State) flushNamed(m *message.Message, tick uint64) {
 
 // flushListed seals the segments the writer listed in a header.
 func (s *State) flushListed(m *message.Message, tick uint64) {
+	s.ownSegments()
 	for _, id := range m.FlushedSegments() {
-		if g := s.segments[id]; g != nil {
+		if g := s.all[id]; g != nil {
 			s.flush(g, tick)
 			continue
 		}

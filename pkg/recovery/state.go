@@ -1,9 +1,11 @@
 package recovery
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/commonpb"
 	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
@@ -35,10 +37,8 @@ type State struct {
 	kv       map[string][]byte // as loaded; never changed
 
 	vchannels map[string]*vchannel
-	segments  map[int64]*segment
-	growing   map[int64]*segment // those not FLUSHED
-
-	byPartition, byCollection growingBy
+	*segments
+	persisted map[string][]byte // what Persist gave; nil = not since the last delivery
 
 	// The checkpoint: base as loaded, moved on by last (its `_lc`) to tick.
 	base   *streamingpb.WALCheckpoint
@@ -67,22 +67,6 @@ type vchannel struct {
 	places  places
 }
 
-type segment struct {
-	id     int64
-	meta   *streamingpb.SegmentAssignmentMeta
-	dirty  bool
-	orphan bool // its partition is not active
-	shared bool // meta is another state's or the catalog's as well: own before a change
-}
-
-// own makes the metadata the segment's alone. Of a million segments few change behind
-// a copy.
-func (g *segment) own() {
-	if g.shared {
-		g.meta, g.shared = proto.Clone(g.meta).(*streamingpb.SegmentAssignmentMeta), false
-	}
-}
-
 // NewState starts from a catalog. What the catalog lacks or gets wrong becomes
 // an Issue; a missing checkpoint starts at TimeTick 0 (Replay does what Milvus
 // does then). md's messages are not changed. It fails only on a pchannel without name.
@@ -95,12 +79,9 @@ func NewState(md catalog.Metadata, o Options) (*State, error) {
 		cluster:   o.ClusterPrefix,
 		kv:        md.KV,
 		vchannels: make(map[string]*vchannel, len(md.VChannels)),
-		segments:  make(map[int64]*segment, len(md.Segments)),
-		growing:   make(map[int64]*segment, len(md.Segments)),
-
-		byPartition: growingBy{}, byCollection: growingBy{},
-		base:    &streamingpb.WALCheckpoint{},
-		salvage: make(map[string]*commonpb.ReplicateCheckpoint),
+		segments:  newSegments(len(md.Segments)),
+		base:      &streamingpb.WALCheckpoint{},
+		salvage:   make(map[string]*commonpb.ReplicateCheckpoint),
 	}
 	if s.cluster == "" {
 		s.cluster = DefaultClusterPrefix
@@ -136,24 +117,6 @@ func NewState(md catalog.Metadata, o Options) (*State, error) {
 	return s, nil
 }
 
-// put registers a segment, replacing one of the same id.
-func (s *State) put(g *segment) {
-	g.orphan = !s.active(g.meta.Vchannel, g.meta.PartitionId)
-	s.segments[g.id] = g
-	if flushed(g) {
-		delete(s.growing, g.id)
-		return
-	}
-	s.growing[g.id] = g
-	s.list(g)
-}
-
-// list makes a growing segment found by its partition and its collection.
-func (s *State) list(g *segment) {
-	s.byPartition[g.meta.PartitionId] = append(s.byPartition[g.meta.PartitionId], g)
-	s.byCollection[g.meta.CollectionId] = append(s.byCollection[g.meta.CollectionId], g)
-}
-
 // Observe takes the next delivery of the WAL. docs/rules.md#recovery
 func (s *State) Observe(d order.Delivery) {
 	back := d.TimeTick < s.newest
@@ -171,6 +134,7 @@ func (s *State) Observe(d order.Delivery) {
 		return
 	}
 	s.latest = d.Message
+	s.persisted = nil
 	s.observed++
 	if s.firstMessage == nil && d.Message.Type != message.TypeTimeTick {
 		s.firstMessage = d.Message
@@ -302,11 +266,11 @@ type View struct {
 func (s *State) All() View {
 	s.settle()
 	v := View{make(map[string]*streamingpb.VChannelMeta, len(s.vchannels)),
-		make(map[int64]*streamingpb.SegmentAssignmentMeta, len(s.segments)), s.Checkpoint()}
+		make(map[int64]*streamingpb.SegmentAssignmentMeta, len(s.all)), s.Checkpoint()}
 	for name, x := range s.vchannels {
 		v.VChannels[name] = x.meta
 	}
-	for id, x := range s.segments {
+	for id, x := range s.all {
 		v.Segments[id] = x.meta
 	}
 	return v
@@ -333,12 +297,16 @@ func (s *State) Snapshot() View {
 // Orphans lists the growing segments Snapshot leaves out, with their rows.
 func (s *State) Orphans() []Issue {
 	var out Issues
-	for _, id := range sortedKeys(s.growing) {
-		x := s.growing[id]
+	var orphans []*segment
+	for _, x := range s.growing {
 		if growing(x) && !s.active(x.meta.Vchannel, x.meta.PartitionId) {
-			out.add(Issue{Code: CodeSegmentOrphan, VChannel: x.meta.Vchannel, Collection: x.meta.CollectionId, Partition: x.meta.PartitionId,
-				Segment: id, Rows: x.meta.GetStat().GetModifiedRows(), Key: catalog.SegmentKey(s.pchannel, id)})
+			orphans = append(orphans, x)
 		}
+	}
+	slices.SortFunc(orphans, func(a, b *segment) int { return cmp.Compare(a.id, b.id) })
+	for _, x := range orphans {
+		out.add(Issue{Code: CodeSegmentOrphan, VChannel: x.meta.Vchannel, Collection: x.meta.CollectionId, Partition: x.meta.PartitionId,
+			Segment: x.id, Rows: x.meta.GetStat().GetModifiedRows(), Key: catalog.SegmentKey(s.pchannel, x.id)})
 	}
 	return out.list
 }
@@ -378,18 +346,7 @@ func (s *State) Clone() *State {
 	for name, v := range s.vchannels {
 		c.vchannels[name] = &vchannel{meta: proto.Clone(v.meta).(*streamingpb.VChannelMeta), dirty: v.dirty, schemas: v.schemas}
 	}
-	c.segments = make(map[int64]*segment, len(s.segments))
-	c.growing = make(map[int64]*segment, len(s.growing))
-	c.byPartition, c.byCollection = growingBy{}, growingBy{}
-	for id, g := range s.segments {
-		g.shared = true
-		x := *g
-		c.segments[id] = &x
-		if s.growing[id] == g {
-			c.growing[id] = &x
-			c.list(&x)
-		}
-	}
+	c.states++
 	return &c
 }
 

@@ -58,7 +58,7 @@ func (s *State) dropCollection(m *message.Message, tick uint64) {
 	if !ok {
 		return
 	}
-	s.flushIn(s.byCollection, h.GetCollectionId(), tick)
+	s.flushCollection(h.GetCollectionId(), tick)
 	delete(s.losses, m.VChannel) // what was left out would be gone by now all the same
 	if v := s.vchannels[m.VChannel]; v != nil && !dropped(v) && tick >= v.meta.CheckpointTimeTick {
 		v.meta.State = streamingpb.VChannelState_VCHANNEL_STATE_DROPPED
@@ -93,7 +93,7 @@ func (s *State) dropPartition(m *message.Message, tick uint64) {
 	if !ok {
 		return
 	}
-	s.flushIn(s.byPartition, h.GetPartitionId(), tick)
+	s.flushPartition(h.GetPartitionId(), tick)
 	v := s.open(m, tick)
 	if v == nil {
 		return

@@ -59,7 +59,8 @@ func SchemaKey(pchannel, vchannel string, timeTick uint64) string {
 
 // SegmentKey returns the key of a segment's assignment.
 func SegmentKey(pchannel string, segment int64) string {
-	return WALPrefix(pchannel) + segmentName + strconv.FormatInt(segment, 10)
+	var room [128]byte
+	return string(strconv.AppendInt(append(append(append(append(room[:0], walPrefix...), pchannel...), '/'), segmentName...), segment, 10))
 }
 
 // PChannelKey returns the coordinator's key of a pchannel.

@@ -57,21 +57,26 @@ func Decode(pchannel string, kv map[string][]byte) (Metadata, []Problem) {
 			Salvage:   map[string]*commonpb.ReplicateCheckpoint{},
 			VChannels: map[string]*streamingpb.VChannelMeta{},
 			Segments:  map[int64]*streamingpb.SegmentAssignmentMeta{},
-			KV:        map[string][]byte{},
+			KV:        make(map[string][]byte, len(kv)),
 		},
 		schemas: map[string][]*streamingpb.CollectionSchemaOfVChannel{},
 		keys:    map[*streamingpb.CollectionSchemaOfVChannel]string{},
 	}
 	prefix := WALPrefix(pchannel)
-	keys := make([]string, 0, len(kv))
-	for k := range kv {
-		if strings.HasPrefix(k, prefix) {
+	var keys []string // but those of segments, of which there are many: each stands for itself
+	for k, v := range kv {
+		if !strings.HasPrefix(k, prefix) {
+			continue
+		}
+		d.md.KV[k] = v
+		if parsed := ParseKey(k); parsed.Kind == KeySegment {
+			d.key(parsed, v)
+		} else {
 			keys = append(keys, k)
 		}
 	}
 	sort.Strings(keys)
 	for _, k := range keys {
-		d.md.KV[k] = kv[k]
 		d.key(ParseKey(k), kv[k])
 	}
 	d.attachSchemas()

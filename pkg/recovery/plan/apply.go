@@ -53,7 +53,7 @@ func (p *Plan) mayApply(ctx context.Context, c catalog.Catalog, o Options, r *re
 	if !p.Applicable && len(p.NotApplicable) == 0 {
 		r.seen(CodeNotApplicable, "", "the plan says so")
 	}
-	for _, why := range roundTrips(p.Changes) {
+	for _, why := range roundTrips(p.Changes, all) {
 		r.seen(CodeNotRoundTrip, "", "%s", why)
 	}
 	if p.Binding.Milvus == "" && o.Milvus == "" {

@@ -77,7 +77,7 @@ func Replayed(pchannel string, before, after map[string][]byte, kind Kind, reaso
 }
 
 func union(a, b map[string][]byte) []string {
-	keys := slices.Collect(maps.Keys(a))
+	keys := slices.AppendSeq(make([]string, 0, max(len(a), len(b))), maps.Keys(a))
 	for k := range b {
 		if _, ok := a[k]; !ok {
 			keys = append(keys, k)
@@ -98,6 +98,13 @@ func notNil(b []byte) []byte {
 // an error means that no plan could be made: two repairs want a key changed
 // differently, or an edit touches a key that is not in Before's place.
 func Build(in Input) (*Plan, error) {
+	p, _, err := BuildOver(in)
+	return p, err
+}
+
+// BuildOver is Build, and what the WAL's metadata is once the plan is applied.
+func BuildOver(in Input) (*Plan, catalog.Metadata, error) {
+	var left catalog.Metadata
 	p := &Plan{
 		Schema: SchemaVersion, Created: in.Created.UTC().Truncate(time.Millisecond), PChannel: in.PChannel,
 		Binding: in.Binding, Coverage: in.Coverage, Blast: slices.Clone(in.Blast), Notes: slices.Clone(in.Notes),
@@ -105,7 +112,7 @@ func Build(in Input) (*Plan, error) {
 	}
 	changes, err := in.changes()
 	if err != nil {
-		return nil, err
+		return nil, left, err
 	}
 	p.Changes = order(in.PChannel, changes)
 	p.Blast = addRemoved(p.Blast, p.Changes)
@@ -114,19 +121,20 @@ func Build(in Input) (*Plan, error) {
 	}
 	against := slices.Clone(in.Against)
 	if err := p.acceptGaps(in.AcceptGaps); err != nil {
-		return nil, err
+		return nil, left, err
 	}
 	against = append(against, p.coverage()...)
-	against = append(against, roundTrips(p.Changes)...)
 	after := in.after(p.Changes)
-	against = append(against, loads(in.PChannel, in.Before, after)...)
+	left, left.Problems = catalog.Decode(in.PChannel, after)
+	against = append(against, roundTrips(p.Changes, doubts(in.PChannel, left.Problems))...)
+	against = append(against, loads(in.PChannel, in.Before, left.Problems)...)
 	against = append(against, in.positions(p.Changes, after)...)
 	if _, err := cut(p.Changes, in.Limits); err != nil {
 		against = append(against, err.Error())
 	}
 	p.NotApplicable, p.Applicable = against, len(against) == 0
 	slices.SortFunc(p.Blast, func(a, b Blast) int { return strings.Compare(a.VChannel, b.VChannel) })
-	return p, p.seal()
+	return p, left, p.seal()
 }
 
 // addRemoved adds the rows of growing segments that a change forgets without the
@@ -161,33 +169,51 @@ func addRemoved(blast []Blast, changes []Change) []Blast {
 
 // changes turns the chosen edits into changes, dropping those that change nothing.
 func (in *Input) changes() ([]Change, error) {
-	byKey := map[string]Edit{}
-	for _, e := range in.Edits {
-		if len(in.Only) > 0 && !slices.Contains(in.Only, e.Kind) {
+	edits := make([]int, 0, len(in.Edits)) // places in Edits, by key; of one key the last counts
+	for i := range in.Edits {
+		if len(in.Only) == 0 || slices.Contains(in.Only, in.Edits[i].Kind) {
+			edits = append(edits, i)
+		}
+	}
+	slices.SortFunc(edits, func(a, b int) int { return cmp.Or(strings.Compare(in.Edits[a].Key, in.Edits[b].Key), a-b) })
+	if err := in.conflict(edits); err != nil {
+		return nil, err
+	}
+	out := make([]Change, 0, len(edits))
+	for n, i := range edits {
+		e := &in.Edits[i]
+		if n+1 < len(edits) && in.Edits[edits[n+1]].Key == e.Key {
 			continue
 		}
-		if other, ok := byKey[e.Key]; ok && ((other.New == nil) != (e.New == nil) || !bytes.Equal(other.New, e.New)) {
-			return nil, fmt.Errorf("repairs %s and %s want %s changed differently; choose one with --only: %w", other.Kind, e.Kind, e.Key, ErrConflict)
-		}
-		byKey[e.Key] = e
-	}
-	var out []Change
-	for _, key := range slices.Sorted(maps.Keys(byKey)) {
-		e := byKey[key]
-		old, had := in.Before[key]
+		old, had := in.Before[e.Key]
 		if had == (e.New != nil) && bytes.Equal(old, e.New) {
 			continue
 		}
-		c := Change{Key: key, New: e.New, Kind: e.Kind, Reason: e.Reason, ModRevision: in.Revisions[key]}
+		c := Change{Key: e.Key, New: e.New, Kind: e.Kind, Reason: e.Reason, ModRevision: in.Revisions[e.Key]}
 		if had {
 			c.Old = notNil(old)
 		}
 		if had != (c.ModRevision != 0) {
-			return nil, fmt.Errorf("plan: %s was read without its revision", key)
+			return nil, fmt.Errorf("plan: %s was read without its revision", e.Key)
 		}
 		out = append(out, c)
 	}
+	if len(out) == 0 {
+		return nil, nil
+	}
 	return out, within(in.PChannel, out)
+}
+
+// conflict names two repairs that want a key changed differently. edits are places in
+// Edits in key order.
+func (in *Input) conflict(edits []int) error {
+	for n := 1; n < len(edits); n++ {
+		other, e := &in.Edits[edits[n-1]], &in.Edits[edits[n]]
+		if other.Key == e.Key && ((other.New == nil) != (e.New == nil) || !bytes.Equal(other.New, e.New)) {
+			return fmt.Errorf("repairs %s and %s want %s changed differently; choose one with --only: %w", other.Kind, e.Kind, e.Key, ErrConflict)
+		}
+	}
+	return nil
 }
 
 func (in *Input) after(changes []Change) map[string][]byte { return written(in.Before, changes) }
@@ -283,11 +309,12 @@ func (p *Plan) coverage() []string {
 }
 
 // roundTrips names changes that would lose bytes nobody understands. A value that
-// cannot be read at all may be replaced by a repair that makes it anew.
-func roundTrips(changes []Change) []string {
+// cannot be read at all may be replaced by a repair that makes it anew. New values are
+// read where doubted says so.
+func roundTrips(changes []Change, doubted func(key string) bool) []string {
 	var against []string
 	for _, c := range changes {
-		if c.New != nil {
+		if c.New != nil && doubted(c.Key) {
 			if pr := catalog.CheckValue(c.Key, c.New); pr != nil {
 				against = append(against, "the new value of "+pr.String())
 			}
@@ -304,13 +331,32 @@ func roundTrips(changes []Change) []string {
 	return against
 }
 
+// doubts tells the keys whose values are not known to be sound: those with a problem in
+// the metadata that a plan leaves, and those outside the WAL's prefix.
+func doubts(pchannel string, left []catalog.Problem) func(key string) bool {
+	prefix, with := catalog.WALPrefix(pchannel), make(map[string]bool, len(left))
+	for i := range left {
+		with[left[i].Key] = true
+	}
+	return func(key string) bool { return with[key] || !strings.HasPrefix(key, prefix) }
+}
+
+func all(string) bool { return true }
+
 // loads names what would stop a node after the plan and did not before it.
-func loads(pchannel string, before, after map[string][]byte) []string {
+func loads(pchannel string, before map[string][]byte, left []catalog.Problem) []string {
+	if !slices.ContainsFunc(left, func(p catalog.Problem) bool { return p.Fatal }) {
+		return nil
+	}
 	_, was := catalog.Decode(pchannel, before)
-	_, is := catalog.Decode(pchannel, after)
+	type problem struct{ key, code string }
+	had := make(map[problem]bool, len(was))
+	for _, pr := range was {
+		had[problem{pr.Key, pr.Code}] = true
+	}
 	var against []string
-	for _, pr := range is {
-		if pr.Fatal && !slices.ContainsFunc(was, func(o catalog.Problem) bool { return o.Key == pr.Key && o.Code == pr.Code }) {
+	for _, pr := range left {
+		if pr.Fatal && !had[problem{pr.Key, pr.Code}] {
 			against = append(against, "the result would not load: "+pr.String())
 		}
 	}
@@ -319,32 +365,37 @@ func loads(pchannel string, before, after map[string][]byte) []string {
 
 // order sorts changes so that the catalog loads after each of them: a vchannel
 // never stands without a schema, and the state is never behind its checkpoint.
-// Any cut of the list into transactions keeps that.
+// Any cut of the list into transactions keeps that. The changes come in key order.
 func order(pchannel string, changes []Change) []Change {
-	out := slices.Clone(changes)
-	back := false
-	for _, c := range changes {
-		if c.Key == catalog.CheckpointKey(pchannel) {
-			back = movesBack(c)
+	back, checkpoint := false, catalog.CheckpointKey(pchannel)
+	for i := range changes {
+		if changes[i].Key == checkpoint {
+			back = movesBack(changes[i])
 		}
 	}
-	turns := make(map[string]int, len(out))
-	for _, c := range out {
-		turns[c.Key] = rank(c, back)
+	var turns [ranks]int // how many changes have each turn; then where the next of it goes
+	for i := range changes {
+		turns[rank(&changes[i], back)]++
 	}
-	slices.SortFunc(out, func(a, b Change) int {
-		if d := turns[a.Key] - turns[b.Key]; d != 0 {
-			return d
-		}
-		return strings.Compare(a.Key, b.Key)
-	})
+	next := 0
+	for r, n := range turns {
+		turns[r], next = next, next+n
+	}
+	out := make([]Change, len(changes))
+	for i := range changes {
+		r := rank(&changes[i], back)
+		out[turns[r]] = changes[i]
+		turns[r]++
+	}
 	return out
 }
+
+const ranks = 10
 
 // rank is a change's turn. A checkpoint that moves back goes first, so that what
 // follows is replayed again; one that moves on goes last, when all it promises
 // is written.
-func rank(c Change, back bool) int {
+func rank(c *Change, back bool) int {
 	k, gone := catalog.ParseKey(c.Key).Kind, c.New == nil
 	switch {
 	case k == catalog.KeyCheckpoint && back:

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
@@ -78,10 +79,19 @@ func vchannelOf(k catalog.Key, values [][]byte) string {
 // is changed twice.
 func within(pchannel string, changes []Change) error {
 	var r refusals
-	seen := make(map[string]bool, len(changes))
+	rising := slices.IsSortedFunc(changes, func(a, b Change) int { // equal is not rising
+		if a.Key == b.Key {
+			return -1
+		}
+		return strings.Compare(a.Key, b.Key)
+	})
+	seen := map[string]bool{}
 	for _, c := range changes {
 		if why := c.Kind.outside(pchannel, c.Key, c.Old, c.New); why != "" {
 			r.seen(CodeForeignKey, "", "%s", why)
+		}
+		if rising {
+			continue
 		}
 		if seen[c.Key] {
 			r.seen(CodeForeignKey, "", "%q is changed twice", c.Key)

@@ -72,11 +72,11 @@ func (o Obstacle) registration() bool {
 // obstacles. Where one stays the plan is not applicable, and the checkpoint stays:
 // what would cure it may lie after it.
 func (r *Restart) judged(ctx context.Context, in *plan.Input) (*plan.Plan, error) {
-	p, err := plan.Build(*in)
+	p, left, err := plan.BuildOver(*in)
 	if err != nil || p.Empty() && len(in.Only) == 0 && r.AlterWAL == "" && r.whole() {
 		return p, err
 	}
-	against, err := r.judge(ctx, in, p)
+	against, err := r.judge(ctx, in, p, left)
 	if err != nil || len(against) == 0 {
 		return p, err
 	}
@@ -98,9 +98,8 @@ func movesOn(before, after []byte) bool {
 }
 
 // judge replays the log over what the plan leaves and says what still stands there.
-func (r *Restart) judge(ctx context.Context, in *plan.Input, p *plan.Plan) ([]string, error) {
+func (r *Restart) judge(ctx context.Context, in *plan.Input, p *plan.Plan, md catalog.Metadata) ([]string, error) {
 	before := Obstacles(r.Result, r.Line)
-	md := leaves(in.PChannel, p, in.Before)
 	if p.Empty() {
 		return tell(before, before), nil
 	}
@@ -127,13 +126,6 @@ func (r *Restart) judge(ctx context.Context, in *plan.Input, p *plan.Plan) ([]st
 		return nil, fmt.Errorf("replay over what the plan leaves: %w", err)
 	}
 	return tell(before, Obstacles(res, r.Line)), nil
-}
-
-// leaves is the WAL's metadata once the plan is applied.
-func leaves(pchannel string, p *plan.Plan, before map[string][]byte) catalog.Metadata {
-	md, problems := catalog.Decode(pchannel, p.Result(before))
-	md.Problems = problems
-	return md
 }
 
 // flushedAfter are the flush positions once the plan is applied.

@@ -69,12 +69,15 @@ func TargetOf(in *plan.Input, cp *streamingpb.WALCheckpoint) plan.Target {
 // fall back to is gone as well.
 func (p *repaired) positions(ctx context.Context) error {
 	in, cp := p.in, p.Metadata.Checkpoint
+	gone := lostPositions(in)
+	if in.Log.First.IsZero() || len(gone) == 0 || p.foreign() {
+		return nil
+	}
 	md, _ := catalog.Decode(in.PChannel, p.after)
 	if cp == nil {
 		cp = md.Checkpoint // of a WAL that was never opened
 	}
-	gone := lostPositions(in)
-	if in.Log.First.IsZero() || cp == nil || len(gone) == 0 || p.foreign() {
+	if cp == nil {
 		return nil
 	}
 	flushed, err := p.flushed(ctx)

@@ -79,6 +79,7 @@ func (p *repaired) edits(ctx context.Context) error {
 		}
 	}
 	in.Edits = plan.Replayed(in.PChannel, md.KV, p.after, p.kind, reasons, "state-behind-log")
+	replayed := len(in.Edits)
 	alone := len(in.Only) > 0 && !slices.Contains(in.Only, p.kind) // then the replay's keys are no part of the plan
 	for _, e := range p.given {
 		if _, replayed := p.after[e.Key]; !replayed || alone || string(p.after[e.Key]) == string(md.KV[e.Key]) {
@@ -91,7 +92,7 @@ func (p *repaired) edits(ctx context.Context) error {
 			in.Edits = append(in.Edits, e)
 		}
 	}
-	in.Edits = oneKindEach(in.Edits)
+	in.Edits = oneKindEach(in.Edits, replayed)
 	if err := p.alterWAL(ctx); err != nil {
 		return err
 	}
@@ -322,15 +323,19 @@ func (g *giver) meta(v string) (*streamingpb.VChannelMeta, string, error) {
 	return meta, "its schema is taken from " + from, nil
 }
 
-// oneKindEach keeps, of several edits of a key to the same end, the more telling.
-func oneKindEach(edits []plan.Edit) []plan.Edit {
+// oneKindEach keeps, of several edits of a key to the same end, the more telling: the
+// last. The first so many, unique, are of different keys.
+func oneKindEach(edits []plan.Edit, unique int) []plan.Edit {
 	last := map[string]int{}
-	for i, e := range edits {
-		last[e.Key] = i
+	for i, e := range edits[unique:] {
+		last[e.Key] = unique + i
 	}
-	var out []plan.Edit
+	if len(last) == 0 {
+		return edits
+	}
+	out := edits[:0]
 	for i, e := range edits {
-		if last[e.Key] == i {
+		if at, again := last[e.Key]; !again || at == i {
 			out = append(out, e)
 		}
 	}
@@ -368,7 +373,7 @@ func (r *Restart) Registration(ctx context.Context, vchannel string) ([]plan.Edi
 // and judges whether the registrations it leaves are whole: other obstacles are
 // other repairs'.
 func (r *Restart) Registrations(ctx context.Context, in *plan.Input) (*plan.Plan, error) {
-	p, err := plan.Build(*in)
+	p, left, err := plan.BuildOver(*in)
 	if err != nil || p.Empty() {
 		return p, err
 	}
@@ -376,7 +381,7 @@ func (r *Restart) Registrations(ctx context.Context, in *plan.Input) (*plan.Plan
 		in.Against = append(in.Against, unjudged)
 		return plan.Build(*in)
 	}
-	against, err := r.judge(ctx, in, p)
+	against, err := r.judge(ctx, in, p, left)
 	if err != nil {
 		return nil, err
 	}
