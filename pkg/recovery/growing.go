@@ -3,6 +3,8 @@ package recovery
 import (
 	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/walctl/walctl/pkg/recovery/catalog"
 )
 
 // segments are a state's segments. A copy of a state shares them until one of both
@@ -12,13 +14,13 @@ type segments struct {
 	all     map[int64]*segment
 	growing map[int64]*segment // those not FLUSHED
 
-	byPartition, byCollection growingBy
+	byPartition, byCollection growingBy // nil until one is asked for
 
 	states int // that share them
 }
 
 func newSegments(n int) *segments {
-	return &segments{all: make(map[int64]*segment, n), growing: make(map[int64]*segment, n), byPartition: growingBy{}, byCollection: growingBy{}, states: 1}
+	return &segments{all: make(map[int64]*segment, n), growing: make(map[int64]*segment, n), states: 1}
 }
 
 type segment struct {
@@ -51,7 +53,6 @@ func (s *State) ownSegments() {
 		s.all[id] = &x
 		if old.growing[id] == g {
 			s.growing[id] = &x
-			s.list(&x)
 		}
 	}
 }
@@ -66,11 +67,40 @@ func (s *State) put(g *segment) {
 		return
 	}
 	s.growing[g.id] = g
-	s.list(g)
+	if s.byPartition != nil {
+		s.list(g)
+	}
 }
 
 // list makes a growing segment found by its partition and its collection.
 func (t *segments) list(g *segment) {
 	t.byPartition[g.meta.PartitionId] = append(t.byPartition[g.meta.PartitionId], g)
 	t.byCollection[g.meta.CollectionId] = append(t.byCollection[g.meta.CollectionId], g)
+}
+
+// listed makes every growing segment found so.
+func (t *segments) listed() {
+	if t.byPartition != nil {
+		return
+	}
+	t.byPartition, t.byCollection = growingBy{}, growingBy{}
+	for _, g := range t.growing {
+		t.list(g)
+	}
+}
+
+// EncodedFrom returns the segment's metadata that a value which Persist gave was encoded
+// from, nil where the value is not one: what need not be decoded again. It is shared:
+// nobody changes it.
+func (s *State) EncodedFrom(id int64, value []byte) *streamingpb.SegmentAssignmentMeta {
+	g := s.all[id]
+	if g == nil || !g.dirty || flushed(g) || len(value) == 0 {
+		return nil
+	}
+	given := s.persisted[catalog.SegmentKey(s.pchannel, id)]
+	if len(given) != len(value) || &given[0] != &value[0] {
+		return nil
+	}
+	g.shared = true
+	return g.meta
 }

@@ -92,12 +92,14 @@ type growingBy map[int64][]*segment
 // flushPartition seals the segments of one partition.
 func (s *State) flushPartition(id int64, tick uint64) {
 	s.ownSegments()
+	s.listed()
 	s.flushIn(s.byPartition, id, tick)
 }
 
 // flushCollection seals the segments of one collection.
 func (s *State) flushCollection(id int64, tick uint64) {
 	s.ownSegments()
+	s.listed()
 	s.flushIn(s.byCollection, id, tick)
 }
 

@@ -177,7 +177,8 @@ func parseWALKey(k Key, rest string) Key {
 
 func parseSegmentKey(k Key, id string) Key {
 	n, err := strconv.ParseInt(id, 10, 64)
-	if err != nil || strconv.FormatInt(n, 10) != id {
+	digits := strings.TrimPrefix(id, "-")
+	if err != nil || id[0] == '+' || digits[0] == '0' && id != "0" {
 		return k // a spelling Milvus would not write would never be removed either
 	}
 	k.Kind, k.Segment = KeySegment, n

@@ -41,17 +41,28 @@ type Metadata struct {
 // decoder collects while the keys of one WAL are gone through.
 type decoder struct {
 	md       Metadata
+	known    Known
 	schemas  map[string][]*streamingpb.CollectionSchemaOfVChannel
 	keys     map[*streamingpb.CollectionSchemaOfVChannel]string // that each schema lies under
 	problems []Problem
 }
 
-// Decode reads the keys of one pchannel's WAL out of kv (keys relative to the
+// Known returns the metadata that a segment's value was encoded from, nil where that is
+// not known. It is referred to, not copied.
+type Known func(segment int64, value []byte) *streamingpb.SegmentAssignmentMeta
+
+// Decode is DecodeKnown where no value's metadata is known.
+func Decode(pchannel string, kv map[string][]byte) (Metadata, []Problem) {
+	return DecodeKnown(pchannel, kv, nil)
+}
+
+// DecodeKnown reads the keys of one pchannel's WAL out of kv (keys relative to the
 // root; keys of anything else are ignored). It always returns what could be read;
 // every key that could not, or that Milvus would stumble over, is a Problem, in
 // key order. The bytes in kv are referred to, not copied.
-func Decode(pchannel string, kv map[string][]byte) (Metadata, []Problem) {
+func DecodeKnown(pchannel string, kv map[string][]byte, known Known) (Metadata, []Problem) {
 	d := decoder{
+		known: known,
 		md: Metadata{
 			PChannel:  pchannel,
 			Salvage:   map[string]*commonpb.ReplicateCheckpoint{},
@@ -180,8 +191,8 @@ func (d *decoder) key(k Key, value []byte) {
 		d.schemas[k.VChannel] = append(d.schemas[k.VChannel], s)
 		d.keys[s] = k.Raw
 	case KeySegment:
-		s := &streamingpb.SegmentAssignmentMeta{}
-		if !d.decode(k.Raw, value, s) {
+		s := d.segment(k, value)
+		if s == nil {
 			break
 		}
 		if s.GetSegmentId() != k.Segment {
@@ -191,6 +202,20 @@ func (d *decoder) key(k Key, value []byte) {
 	default:
 		d.problem(k.Raw, CodeUnknownKey, false, "no known version writes this key; it is left as it is")
 	}
+}
+
+// segment is a segment's metadata, nil where it is unusable.
+func (d *decoder) segment(k Key, value []byte) *streamingpb.SegmentAssignmentMeta {
+	if d.known != nil {
+		if s := d.known(k.Segment, value); s != nil {
+			return s
+		}
+	}
+	s := &streamingpb.SegmentAssignmentMeta{}
+	if !d.decode(k.Raw, value, s) {
+		return nil
+	}
+	return s
 }
 
 func (d *decoder) vchannel(k Key, value []byte) {

@@ -35,7 +35,8 @@ type Input struct {
 	Before    map[string][]byte
 	Revisions map[string]int64
 	Edits     []Edit
-	Only      []Kind // empty = every kind
+	Known     catalog.Known // of new values; nil = of none
+	Only      []Kind        // empty = every kind
 	Blast     []Blast
 	Replay    Replay // zero = not known
 	Coverage  Coverage
@@ -125,7 +126,7 @@ func BuildOver(in Input) (*Plan, catalog.Metadata, error) {
 	}
 	against = append(against, p.coverage()...)
 	after := in.after(p.Changes)
-	left, left.Problems = catalog.Decode(in.PChannel, after)
+	left, left.Problems = catalog.DecodeKnown(in.PChannel, after, in.Known)
 	against = append(against, roundTrips(p.Changes, doubts(in.PChannel, left.Problems))...)
 	against = append(against, loads(in.PChannel, in.Before, left.Problems)...)
 	against = append(against, in.positions(p.Changes, after)...)

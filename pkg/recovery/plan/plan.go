@@ -3,9 +3,11 @@ package plan
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -161,6 +163,7 @@ func (p *Plan) digest() (sum string, plain bool, err error) {
 		plain = plain && !bytes.Contains(text, []byte(`\ufffd`))
 	}
 	put(before)
+	var room []byte
 	if p.Changes == nil {
 		put([]byte(none))
 	} else {
@@ -169,16 +172,49 @@ func (p *Plan) digest() (sum string, plain bool, err error) {
 			if i > 0 {
 				put([]byte{','})
 			}
-			c, err := json.Marshal(&p.Changes[i])
-			if err != nil {
+			if room, err = p.Changes[i].appendJSON(room[:0]); err != nil {
 				return "", false, fmt.Errorf("encode plan: %w", err)
 			}
-			put(c)
+			put(room)
 		}
 		put([]byte{']'})
 	}
 	put(after)
 	return hex.EncodeToString(h.Sum(nil)), plain, nil
+}
+
+// appendJSON appends what encoding/json makes of the change: itself where the text needs
+// no escapes, as that of nearly every change, since a plan may have a million.
+func (c *Change) appendJSON(b []byte) ([]byte, error) {
+	if !plainText(c.Key) || !plainText(string(c.Kind)) || !plainText(c.Reason) {
+		text, err := json.Marshal(c)
+		return append(b, text...), err
+	}
+	bytesOf := func(name string, value []byte) {
+		b = append(b, name...)
+		if value == nil {
+			b = append(b, "null"...)
+			return
+		}
+		b = append(base64.StdEncoding.AppendEncode(append(b, '"'), value), '"')
+	}
+	b = append(append(append(b, `{"key":"`...), c.Key...), '"')
+	bytesOf(`,"old":`, c.Old)
+	bytesOf(`,"new":`, c.New)
+	b = strconv.AppendInt(append(b, `,"mod_revision":`...), c.ModRevision, 10)
+	b = append(append(append(b, `,"kind":"`...), c.Kind...), '"')
+	b = append(append(append(b, `,"reason":"`...), c.Reason...), '"')
+	return append(b, '}'), nil
+}
+
+// plainText reports whether JSON spells a text as it is.
+func plainText(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			return false
+		}
+	}
+	return true
 }
 
 // seal sets Digest and ID.

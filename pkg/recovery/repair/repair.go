@@ -79,6 +79,7 @@ func (p *repaired) edits(ctx context.Context) error {
 		}
 	}
 	in.Edits = plan.Replayed(in.PChannel, md.KV, p.after, p.kind, reasons, "state-behind-log")
+	in.Known = p.result.State.EncodedFrom
 	replayed := len(in.Edits)
 	alone := len(in.Only) > 0 && !slices.Contains(in.Only, p.kind) // then the replay's keys are no part of the plan
 	for _, e := range p.given {
