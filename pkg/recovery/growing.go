@@ -3,8 +3,6 @@ package recovery
 import (
 	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
 	"google.golang.org/protobuf/proto"
-
-	"github.com/walctl/walctl/pkg/recovery/catalog"
 )
 
 // segments are a state's segments. A copy of a state shares them until one of both
@@ -29,6 +27,8 @@ type segment struct {
 	dirty  bool
 	orphan bool // its partition is not active
 	shared bool // meta is another state's or the catalog's as well: own before a change
+	// encoded is the first byte of what Persist encoded meta to last.
+	encoded *byte
 }
 
 // own makes the metadata the segment's alone.
@@ -94,11 +94,7 @@ func (t *segments) listed() {
 // nobody changes it.
 func (s *State) EncodedFrom(id int64, value []byte) *streamingpb.SegmentAssignmentMeta {
 	g := s.all[id]
-	if g == nil || !g.dirty || flushed(g) || len(value) == 0 {
-		return nil
-	}
-	given := s.persisted[catalog.SegmentKey(s.pchannel, id)]
-	if len(given) != len(value) || &given[0] != &value[0] {
+	if s.persisted == nil || g == nil || !g.dirty || flushed(g) || len(value) == 0 || g.encoded != &value[0] {
 		return nil
 	}
 	g.shared = true

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"strings"
 
 	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
 	"google.golang.org/protobuf/proto"
@@ -19,7 +20,7 @@ type Changes struct {
 
 // Dirty returns what a graceful persist would write now. docs/rules.md#persist
 func (s *State) Dirty() (Changes, error) {
-	c, err := s.changes()
+	c, err := s.changes(false)
 	if err != nil {
 		return Changes{}, err
 	}
@@ -27,8 +28,8 @@ func (s *State) Dirty() (Changes, error) {
 	return c.Changes, nil
 }
 
-func (s *State) changes() (*changes, error) {
-	c := &changes{Changes: Changes{Puts: make(map[string][]byte, len(s.all))}, deletes: make(map[string]bool)}
+func (s *State) changes(given bool) (*changes, error) {
+	c := &changes{Changes: Changes{Puts: make(map[string][]byte, len(s.all))}, deletes: make(map[string]bool), given: given}
 	for _, g := range s.all {
 		if err := c.segment(s, g); err != nil {
 			return nil, err
@@ -46,7 +47,14 @@ func (c *changes) segment(s *State, g *segment) error {
 		c.delete(s.kv, catalog.SegmentKey(s.pchannel, g.id))
 		return nil
 	}
-	return c.put(catalog.SegmentKey(s.pchannel, g.id), g.meta)
+	key := c.keys.keep(catalog.SegmentKey(s.pchannel, g.id))
+	if err := c.put(key, g.meta); err != nil {
+		return err
+	}
+	if b := c.Puts[key]; c.given && len(b) > 0 {
+		g.encoded = &b[0]
+	}
+	return nil
 }
 
 // beside writes everything but the segments.
@@ -77,7 +85,7 @@ func (s *State) Persist() (map[string][]byte, error) {
 	if s.persisted != nil {
 		return s.persisted, nil
 	}
-	c, err := s.changes()
+	c, err := s.changes(true)
 	if err != nil {
 		return nil, err
 	}
@@ -155,6 +163,9 @@ func (c *changes) touched() map[string]bool {
 type changes struct {
 	Changes
 	deletes map[string]bool
+	given   bool   // it becomes what Persist gives
+	room    []byte // where the next values go: a million of them in pieces of their own burden the collector
+	keys    keyRoom
 	schemas map[string][]string // the catalog's schema keys by vchannel; nil = not looked yet
 }
 
@@ -173,12 +184,34 @@ func (c *changes) schemasOf(s *State, name string) []string {
 }
 
 func (c *changes) put(key string, m proto.Message) error {
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	opts := proto.MarshalOptions{Deterministic: true}
+	if n := opts.Size(m); cap(c.room)-len(c.room) < n {
+		c.room = make([]byte, 0, max(n, roomSize))
+	}
+	from := len(c.room)
+	all, err := opts.MarshalAppend(c.room, m)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", key, err)
 	}
-	c.Puts[key] = b
+	c.room = all
+	c.Puts[key] = all[from:len(all):len(all)]
 	return nil
+}
+
+// roomSize is how many bytes of keys or values are kept in one piece.
+const roomSize = 32 << 10
+
+// keyRoom keeps many keys in one piece.
+type keyRoom struct{ strings.Builder }
+
+func (r *keyRoom) keep(key string) string {
+	if r.Cap()-r.Len() < len(key) {
+		r.Builder = strings.Builder{}
+		r.Grow(max(len(key), roomSize))
+	}
+	from := r.Len()
+	r.WriteString(key)
+	return r.String()[from:] // never reallocated: there was room
 }
 
 func (c *changes) delete(kv map[string][]byte, key string) {

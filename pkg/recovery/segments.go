@@ -92,23 +92,28 @@ func (s *State) createSegment(m *message.Message, tick uint64) {
 		return
 	}
 	now := tickSeconds(tick)
-	s.put(&segment{id: h.GetSegmentId(), dirty: true, meta: &streamingpb.SegmentAssignmentMeta{
-		CollectionId: h.GetCollectionId(),
-		PartitionId:  h.GetPartitionId(),
-		SegmentId:    h.GetSegmentId(),
-		Vchannel:     m.VChannel,
-		State:        streamingpb.SegmentAssignmentState_SEGMENT_ASSIGNMENT_STATE_GROWING,
-		Stat: &streamingpb.SegmentAssignmentStat{
-			MaxBinarySize:         h.GetMaxSegmentSize(),
-			MaxRows:               h.GetMaxRows(),
-			Level:                 h.GetLevel(),
-			CreateTimestamp:       now,
-			LastModifiedTimestamp: now,
-			CreateSegmentTimeTick: tick,
-		},
-		StorageVersion:     h.GetStorageVersion(),
-		CheckpointTimeTick: tick,
-	}})
+	g := new(createdSegment) // in one piece
+	stat := &g.stat
+	stat.MaxBinarySize = h.GetMaxSegmentSize()
+	stat.MaxRows = h.GetMaxRows()
+	stat.Level = h.GetLevel()
+	stat.CreateTimestamp, stat.LastModifiedTimestamp = now, now
+	stat.CreateSegmentTimeTick = tick
+	meta := &g.meta
+	meta.CollectionId = h.GetCollectionId()
+	meta.PartitionId = h.GetPartitionId()
+	meta.SegmentId = h.GetSegmentId()
+	meta.Vchannel = m.VChannel
+	meta.State = streamingpb.SegmentAssignmentState_SEGMENT_ASSIGNMENT_STATE_GROWING
+	meta.Stat, meta.StorageVersion, meta.CheckpointTimeTick = stat, h.GetStorageVersion(), tick
+	g.id, g.dirty, g.segment.meta = meta.SegmentId, true, meta
+	s.put(&g.segment)
+}
+
+type createdSegment struct {
+	segment
+	meta streamingpb.SegmentAssignmentMeta
+	stat streamingpb.SegmentAssignmentStat
 }
 
 func (g *segment) touch(tick uint64) {

@@ -59,7 +59,7 @@ func SchemaKey(pchannel, vchannel string, timeTick uint64) string {
 
 // SegmentKey returns the key of a segment's assignment.
 func SegmentKey(pchannel string, segment int64) string {
-	var room [128]byte
+	var room [128]byte // on the stack
 	return string(strconv.AppendInt(append(append(append(append(room[:0], walPrefix...), pchannel...), '/'), segmentName...), segment, 10))
 }
 

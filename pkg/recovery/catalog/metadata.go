@@ -59,8 +59,9 @@ func Decode(pchannel string, kv map[string][]byte) (Metadata, []Problem) {
 // DecodeKnown reads the keys of one pchannel's WAL out of kv (keys relative to the
 // root; keys of anything else are ignored). It always returns what could be read;
 // every key that could not, or that Milvus would stumble over, is a Problem, in
-// key order. The bytes in kv are referred to, not copied.
+// key order. kv and the bytes in it are referred to, not copied.
 func DecodeKnown(pchannel string, kv map[string][]byte, known Known) (Metadata, []Problem) {
+	prefix := WALPrefix(pchannel)
 	d := decoder{
 		known: known,
 		md: Metadata{
@@ -68,18 +69,13 @@ func DecodeKnown(pchannel string, kv map[string][]byte, known Known) (Metadata, 
 			Salvage:   map[string]*commonpb.ReplicateCheckpoint{},
 			VChannels: map[string]*streamingpb.VChannelMeta{},
 			Segments:  map[int64]*streamingpb.SegmentAssignmentMeta{},
-			KV:        make(map[string][]byte, len(kv)),
+			KV:        ownKeys(prefix, kv),
 		},
 		schemas: map[string][]*streamingpb.CollectionSchemaOfVChannel{},
 		keys:    map[*streamingpb.CollectionSchemaOfVChannel]string{},
 	}
-	prefix := WALPrefix(pchannel)
 	var keys []string // but those of segments, of which there are many: each stands for itself
-	for k, v := range kv {
-		if !strings.HasPrefix(k, prefix) {
-			continue
-		}
-		d.md.KV[k] = v
+	for k, v := range d.md.KV {
 		if parsed := ParseKey(k); parsed.Kind == KeySegment {
 			d.key(parsed, v)
 		} else {
@@ -93,6 +89,26 @@ func DecodeKnown(pchannel string, kv map[string][]byte, known Known) (Metadata, 
 	d.attachSchemas()
 	sort.SliceStable(d.problems, func(i, j int) bool { return d.problems[i].Key < d.problems[j].Key })
 	return d.md, d.problems
+}
+
+// ownKeys are the keys with a prefix: kv itself where it holds no other.
+func ownKeys(prefix string, kv map[string][]byte) map[string][]byte {
+	n := 0
+	for k := range kv {
+		if strings.HasPrefix(k, prefix) {
+			n++
+		}
+	}
+	if n == len(kv) && kv != nil {
+		return kv
+	}
+	out := make(map[string][]byte, n)
+	for k, v := range kv {
+		if strings.HasPrefix(k, prefix) {
+			out[k] = v
+		}
+	}
+	return out
 }
 
 func (d *decoder) problem(key, code string, fatal bool, format string, args ...any) {

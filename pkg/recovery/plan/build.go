@@ -366,7 +366,8 @@ func loads(pchannel string, before map[string][]byte, left []catalog.Problem) []
 
 // order sorts changes so that the catalog loads after each of them: a vchannel
 // never stands without a schema, and the state is never behind its checkpoint.
-// Any cut of the list into transactions keeps that. The changes come in key order.
+// Any cut of the list into transactions keeps that. The changes come in key order and
+// are moved where they lie, since there may be a million.
 func order(pchannel string, changes []Change) []Change {
 	back, checkpoint := false, catalog.CheckpointKey(pchannel)
 	for i := range changes {
@@ -374,21 +375,27 @@ func order(pchannel string, changes []Change) []Change {
 			back = movesBack(changes[i])
 		}
 	}
-	var turns [ranks]int // how many changes have each turn; then where the next of it goes
+	place := make([]int, len(changes)) // first a change's turn, then where it goes
+	var turns [ranks]int               // how many changes have each turn, then where the next of it goes
 	for i := range changes {
-		turns[rank(&changes[i], back)]++
+		place[i] = rank(&changes[i], back)
+		turns[place[i]]++
 	}
 	next := 0
 	for r, n := range turns {
 		turns[r], next = next, next+n
 	}
-	out := make([]Change, len(changes))
-	for i := range changes {
-		r := rank(&changes[i], back)
-		out[turns[r]] = changes[i]
+	for i, r := range place {
+		place[i] = turns[r]
 		turns[r]++
 	}
-	return out
+	for i := range changes {
+		for at := place[i]; at != i; at = place[i] {
+			changes[i], changes[at] = changes[at], changes[i]
+			place[i], place[at] = place[at], at
+		}
+	}
+	return changes
 }
 
 const ranks = 10
