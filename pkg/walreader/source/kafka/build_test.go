@@ -39,6 +39,7 @@ type wrote struct {
 	attrs    int
 	producer int64
 	recs     []rec
+	packed   []byte // in place of what the records would be
 }
 
 // last is the last offset of a batch.
@@ -69,7 +70,10 @@ func (w wrote) encode(t testing.TB) []byte {
 	if codec == xerial {
 		codec = snapped
 	}
-	packed := pack(t, w.codec, body.Bytes())
+	packed := w.packed
+	if packed == nil {
+		packed = pack(t, w.codec, body.Bytes())
+	}
 	b := binary.BigEndian.AppendUint64(nil, uint64(w.base))
 	b = binary.BigEndian.AppendUint32(b, uint32(49+len(packed)))
 	b = binary.BigEndian.AppendUint32(b, 0)

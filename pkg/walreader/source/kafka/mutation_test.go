@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
 	"github.com/walctl/walctl/pkg/walreader/source/kafka"
 	"github.com/walctl/walctl/pkg/walreader/source/sourcetest"
 )
@@ -131,4 +132,58 @@ func TestEveryCut(t *testing.T) {
 			require.False(t, m.Has(message.InBadBlock))
 		}
 	}
+}
+
+// FuzzSegment: whatever a file holds, reading it ends, and what it gives has offsets in order.
+func FuzzSegment(f *testing.F) {
+	join := func(batches ...wrote) (b []byte) {
+		for _, w := range batches {
+			b = append(b, w.encode(f)...)
+		}
+		return b
+	}
+	whole := join(small()...)
+	f.Add(whole)
+	f.Add(whole[30:])
+	f.Add(whole[:len(whole)-40])
+	f.Add(join(of(100, 2, plain), of(90, 3, zstded), of(100, 2, plain), in(7, of(103, 2, gzipped)), marker(105, 7, 0)))
+	f.Add(append(join(of(100, 1, snapped)), make([]byte, 100)...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		path := segmentFile(t.TempDir(), 100)
+		require.NoError(t, os.WriteFile(path, b, 0o600))
+		require.NoError(t, os.Chtimes(path, old, old))
+		s, err := kafka.Open(t.Context(), path, source.Log{}, "x", kafka.Options{IncludeDeleted: true})
+		require.NoError(t, err)
+		got, _, _ := sourcetest.Read(t, s, sourcetest.Everything())
+		for i := 1; i < len(got); i++ {
+			require.True(t, got[i-1].ID.Less(got[i].ID), "%s before %s", got[i-1].ID, got[i].ID)
+		}
+		bounds, err := s.Bounds(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, len(got) == 0, bounds.Empty)
+		_, err = s.Start(t.Context())
+		require.NoError(t, err)
+	})
+}
+
+// FuzzRecords: whatever the records of a batch with a right checksum are, reading them ends.
+func FuzzRecords(f *testing.F) {
+	for codec := range 6 {
+		w := of(100, 3, codec)
+		if codec == 5 {
+			w.codec = xerial
+		}
+		f.Add(uint8(min(codec, 4)), w.encode(f)[61:])
+	}
+	f.Fuzz(func(t *testing.T, codec uint8, records []byte) {
+		w := of(100, 3, plain)
+		w.codec, w.packed = int(codec%8), records
+		path := segmentFile(t.TempDir(), 100)
+		require.NoError(t, os.WriteFile(path, w.encode(t), 0o600))
+		require.NoError(t, os.Chtimes(path, old, old))
+		s, err := kafka.Open(t.Context(), path, source.Log{}, "x", kafka.Options{})
+		require.NoError(t, err)
+		got, gaps, _ := sourcetest.Read(t, s, sourcetest.Everything())
+		require.True(t, len(got) == 3 || len(gaps) > 0)
+	})
 }

@@ -74,7 +74,7 @@ func look(ctx context.Context, segs []segment) (looked, error) {
 	for {
 		f, err := w.next(ctx)
 		for i := range f.gaps {
-			if g := &f.gaps[i]; l.first == nil || g.stops && !l.first.stops {
+			if g := &f.gaps[i]; !g.absent && (l.first == nil || g.stops && !l.first.stops) {
 				l.first, l.behind = g, 0
 				l.seg = slices.IndexFunc(segs, func(s segment) bool { return s.name == g.seg })
 			}

@@ -21,6 +21,7 @@ type gap struct {
 	lost          int64 // −1 = not known
 	cause         string
 	stops         bool // Kafka's own recovery gets no further than here
+	absent        bool // what is missing leaves no bad byte
 }
 
 // where names a gap's place in the files.
@@ -128,6 +129,7 @@ func (w *walk) next(ctx context.Context) (found, error) {
 // turn goes to the next segment; io.EOF at the end of the last.
 func (w *walk) turn(f *found) error {
 	if w.seg+1 < len(w.segs) {
+		w.join(&w.segs[w.seg+1])
 		w.settle(f, w.segs[w.seg+1].base)
 	} else {
 		w.settle(f, -1)
@@ -153,6 +155,16 @@ func (w *walk) turn(f *found) error {
 	}
 	w.file, w.w = file, window.Window{In: file, Size: s.size}
 	return nil
+}
+
+// join holds a segment's end against the next one's name: a broker gives it the offset
+// that follows, so a segment that ends earlier was cut between two batches, or one is gone.
+func (w *walk) join(next *segment) {
+	if w.pend != nil || w.seg < 0 || !next.named || next.base <= w.last+1 {
+		return
+	}
+	s := &w.segs[w.seg]
+	w.pend = &gap{seg: s.name, from: s.size, to: s.size, absent: true, cause: fmt.Sprintf("it ends there, and the next segment begins with offset %d", next.base)}
 }
 
 // settle tells what a gap that is open has lost by the offset that follows it.
