@@ -40,6 +40,8 @@ var errRecord = errors.New("a record of it is not what Kafka writes")
 type unpacker struct {
 	in   bufio.Reader
 	zstd *zstd.Decoder
+	lz4  *lz4.Reader
+	gzip *gzip.Reader
 	rec  []byte
 }
 
@@ -56,11 +58,19 @@ func (u *unpacker) open(codec uint16, body []byte) error {
 	switch codec {
 	case codecNone:
 	case codecGzip:
-		in, err = gzip.NewReader(in)
+		if u.gzip == nil {
+			u.gzip = new(gzip.Reader)
+		}
+		err = u.gzip.Reset(in)
+		in = u.gzip
 	case codecSnappy:
 		in, err = unsnap(body)
 	case codecLZ4:
-		in = lz4.NewReader(in)
+		if u.lz4 == nil {
+			u.lz4 = lz4.NewReader(nil)
+		}
+		u.lz4.Reset(in)
+		in = u.lz4
 	case codecZstd:
 		if u.zstd == nil {
 			u.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(zstdWindow))
@@ -73,7 +83,7 @@ func (u *unpacker) open(codec uint16, body []byte) error {
 		err = errors.New("its compression is none that Kafka has")
 	}
 	if err != nil {
-		return fmt.Errorf("its records cannot be unpacked: %w", err)
+		return errors.New("its records cannot be unpacked: " + err.Error()) // never io.EOF, which would end the log
 	}
 	u.in.Reset(io.LimitReader(in, maxRecords))
 	return nil
@@ -132,20 +142,20 @@ type record struct {
 func (u *unpacker) next() (record, error) {
 	n, err := binary.ReadVarint(&u.in)
 	if err != nil || n < 0 || n > maxRecord {
-		return record{}, errors.Join(errRecord, unless(err, io.EOF))
+		return record{}, spoilt(err)
 	}
 	if err := u.fill(int(n)); err != nil {
-		return record{}, errors.Join(errRecord, unless(err, io.EOF))
+		return record{}, spoilt(err)
 	}
 	return parseRecord(u.rec)
 }
 
-// unless is an error that is not a certain one.
-func unless(err, not error) error {
-	if errors.Is(err, not) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil
+// spoilt says why a record is none, in words: an io.EOF in it would end the log.
+func spoilt(err error) error {
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errRecord
 	}
-	return err
+	return fmt.Errorf("%w: %s", errRecord, err.Error())
 }
 
 // fill reads n bytes into rec. No memory is taken for bytes that do not come.
