@@ -30,7 +30,7 @@ const (
 	attrCodec         = 7
 	attrTransactional = 1 << 4
 	attrControl       = 1 << 5
-	attrUnknown       = ^uint16(1<<7 - 1)
+	attrKnown         = 1<<7 - 1
 )
 
 // Caps of what a batch says of itself. Milvus lets a batch be 10 MiB at most.
@@ -78,7 +78,7 @@ func parse(b []byte, off int64) header {
 // sane reports whether what the checksum covers can be a batch's, n bytes of it in all.
 // What stands before the checksum is not asked.
 func (h *header) sane(n int64) bool {
-	return n >= headerSize && n <= maxBatch && h.attrs&attrUnknown == 0 && h.attrs&attrCodec <= codecZstd &&
+	return n >= headerSize && n <= maxBatch && h.attrs <= attrKnown && h.attrs&attrCodec <= codecZstd &&
 		h.delta >= 0 && h.count >= 0 && h.count <= h.delta+1 && h.delta < math.MaxInt32 && (h.attrs&attrCodec != codecNone || h.count <= (n-headerSize)/minRecord)
 }
 

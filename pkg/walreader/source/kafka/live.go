@@ -35,12 +35,11 @@ const clientID = "walctl"
 
 // Live is one topic on running brokers. It joins no group and makes nothing.
 type Live struct {
-	topic   string
-	cfg     source.Live
-	seeds   []string
-	client  *kgo.Client // for questions; a reader has its own
-	parts   int
-	connect func(...kgo.Opt) (*kgo.Client, error)
+	topic  string
+	cfg    source.Live
+	seeds  []string
+	client *kgo.Client // for questions; a reader has its own
+	parts  int
 }
 
 // Brokers is the backend of running brokers as the door opens it: a place is a topic of
@@ -242,15 +241,14 @@ func (s *Live) edge(ctx context.Context, which int64) (int64, error) {
 	if err != nil {
 		return 0, s.failed("ask for the ends of "+s.topic, err)
 	}
-	for _, t := range resp.Topics {
-		for _, p := range t.Partitions {
-			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return 0, s.failed("ask for the ends of "+s.topic, err)
-			}
-			return p.Offset, nil
-		}
+	if len(resp.Topics) != 1 || len(resp.Topics[0].Partitions) != 1 {
+		return 0, s.failed("ask for the ends of "+s.topic, errors.New("it gave no answer"))
 	}
-	return 0, s.failed("ask for the ends of "+s.topic, errors.New("it gave no answer"))
+	answer := &resp.Topics[0].Partitions[0]
+	if err := kerr.ErrorForCode(answer.ErrorCode); err != nil {
+		return 0, s.failed("ask for the ends of "+s.topic, err)
+	}
+	return answer.Offset, nil
 }
 
 // edges asks for both ends.

@@ -157,8 +157,8 @@ func (r *liveReader) nothing(ctx context.Context) error {
 			r.at = r.to
 		}
 	case now.Sub(r.since) > limit && !r.follow:
-		r.End = fmt.Errorf("%w: read %s up to offset %d of %d, and %s is away since %s: %w", source.ErrUnavailable, r.s.location(), r.at, r.to, r.s.cfg.Service,
-			now.Sub(r.since).Round(time.Second), err)
+		r.End = fmt.Errorf("%w: read %s up to offset %d of %d, then waited %s for the broker; start it, or wait longer with --broker-wait", source.ErrUnavailable,
+			r.s.location(), r.at, r.to, now.Sub(r.since).Round(time.Second))
 	default:
 		r.idle = 0
 	}

@@ -144,13 +144,9 @@ func (w *walk) turn(f *found) error {
 	if s.named {
 		w.last = max(w.last, s.base-1)
 	}
-	file, err := s.open()
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		w.pend = &gap{seg: s.name, lost: -1, cause: "it was removed while the log was read"}
-		return nil
-	case err != nil:
-		w.pend = &gap{seg: s.name, lost: -1, cause: "it cannot be opened: " + err.Error(), stops: true}
+	file, cause := s.open()
+	if cause != "" {
+		w.pend = &gap{seg: s.name, lost: -1, cause: cause, stops: true}
 		return nil
 	}
 	w.file, w.w = file, window.Window{In: file, Size: s.size}
@@ -301,14 +297,10 @@ func (w *walk) resync(ctx context.Context, bad header, room bool) (int64, error)
 		if off%4096 == 0 && ctx.Err() != nil {
 			return 0, ctx.Err()
 		}
-		b, err := w.w.At(off, headerSize)
-		if err != nil {
-			break
-		}
-		if b[versionAt] != version || b[attrsAt] != 0 {
+		h, ok := headerAt(&w.w, off)
+		if !ok || h.version != version || h.attrs > attrKnown {
 			continue
 		}
-		h := parse(b, off)
 		if n := h.end - off; !h.sane(n) || h.end > w.w.Size || h.base < 0 || n > spend || !h.whole(&w.w) {
 			if h.sane(n) && h.end <= w.w.Size {
 				spend -= n
@@ -320,11 +312,17 @@ func (w *walk) resync(ctx context.Context, bad header, room bool) (int64, error)
 	return w.w.Size, nil
 }
 
-// open opens a segment's file, also when Kafka has given it up meanwhile.
-func (s *segment) open() (*os.File, error) {
-	f, err := os.Open(filepath.Join(s.dir, s.name))
+// open opens a segment's file, also when Kafka has given it up meanwhile; or says why not.
+func (s *segment) open() (file *os.File, cause string) {
+	file, err := os.Open(filepath.Join(s.dir, s.name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return os.Open(filepath.Join(s.dir, s.name+deletedSuffix))
+		file, err = os.Open(filepath.Join(s.dir, s.name+deletedSuffix))
 	}
-	return f, err
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, "it was removed while the log was read"
+	case err != nil:
+		return nil, "it cannot be opened: " + err.Error()
+	}
+	return file, ""
 }
