@@ -209,6 +209,11 @@ func (e *examined) metadata(ctx context.Context) error {
 		return err
 	}
 	defer cat.Close()
+	return e.assigned(ctx, cat)
+}
+
+// assigned takes in every assignment of a catalog.
+func (e *examined) assigned(ctx context.Context, cat catalog.Catalog) error {
 	cluster, err := catalog.LoadCluster(ctx, cat)
 	if err != nil {
 		return err

@@ -20,6 +20,10 @@ type scannersOptions struct {
 	policy, start string
 	capacity      cli.Bytes
 	ask           scanner.Options
+	stats         []string
+	internal      []string
+	logs          []string
+	catalog       cli.CatalogFlags
 	source        cli.WALFlags
 	place         cli.RangeFlags
 	output        cli.Output
@@ -41,10 +45,17 @@ func newScannersCmd(f *cli.Factory, runF func(context.Context, *scannersOptions)
 		runF = func(ctx context.Context, o *scannersOptions) error { return runScanners(ctx, f, o) }
 	}
 	cmd := &cobra.Command{
-		Use:   "scanners WAL --simulate",
-		Short: "Say whether a scanner that opens on a log gets over to the node's write-ahead buffer, or hangs",
-		Long: `Say whether a scanner that opens on a log gets over to the node's write-ahead buffer,
-or hangs: an idle collection is loaded and its queries never end (milvus#41062).
+		Use:   "scanners [WAL]",
+		Short: "Say who reads a pchannel's log, how far, and who is stuck; --simulate: whether a scanner would hang",
+		Long: `Say who reads a pchannel's log, how far each is, and who is stuck and why, from the
+evidence doctor takes: --metrics (a second look tells what moves), --topic-stats,
+--internal-stats, --logs, --catalog, each a file or missing. Of a WAL that is an archive,
+what was captured with it counts. The lag is against the log's last record: an idle log
+is no lag. A scanner that tails has no reader at the broker: the metrics count it.
+
+With --simulate: say whether a scanner that opens on this log gets over to the node's
+write-ahead buffer, or hangs: an idle collection is loaded and its queries never end
+(milvus#41062).
 
 A scanner first reads the log (catch-up) and gets over to the buffer (tailing) at a
 TimeTick it reads there; new TimeTicks of an idle log are in the buffer alone. --simulate
@@ -64,13 +75,17 @@ after:ID. With --pause-after the scanner opens with the WAL and follows it; its 
 stops after that record and goes on when the log has grown to record --resume-at.
 
 The answer is for the log as it was read: nothing is written, and no node is asked.`,
-		Example: `walctl scanners dml_3 --simulate --start after-last
+		Example: `walctl scanners --metrics node7.txt --topic-stats stats.json --internal-stats internal.json
+walctl scanners ./evidence
+walctl scanners dml_3 --simulate --start after-last
 walctl scanners dml_3 --simulate --start after-last --policy before-41109 --idle 5m
 walctl scanners ./evidence --simulate --trimmed --policy 41201
 walctl scanners wal.jsonl.gz --simulate --pause-after 50/145/0 --idle 1m --trimmed -o json`,
-		Args: cli.Args(cobra.ExactArgs(1)),
+		Args: cli.Args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.wal = args[0]
+			if len(args) > 0 {
+				o.wal = args[0]
+			}
 			if err := o.check(); err != nil {
 				return err
 			}
@@ -92,9 +107,13 @@ func (o *scannersOptions) addFlags(cmd *cobra.Command) {
 	p.BoolVar(&o.ask.Trimmed, "trimmed", false, "by then retention has removed the log up to its last TimeTick")
 	p.StringVar(&o.ask.PauseAfter, "pause-after", "", "slow consumer: it stops after the record with this `ID`")
 	p.Int64Var(&o.ask.ResumeAt, "resume-at", -1, "slow consumer: it goes on when the log holds record `I` (-1: its last one)")
+	p.StringArrayVar(&o.stats, "topic-stats", nil, "what the broker says of a topic: `[PCHANNEL=]FILE` from pulsar-admin topics stats, repeatable")
+	p.StringArrayVar(&o.internal, "internal-stats", nil, "where the broker's cursors are: `[PCHANNEL=]FILE` from pulsar-admin topics stats-internal, repeatable")
+	p.StringArrayVar(&o.logs, "logs", nil, "look for symptoms in this Milvus log `FILE`, plain or gzip, repeatable")
 	cli.AddOutput(cmd, &o.output, cli.Table, cli.Wide, cli.JSON)
 	o.failOn.Add(cmd)
 	o.place.Add(cmd)
+	o.catalog.Add(cmd)
 	o.source.Add(cmd)
 }
 
@@ -107,8 +126,8 @@ func (o *scannersOptions) check() (err error) {
 		return cli.Usagef("--start: %w", err)
 	}
 	switch {
-	case !o.simulate:
-		return cli.Usagef("say what to do: --simulate runs buffer and scanner over the log; what a node's scanners really do is told by `walctl doctor`")
+	case o.simulate && o.wal == "":
+		return cli.Usagef("--simulate: say over which log, WAL")
 	case o.ask.Keepalive < 0 || o.ask.Idle < 0:
 		return cli.Usagef("--keepalive %s --idle %s: no duration is negative", o.ask.Keepalive, o.ask.Idle)
 	case o.ask.ResumeAt >= 0 && o.ask.PauseAfter == "":
@@ -119,6 +138,9 @@ func (o *scannersOptions) check() (err error) {
 }
 
 func runScanners(ctx context.Context, f *cli.Factory, o *scannersOptions) error {
+	if !o.simulate {
+		return lookAtScanners(ctx, f, o)
+	}
 	s, err := f.OpenWAL(ctx, o.wal, o.source)
 	if err != nil {
 		return err

@@ -33,6 +33,7 @@ var reports = []struct {
 	{"timetick", timetickReport{}, "timetick DEMO"},
 	{"channels", channelsReport{}, "channels DEMO"},
 	{"doctor", doctorReport{}, "doctor DEMO"},
+	{"scanners", scannersReport{}, "scanners DEMO"},
 	{"scanners-simulate", simulateReport{}, "scanners DEMO --simulate"},
 	{"channels-repair", channelsRepairReport{}, "channels repair DEMO --catalog file:DEMO/catalog.db --milvus-version 2.6.14 --out DIR/c.json"},
 	{"state", stateReport{}, "state DEMO"},

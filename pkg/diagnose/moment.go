@@ -51,6 +51,7 @@ type WALGauges struct {
 	Allocated, Confirmed, Flushed, Observed, Persisted float64
 
 	CatchUp, Tailing, CatchUpRead  float64 // scanners, and messages read from the log
+	Paused                         float64 // 1: new scanners wait before they begin
 	Retries, TimeTicks, Violations float64 // counters
 	Queued                         float64 // bytes before the consumers
 	Growing, Sealed                float64 // bytes; segments sealed for the high mark
@@ -90,6 +91,7 @@ func gaugeUses() map[string]func(*WALGauges, *dto.Metric, float64) {
 			in(func(w *WALGauges) *float64 { return &w.CatchUp }, "scanner_model", "catchup")(w, m, v)
 			in(func(w *WALGauges) *float64 { return &w.Tailing }, "scanner_model", "tailing")(w, m, v)
 		},
+		"scanner_pause_consumption":              in(func(w *WALGauges) *float64 { return &w.Paused }),
 		"scan_message_total":                     in(func(w *WALGauges) *float64 { return &w.CatchUpRead }, "scanner_model", "catchup"),
 		"impls_append_message_retry_total":       in(func(w *WALGauges) *float64 { return &w.Retries }),
 		"sync_total":                             in(func(w *WALGauges) *float64 { return &w.TimeTicks }),
@@ -197,6 +199,7 @@ type TopicLook struct {
 type TopicReader struct {
 	Subscription, Consumer string
 	Permits, Out, Backlog  int64
+	Bytes                  int64 // of the backlog; −1: the broker does not say
 }
 
 // TopicCursor is where a subscription reads. Waiting says that it has been given
@@ -217,9 +220,10 @@ func (t *TopicLook) AddStats(r io.Reader) error {
 	var s struct {
 		Publishers    []struct{ ProducerName string }
 		Subscriptions map[string]struct {
-			Durable    *bool
-			MsgBacklog int64
-			Consumers  []struct {
+			Durable     *bool
+			MsgBacklog  int64
+			BacklogSize *int64
+			Consumers   []struct {
 				ConsumerName                    string
 				AvailablePermits, MsgOutCounter int64
 			}
@@ -237,8 +241,12 @@ func (t *TopicLook) AddStats(r io.Reader) error {
 		if sub.Durable == nil || *sub.Durable {
 			continue
 		}
+		size := int64(-1)
+		if sub.BacklogSize != nil {
+			size = *sub.BacklogSize
+		}
 		for _, c := range sub.Consumers {
-			t.Readers = append(t.Readers, TopicReader{name, c.ConsumerName, c.AvailablePermits, c.MsgOutCounter, sub.MsgBacklog})
+			t.Readers = append(t.Readers, TopicReader{name, c.ConsumerName, c.AvailablePermits, c.MsgOutCounter, sub.MsgBacklog, size})
 		}
 	}
 	return nil
