@@ -46,7 +46,7 @@ func (e *examined) gather(ctx context.Context) error {
 	}
 	o := e.o
 	if o.wal == "" && o.catalog.Spec == "" && len(settings.Metrics)+len(settings.Etcd)+len(o.stats)+len(o.internal)+len(o.logs) == 0 {
-		return cli.Usagef("doctor: no evidence was named; give --metrics, --topic-stats, --internal-stats, --logs, --catalog or a WAL")
+		return cli.Usagef("no evidence was named; give --metrics, --topic-stats, --internal-stats, --logs, --catalog or a WAL")
 	}
 	if o.wal != "" {
 		e.moment.WAL = cli.SpellWord(o.wal)

@@ -150,7 +150,7 @@ func (j *scannerJudge) ofNode(w *WALGauges) []ScannerLook {
 	}
 	if w.Tailing > 0 {
 		s := look
-		s.Name, s.Count, s.Mode, s.Verdict, s.LagMessages, s.LagBytes = "tailing", int(w.Tailing), "tailing", ScannerTailing, 0, 0
+		s.Name, s.Count, s.Mode, s.Verdict = "tailing", int(w.Tailing), "tailing", ScannerTailing
 		s.held(j.codes, appendNotAcknowledged)
 		if s.Cause == "" && j.codes[walOwnedTwice.Code] {
 			s.Cause = walOwnedTwice.Code
@@ -160,6 +160,9 @@ func (j *scannerJudge) ofNode(w *WALGauges) []ScannerLook {
 	if w.Flusher != "" && w.Open {
 		s := look
 		s.Name, s.Count, s.Mode, s.Verdict = "flusher", 1, "tailing", ScannerTailing
+		if w.Flusher == "in_recovery" {
+			s.Mode, s.Verdict = "catchup", ScannerCatchingUp
+		}
 		if w.Flushed > 0 && w.Confirmed > 0 {
 			s.LagSeconds = max(0, w.Confirmed-w.Flushed)
 		}
