@@ -32,6 +32,9 @@ func lookAtScanners(ctx context.Context, f *cli.Factory, o *scannersOptions) err
 	judged := diagnose.JudgeMoment(&e.moment)
 	r := &scannersReport{PChannels: judged.PChannels, Scanners: diagnose.Scanners(&e.moment, judged.Findings), NotChecked: append(e.unknown, judged.NotChecked...)}
 	if p := e.described.PChannel; p != "" {
+		if others := slices.DeleteFunc(r.PChannels, func(o string) bool { return o == p }); len(others) > 0 {
+			r.NotChecked = append(r.NotChecked, "evidence that is not of this log: "+strings.Join(others, ", "))
+		}
 		r.PChannels = []string{p}
 		r.Scanners = slices.DeleteFunc(r.Scanners, func(s diagnose.ScannerLook) bool { return s.PChannel != p })
 		judged.Findings = slices.DeleteFunc(judged.Findings, func(x diagnose.Finding) bool { return diagnose.PChannelOf(x.Where) != p })
@@ -138,7 +141,11 @@ func writeScanners(f *cli.Factory, o *scannersOptions, r *scannersReport) error 
 		s := &r.Scanners[i]
 		table.Add(render.Text(s.PChannel), render.Text(scannerWords(s)), render.Text(s.Mode), render.Text(s.Position), render.Text(lagWords(s)), render.Text(verdictWords(s)), render.Text(s.Cause))
 	}
-	if len(table.Rows) > 0 {
+	if len(table.Rows) == 0 {
+		if _, err := fmt.Fprintln(f.Out(), "no scanner was seen: one that tails has no reader at the broker, --metrics counts it"); err != nil {
+			return err
+		}
+	} else {
 		if err := table.Write(f.Out(), f.Style(o.output)); err != nil {
 			return err
 		}

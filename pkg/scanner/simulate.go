@@ -82,9 +82,12 @@ type run struct {
 	term    int64 // highest term read
 	stale   int64 // terms up to this one are of writers before the opening
 	pending []waiting
-	now     int64 // virtual, Unix milliseconds
-	bornAt  int64
-	ahead   int64 // how far the virtual clock is ahead of the log's, milliseconds
+	// confirmed is the TimeTick the buffer was given last. The buffer's own newest one can
+	// be ahead of the log, once an idle time has passed in the middle of it.
+	confirmed uint64
+	now       int64 // virtual, Unix milliseconds
+	bornAt    int64
+	ahead     int64 // how far the virtual clock is ahead of the log's, milliseconds
 
 	tick  Place   // the TimeTick read last
 	ticks []Place // TimeTicks read that the buffer does not hold for evicted
@@ -141,7 +144,7 @@ func (s *run) message(m *message.Message, pause bool) {
 	if s.slow != nil && pause {
 		s.slow.raw(s.last, s.starts(s.slow.at))
 	}
-	if s.buf == nil || m.Version == 0 || m.Term <= s.stale || m.TimeTick <= s.buf.latest {
+	if s.buf == nil || m.Version == 0 || m.Term <= s.stale || m.TimeTick <= s.confirmed {
 		return // another writer's, or one that comes too late: never given
 	}
 	s.pending = append(s.pending, waiting{entry{tick: m.TimeTick, bytes: messageBytes(m)}, pause})
@@ -159,9 +162,9 @@ func (s *run) timeTick(m *message.Message, pause bool) error {
 	case s.buf == nil:
 		s.bear(m, false)
 		return nil
-	case m.Term > s.stale && m.TimeTick > s.buf.latest:
+	case m.Term > s.stale && m.TimeTick > s.confirmed:
 		messages, paused := s.confirm(m.TimeTick)
-		s.now = message.PhysicalMillis(m.TimeTick) + s.ahead
+		s.now, s.confirmed = message.PhysicalMillis(m.TimeTick)+s.ahead, m.TimeTick
 		s.buf.give(s.now, messages, entry{tick: m.TimeTick, bytes: messageBytes(m)}, true)
 		s.keepTick()
 		if s.slow != nil {
@@ -179,7 +182,7 @@ func (s *run) timeTick(m *message.Message, pause bool) error {
 
 // bear begins anew at an opening, or at the first TimeTick of a log that has lost it.
 func (s *run) bear(m *message.Message, opening bool) {
-	s.now = message.PhysicalMillis(m.TimeTick) + s.ahead
+	s.now, s.confirmed = message.PhysicalMillis(m.TimeTick)+s.ahead, m.TimeTick
 	s.buf = newBuffer(&s.o, entry{m.TimeTick, messageBytes(m), s.now})
 	s.born, s.bornAt, s.opened, s.pending = s.last, s.now, opening, nil
 	s.trace = thinned[Point]{}
