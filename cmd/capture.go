@@ -55,6 +55,7 @@ type capturedLog struct {
 	Missing  []string      `json:"missing,omitempty"` // of the evidence, and why
 	Torn     bool          `json:"torn_tail,omitempty"`
 	Error    string        `json:"error,omitempty"`
+	lacks    bool          // it is a copy without payloads: no second try brings them
 }
 
 // beside is one file of evidence.
@@ -136,7 +137,7 @@ func runCapture(ctx context.Context, f *cli.Factory, o *captureOptions) error {
 		g.Go(func() error {
 			logs[i], errs[i] = captureOne(ctx, f, o, take, wal, sum.of(i))
 			if errs[i] != nil {
-				logs[i].Error = errs[i].Error()
+				logs[i].Error, logs[i].lacks = errs[i].Error(), errors.Is(errs[i], archive.ErrNoPayload)
 				errs[i] = fmt.Errorf("%s: %w", wal, errs[i])
 			}
 			return nil
@@ -230,7 +231,7 @@ func writeCaptured(f *cli.Factory, o *captureOptions, logs []capturedLog) error 
 	kept, half := false, false
 	for i := range logs {
 		l := &logs[i]
-		half = half || l.Error != "" || l.WAL.Held != nil && !l.WAL.Held.Whole
+		half = half || !l.lacks && (l.Error != "" || l.WAL.Held != nil && !l.WAL.Held.Whole)
 		kept = kept || l.Error == "" || l.Records > 0
 		if err := l.write(w, cmp.Or(l.WAL.PChannel, o.wals[i])); err != nil {
 			return err
@@ -254,7 +255,7 @@ func (l *capturedLog) write(w io.Writer, name string) error {
 	}
 	held := l.WAL.Held
 	switch {
-	case l.Error != "" && held == nil:
+	case l.Error != "" && (held == nil || l.lacks && l.Records == 0):
 		lines = append(lines, name+": nothing was captured")
 	case held != nil && !held.Whole:
 		lines = append(lines, "  NOT WHOLE  "+held.Words())

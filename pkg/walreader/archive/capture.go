@@ -261,7 +261,14 @@ func (c *capture) due() time.Time {
 	return c.begun.Add(c.opt.SegmentAge)
 }
 
+// ErrNoPayload means that the log is a copy made without what messages carry: a capture
+// of it would look whole.
+var ErrNoPayload = errors.New("the copy is without payloads, and a capture of it would look whole")
+
 func (c *capture) take(ctx context.Context, m *message.Message) error {
+	if m.LacksPayload() {
+		return fmt.Errorf("record %s: %w: export the log once more with its payloads (walctl inspect WAL --records --data -o ndjson), or capture the log itself", m.TextID(), ErrNoPayload)
+	}
 	c.unreadEnd = false
 	if c.first {
 		c.first = false

@@ -35,7 +35,14 @@ const (
 	Deleted                             // its owner has deleted it; its bytes still stand on the disk. Set by a reader that was asked for such
 	InBadBlock                          // its own checksum is right, that of the block around it is not, or the block is not whole. Set by a reader of disks
 	Unacknowledged                      // it stands after the last entry its writer had acknowledged. Set by a reader of disks
+	PayloadAbsent                       // the copy it was read from was made without its payload. Set by a reader of record lines
 )
+
+// LacksPayload reports whether a reader that was asked for the payload found a copy that
+// was made without it. Before version 2 a message always has one.
+func (m *Message) LacksPayload() bool {
+	return m.Payload == nil && (m.PayloadSize > 0 || m.Has(PayloadAbsent) && m.Version < 2) && len(m.Defects) == 0
+}
 
 // Message is one persisted message as a WAL backend stores it, with its
 // envelope decoded. The zero value of a field whose Flag is not set means

@@ -129,6 +129,9 @@ func (r *record) fill(m *message.Message, d *message.Decoder, line int64, want f
 		r.decodePayload(m)
 	}
 	d.Decode(m)
+	if !r.hasPayload {
+		m.Flags |= message.PayloadAbsent
+	}
 	switch {
 	case !want(m.Type):
 		if versioned && m.Has(message.Chunked) {
