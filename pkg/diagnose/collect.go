@@ -35,7 +35,8 @@ type group struct {
 	lesser      bool
 	note        string
 	count       int64
-	rows        uint64
+	rows        uint64 // of Inserts and transactions
+	deletes     uint64 // keys of Deletes
 	first, last occurrence
 	examples    []occurrence
 	byVChannel  []int64 // messages, indexed like Columns.VChannels
@@ -72,7 +73,11 @@ func (c *collector) add(check *Check, o *occurrence) {
 		c.groups = append(c.groups, g)
 	}
 	g.count++
-	g.rows += o.rows
+	rows := o.rows
+	if o.typ == message.TypeDelete {
+		g.deletes, rows = g.deletes+rows, 0
+	}
+	g.rows += rows
 	g.last = *o
 	if len(g.examples) < maxExamples {
 		g.examples = append(g.examples, *o)
@@ -81,7 +86,7 @@ func (c *collector) add(check *Check, o *occurrence) {
 		g.byVChannel, g.rowsBy = append(g.byVChannel, 0), append(g.rowsBy, 0)
 	}
 	g.byVChannel[o.vchannel]++
-	g.rowsBy[o.vchannel] += o.rows
+	g.rowsBy[o.vchannel] += rows
 }
 
 // count notes that a check found something.
@@ -145,6 +150,9 @@ func (v *verifier) finding(g *group) Finding {
 			}
 		}
 	}
+	if g.deletes > 0 {
+		add("deletes", strconv.FormatUint(g.deletes, 10))
+	}
 	for i := range g.examples {
 		add("example", v.describe(&g.examples[i]))
 	}
@@ -152,7 +160,7 @@ func (v *verifier) finding(g *group) Finding {
 		add("last", v.describe(&g.last))
 	}
 	if f.Severity > SeverityInfo && v.opts.WAL != "" {
-		f.Next = next(g.check, v.opts.WAL, f.Where.ID, g.rows > 0)
+		f.Next = next(g.check, v.opts.WAL, f.Where.ID, g.rows+g.deletes > 0)
 	}
 	return f
 }
