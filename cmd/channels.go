@@ -299,9 +299,6 @@ func cureWords(n map[diagnose.Cure]int) string {
 	} {
 		switch n[c.cure] {
 		case 0:
-			if c.cure != diagnose.CureImport {
-				parts = append(parts, "0 "+c.many)
-			}
 		case 1:
 			parts = append(parts, "1 "+c.one)
 		default:
