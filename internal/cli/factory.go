@@ -37,7 +37,7 @@ type Factory struct {
 	loading sync.Mutex     // several logs may ask at once
 	loaded  *config.Config
 	watched []source.ProgressSource // what the progress line is about
-	once    once // what was told and tried already
+	once    once                    // what was told and tried already
 
 	running  *cobra.Command // for what a next command has to carry
 	carrying sync.Mutex     // cobra and pflag sort their lists when asked

@@ -19,7 +19,7 @@ import (
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
-// ErrNoTimeTick: what was read of the log has no TimeTick, so no buffer is ever born.
+// ErrNoTimeTick means that what was read of the log has no TimeTick, so no buffer is ever born.
 var ErrNoTimeTick = errors.New("no TimeTick was read, so there is no buffer to simulate: `walctl inspect` says what is in the log")
 
 // Simulate reads a log to its end and tells how a scanner fares on it. The reader has to
