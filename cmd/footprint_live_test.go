@@ -43,8 +43,9 @@ func (l looks) ofCommand(path string, has func(flag string) bool) [][]string {
 		"recover": {{"recover", l.wal, "--catalog", l.catalog}, {"recover", l.wal, "--catalog", l.catalog, "--forecast"},
 			{"recover", l.wal, "--catalog", l.catalog, "--memory", "64MiB"},
 			{"recover", l.wal, "--catalog", l.catalog, "--out", at(".json"), "--milvus-version", "2.6.14"}},
-		"apply": {append([]string{"apply", l.plan, l.wal}, yes...)},
-		"undo":  {append([]string{"undo", "latest", l.wal, "--catalog", l.journal}, yes...)},
+		"scanners": {{"scanners", l.wal, "--simulate"}}, // beside evidence the log itself is not read
+		"apply":    {append([]string{"apply", l.plan, l.wal}, yes...)},
+		"undo":     {append([]string{"undo", "latest", l.wal, "--catalog", l.journal}, yes...)},
 	}
 	if lines, ok := known[path]; ok {
 		return lines

@@ -110,7 +110,7 @@ func (o *recoverOptions) write(f *cli.Factory, r *recoverReport, d []recovery.Di
 		return render.JSON(f.Out(), r)
 	}
 	wide := o.output == cli.Wide
-	lines := append(verdictLines(r), coverageLine(r))
+	lines := slices.Concat(verdictLines(r), uncheckedLines(r.Findings), []string{coverageLine(r)})
 	if r.lacking > 0 {
 		lines = append(lines, "Applicable NO: "+lackingText(r.lacking))
 	} else {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -146,7 +147,7 @@ func (r *replayed) fieldsGone(ctx context.Context, src source.Source, wal string
 	}
 	rd, err := src.Open(ctx, source.Range{From: source.Bound{Kind: source.AtID, ID: r.Coverage.First}, Props: true, Payload: source.PayloadAll})
 	if errors.Is(err, source.ErrConsumed) {
-		return nil, nil
+		return []diagnose.Finding{diagnose.NotChecked(r.wal.PChannel, "the fields of inserts: a stream is read once; save it to a file and name that")}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("hold the fields of inserts against their schema: %w", err)
@@ -210,7 +211,19 @@ func (r *replayed) findings() []diagnose.Finding {
 			out[k].Evidence = append(out[k].Evidence, diagnose.Evidence{Name: "rows", Value: strconv.FormatUint(c.Rows, 10)})
 		}
 	}
+	for _, why := range r.Unchecked {
+		out = append(out, diagnose.NotChecked(r.wal.PChannel, why))
+	}
 	return append(out, r.fields...)
+}
+
+// uncheckedLines says what could not be looked at.
+func uncheckedLines(findings []diagnose.Finding) []string {
+	why := diagnose.Unchecked(findings)
+	if len(why) == 0 {
+		return nil
+	}
+	return []string{"NOT CHECKED  " + strings.Join(why, "; ")}
 }
 
 // groupOf is what a finding gathers: the issues of one code, but each key that

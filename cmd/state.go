@@ -144,10 +144,8 @@ func (o *stateOptions) write(f *cli.Factory, r *stateReport, view recovery.View,
 	if r.AlterWAL {
 		lines = append(lines, "the log ends with a switch to another WAL")
 	}
-	for _, l := range lines {
-		if _, err := fmt.Fprintln(f.Out(), l); err != nil {
-			return err
-		}
+	if err := printLines(f, append(lines, uncheckedLines(findings)...)); err != nil {
+		return err
 	}
 	if err := render.Findings(f.Out(), f.Style(o.output), worthShowing(findings, o.output)); err != nil {
 		return err

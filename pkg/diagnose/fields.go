@@ -299,8 +299,7 @@ func (r *VerifyReport) AddFields(w *FieldWatch, o VerifyOptions, why string) {
 	if why == "" {
 		return
 	}
-	f := Found(notChecked, Where{PChannel: o.PChannel}, Evidence{"what", why})
-	f.Count = 1
+	f := NotChecked(o.PChannel, why)
 	if w != nil {
 		f.Where.ID = w.first.String()
 	}

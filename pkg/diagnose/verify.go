@@ -406,6 +406,24 @@ var partialStart = &Check{
 	Do:      "Nothing.",
 }
 
+// NotChecked is the finding that something could not be looked at, and why.
+func NotChecked(pchannel, why string) Finding {
+	f := Found(notChecked, Where{PChannel: pchannel}, Evidence{"what", why})
+	f.Count = 1
+	return f
+}
+
+// Unchecked lists what findings say was not looked at.
+func Unchecked(all []Finding) []string {
+	var why []string
+	for i := range all {
+		if all[i].Code == notChecked.Code && len(all[i].Evidence) > 0 {
+			why = append(why, all[i].Evidence[0].Value)
+		}
+	}
+	return why
+}
+
 var notChecked = &Check{
 	Code: "not-checked", Severity: SeverityInfo,
 	Title:   "something could not be judged",

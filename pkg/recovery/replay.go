@@ -60,6 +60,8 @@ type Result struct {
 	Types     map[message.Type]int64
 	Dropped   map[order.Reason]Drop
 	Tail      *Tail // nil unless asked for
+	// Unchecked says what a stream that went by did not let be looked at.
+	Unchecked []string
 }
 
 // Stop is where a replay ended.
