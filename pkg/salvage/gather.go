@@ -29,7 +29,7 @@ func (r *run) gather(ctx context.Context, report *Report) (*tap, error) {
 	g := &gatherer{run: r}
 	damage := int64(0)
 	t, err := r.scan(ctx, g, -1, func(err error) (bool, error) {
-		more, fatal := r.opts.readError(err)
+		more, fatal := r.opts.ReadError.Of(err)
 		if more {
 			damage++
 		}

@@ -2,7 +2,6 @@ package salvage
 
 import (
 	"errors"
-	"io"
 
 	"github.com/milvus-io/milvus-proto/go-api/v3/schemapb"
 
@@ -56,21 +55,9 @@ type Options struct {
 	Memory int64
 	// Workers decode at once; 0 = one for each processor, at most 8.
 	Workers int
-	// ReadError sorts what a reader meets: more says to read on after it, fatal
-	// ends the run. nil ends at the first error but io.EOF. It is asked in the
-	// first pass only.
-	ReadError func(error) (more bool, fatal error)
+	// ReadError is asked in the first pass only.
+	ReadError source.ReadError
 	Progress  source.Progress
-}
-
-func (o *Options) readError(err error) (bool, error) {
-	switch {
-	case o.ReadError != nil:
-		return o.ReadError(err)
-	case errors.Is(err, io.EOF):
-		return false, nil
-	}
-	return false, err
 }
 
 // Mark says why a row would not be there without being asked for. The zero

@@ -1,9 +1,7 @@
 package scanner
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -118,20 +116,8 @@ type Options struct {
 	// consumer goes on; negative = the last one.
 	ResumeAt int64
 
-	// ReadError sorts what the reader meets: more says to read on after it, fatal ends
-	// the run. nil ends at the first error but the log's end.
-	ReadError func(error) (more bool, fatal error)
+	ReadError source.ReadError
 	Progress  source.Progress
-}
-
-func (o *Options) readError(err error) (bool, error) {
-	switch {
-	case o.ReadError != nil:
-		return o.ReadError(err)
-	case errors.Is(err, io.EOF):
-		return false, nil
-	}
-	return false, err
 }
 
 // The defaults of Milvus: streaming.walWriteAheadBuffer.capacity and .keepalive.

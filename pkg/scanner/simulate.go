@@ -30,7 +30,7 @@ func Simulate(ctx context.Context, r source.Reader, o Options) (*Result, error) 
 	for {
 		m, err := r.Next(ctx)
 		if err != nil {
-			more, fatal := o.readError(err)
+			more, fatal := o.ReadError.Of(err)
 			switch {
 			case fatal != nil:
 				return nil, fmt.Errorf("read the log for the simulation: %w", fatal)

@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
@@ -189,6 +190,21 @@ type ColumnReader interface {
 type ColumnSource interface {
 	Source
 	OpenColumns(ctx context.Context, r Range) (ColumnReader, error)
+}
+
+// ReadError sorts what a reader meets: more says to read on after it, fatal ends the
+// run. nil ends at the first error but the log's end.
+type ReadError func(error) (more bool, fatal error)
+
+// Of asks it.
+func (f ReadError) Of(err error) (more bool, fatal error) {
+	switch {
+	case f != nil:
+		return f(err)
+	case errors.Is(err, io.EOF):
+		return false, nil
+	}
+	return false, err
 }
 
 // Progress is called now and then with what has been read so far. total is −1

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/internal/english"
 )
 
 // Start implements source.StartSource: what a start of the broker would make of the
@@ -38,10 +39,10 @@ func (s *Disk) Start(ctx context.Context) (source.Start, error) {
 	}
 	out.Says = fmt.Sprintf("the broker was not stopped cleanly, so it starts with a check, cuts %s at byte %d", l.first.seg, l.first.from)
 	if n := len(out.Deletes); n > 0 {
-		out.Says += fmt.Sprintf(", deletes the %s after it", number(int64(n), "segment"))
+		out.Says += fmt.Sprintf(", deletes the %s after it", english.Number(int64(n), "segment"))
 	}
 	out.Says += fmt.Sprintf(" and says so only in its own log: %s after offset %d lost that can be read here, and the next messages get the same offsets",
-		number(l.behind, "message")+are(l.behind), l.first.after)
+		english.Number(l.behind, "message")+" "+english.Are(l.behind), l.first.after)
 	return out, nil
 }
 
@@ -89,18 +90,4 @@ func look(ctx context.Context, segs []segment) (looked, error) {
 			l.behind += f.batch.count
 		}
 	}
-}
-
-func number(n int64, one string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %ss", n, one)
-}
-
-func are(n int64) string {
-	if n == 1 {
-		return " is"
-	}
-	return " are"
 }

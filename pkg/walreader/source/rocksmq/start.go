@@ -9,6 +9,7 @@ import (
 
 	"github.com/walctl/walctl/pkg/walreader/internal/rocksdb"
 	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/internal/english"
 )
 
 // Start implements source.StartSource: what a start of Milvus would make of the
@@ -84,7 +85,7 @@ func (s *snapshot) loses() (source.Start, bool) {
 		logs := s.named(func(f *file) bool { return f.log && f.number >= h.file.number })
 		return source.Start{Outcome: source.StartDeletes, Deletes: logs, Loses: h.behind, Says: fmt.Sprintf(
 			"Milvus starts without an error, reads %s up to byte %d (%v) and deletes %s: %s after it that %s intact here %s lost, and the next messages get the ids of the lost",
-			h.file.name, h.from, h.cause, counted(logs, "log file"), number(h.behind, "message"), are(h.behind), are(h.behind))}, true
+			h.file.name, h.from, h.cause, counted(logs, "log file"), english.Number(h.behind, "message"), english.Are(h.behind), english.Are(h.behind))}, true
 	}
 	return source.Start{}, false
 }
@@ -100,7 +101,7 @@ func (s *snapshot) hangs(ctx context.Context) ([]string, error) {
 			continue
 		}
 		if f.counted(); f.lost.blocks > 0 {
-			out = append(out, fmt.Sprintf("%s of %s", number(int64(f.lost.blocks), "bad block"), f.name))
+			out = append(out, fmt.Sprintf("%s of %s", english.Number(int64(f.lost.blocks), "bad block"), f.name))
 		}
 	}
 	return out, nil
@@ -116,26 +117,12 @@ func (s *snapshot) named(fn func(*file) bool) []string {
 	return out
 }
 
-func number(n int64, one string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %ss", n, one)
-}
-
-func are(n int64) string {
-	if n == 1 {
-		return "is"
-	}
-	return "are"
-}
-
 func counted(names []string, one string) string {
 	if len(names) == 1 {
 		return "the " + one + " " + names[0]
 	}
 	if len(names) > 4 {
-		return fmt.Sprintf("the %s (%s, …)", number(int64(len(names)), one), names[0])
+		return fmt.Sprintf("the %s (%s, …)", english.Number(int64(len(names)), one), names[0])
 	}
 	return fmt.Sprintf("the %ss %s", one, strings.Join(names, ", "))
 }
