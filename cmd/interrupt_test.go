@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,9 +32,15 @@ func walctl(t *testing.T, args ...string) *exec.Cmd {
 
 const oneRecord = `{"i":0,"id":"CAUQABgAIAAwAQ==","ids":"5/0/0","props":{"_v":"1","_t":"1","_tt":"3hcmbxj4u4u8","_lcs":"","_h":""},"payload":""}` + "\n"
 
-// A command that waits for input that never comes ends on Ctrl-C with 130.
+// A command that waits for input that never comes ends with 130 on Ctrl-C, when it is
+// told to end, and when its terminal goes away.
 func TestInterruptEndsAWaitingCommand(t *testing.T) {
-	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
+	if signal.Ignored(syscall.SIGHUP) { // under nohup commands go on, as they should
+		t.Log("SIGHUP is not tried: it is ignored here")
+		signals = signals[:2]
+	}
+	for _, sig := range signals {
 		cmd := walctl(t, "inspect", "-", "--records")
 		in, err := cmd.StdinPipe()
 		require.NoError(t, err)
