@@ -271,9 +271,7 @@ func writeChannelsHead(f *cli.Factory, r *channelsReport) error {
 	}
 	lines := []string{fmt.Sprintf("%s · %s records · %s: %d sound, %d with faults",
 		render.Plural(len(r.WALs), "pchannel"), render.Thousands(records), render.Plural(len(r.Channels), "vchannel"), len(r.Channels)-faulty, faulty)}
-	if len(r.NotChecked) > 0 {
-		lines = append(lines, "NOT CHECKED  "+strings.Join(r.NotChecked, "; "))
-	}
+	lines = append(lines, notCheckedLines(r.NotChecked)...)
 	if n := len(r.Faults); n > 0 {
 		lines = append(lines, render.Plural(n, "fault")+": "+cureWords(cures))
 	}

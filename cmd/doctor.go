@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,16 +14,27 @@ import (
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/diagnose"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 type doctorOptions struct {
-	wal             string
-	source          cli.WALFlags
-	catalog         cli.CatalogFlags
-	output          cli.Output
-	failOn          cli.FailOn
-	stats, internal []string
-	logs            []string
+	evidenceFlags
+	wal     string
+	source  cli.WALFlags
+	catalog cli.CatalogFlags
+	output  cli.Output
+	failOn  cli.FailOn
+}
+
+// evidenceFlags name the files that the evidence of a moment lies in, beside metrics,
+// catalog and log.
+type evidenceFlags struct{ stats, internal, logs []string }
+
+func (e *evidenceFlags) add(cmd *cobra.Command) {
+	p := cmd.Flags()
+	p.StringArrayVar(&e.stats, "topic-stats", nil, "what the broker says of a topic: `[PCHANNEL=]FILE` from pulsar-admin topics stats, repeatable")
+	p.StringArrayVar(&e.internal, "internal-stats", nil, "where the broker's cursors are: `[PCHANNEL=]FILE` from pulsar-admin topics stats-internal, repeatable")
+	p.StringArrayVar(&e.logs, "logs", nil, "look for symptoms in this Milvus log `FILE`, plain or gzip, repeatable")
 }
 
 func newDoctorCmd(f *cli.Factory, runF func(context.Context, *doctorOptions) error) *cobra.Command {
@@ -59,10 +69,7 @@ walctl doctor wal.jsonl.gz --catalog kvjson:etcd.json --metrics metrics.txt -o j
 			return runF(cmd.Context(), opts)
 		},
 	}
-	p := cmd.Flags()
-	p.StringArrayVar(&opts.stats, "topic-stats", nil, "what the broker says of a topic: `[PCHANNEL=]FILE` from pulsar-admin topics stats, repeatable")
-	p.StringArrayVar(&opts.internal, "internal-stats", nil, "where the broker's cursors are: `[PCHANNEL=]FILE` from pulsar-admin topics stats-internal, repeatable")
-	p.StringArrayVar(&opts.logs, "logs", nil, "look for symptoms in this Milvus log `FILE`, plain or gzip, repeatable")
+	opts.add(cmd)
 	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON)
 	opts.failOn.Add(cmd)
 	opts.catalog.Add(cmd)
@@ -116,9 +123,7 @@ func writeDoctor(f *cli.Factory, o *doctorOptions, r *doctorReport) error {
 		return render.JSON(f.Out(), r)
 	}
 	lines := []string{fmt.Sprintf("%s · %s", render.Plural(len(r.PChannels), "pchannel"), render.Plural(len(r.Nodes), "node"))}
-	if len(r.NotChecked) > 0 {
-		lines = append(lines, "NOT CHECKED  "+strings.Join(r.NotChecked, "; "))
-	}
+	lines = append(lines, notCheckedLines(r.NotChecked)...)
 	told := shown(r.Header.Findings, o.output)
 	more := 0
 	if o.output != cli.Wide && len(told) > mostShown {
@@ -199,9 +204,10 @@ func (e *examined) assign(p string, a diagnose.AssignedChannel) {
 	e.moment.Assigned[p] = a
 }
 
-// metadata reads the assignments of a catalog that comes without its log.
-func (e *examined) metadata(ctx context.Context) error {
-	cat, err := e.f.OpenCatalog(ctx, e.o.catalog, nil, false)
+// assignments are those of the catalog that belongs to a log, or of one that comes
+// without its log: nil. Where there is none, none are taken in.
+func (e *examined) assignments(ctx context.Context, s source.Source) error {
+	cat, err := e.f.OpenCatalog(ctx, e.o.catalog, s, false)
 	if errors.Is(err, cli.ErrNoCatalog) {
 		return nil
 	}
@@ -209,11 +215,6 @@ func (e *examined) metadata(ctx context.Context) error {
 		return err
 	}
 	defer cat.Close()
-	return e.assigned(ctx, cat)
-}
-
-// assigned takes in every assignment of a catalog.
-func (e *examined) assigned(ctx context.Context, cat catalog.Catalog) error {
 	cluster, err := catalog.LoadCluster(ctx, cat)
 	if err != nil {
 		return err

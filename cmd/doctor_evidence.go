@@ -62,7 +62,7 @@ func (e *examined) gather(ctx context.Context) error {
 		err = nil
 	}
 	if o.wal == "" {
-		err = e.metadata(ctx)
+		err = e.assignments(ctx, nil)
 	}
 	if err != nil {
 		return err

@@ -98,7 +98,15 @@ func TestDoctorOnMoments(t *testing.T) {
 	t.Run("golden", func(t *testing.T) { moments(t, golden.Log(t, "evidence")) })
 }
 
-func moments(t *testing.T, root string) {
+// momentTruth is what was really going on at a moment.
+type momentTruth struct {
+	Cause, PChannel string
+	Stuck           []string `json:"scanners_stuck"`
+}
+
+// eachMoment runs a test for every moment below a directory.
+func eachMoment(t *testing.T, root string, test func(t *testing.T, dir string, truth momentTruth)) {
+	t.Helper()
 	dirs, err := os.ReadDir(root)
 	require.NoError(t, err)
 	require.NotEmpty(t, dirs)
@@ -107,23 +115,29 @@ func moments(t *testing.T, root string) {
 			dir := filepath.Join(root, d.Name())
 			b, err := os.ReadFile(filepath.Join(dir, "truth.json"))
 			require.NoError(t, err)
-			var truth struct{ Cause, PChannel string }
+			var truth momentTruth
 			require.NoError(t, json.Unmarshal(b, &truth))
-			want, known := codeOf[truth.Cause]
-			require.True(t, known, truth.Cause)
-
-			_, a := doctor(t, evidenceArgs(t, dir)...)
-			firstIs(t, &a, want, truth.PChannel)
-			looksAround(t, dir, want, truth.PChannel)
-			if want == "" {
-				for _, part := range []string{"metrics*.txt", "topic-stats.json", "internal-stats.json", "node.log.gz"} {
-					_, a := doctor(t, evidenceArgs(t, dir, part)...)
-					firstIs(t, &a, "", "")
-					require.NotEmpty(t, a.NotChecked, part)
-				}
-			}
+			test(t, dir, truth)
 		})
 	}
+}
+
+func moments(t *testing.T, root string) {
+	eachMoment(t, root, func(t *testing.T, dir string, truth momentTruth) {
+		want, known := codeOf[truth.Cause]
+		require.True(t, known, truth.Cause)
+
+		_, a := doctor(t, evidenceArgs(t, dir)...)
+		firstIs(t, &a, want, truth.PChannel)
+		looksAround(t, dir, want, truth.PChannel)
+		if want == "" {
+			for _, part := range []string{"metrics*.txt", "topic-stats.json", "internal-stats.json", "node.log.gz"} {
+				_, a := doctor(t, evidenceArgs(t, dir, part)...)
+				firstIs(t, &a, "", "")
+				require.NotEmpty(t, a.NotChecked, part)
+			}
+		}
+	})
 }
 
 // looksAround judges the moments before and after alone, and as two looks with the one

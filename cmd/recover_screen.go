@@ -13,6 +13,7 @@ import (
 
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/pkg/diagnose"
 	"github.com/walctl/walctl/pkg/recovery"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/recovery/plan"
@@ -110,7 +111,7 @@ func (o *recoverOptions) write(f *cli.Factory, r *recoverReport, d []recovery.Di
 		return render.JSON(f.Out(), r)
 	}
 	wide := o.output == cli.Wide
-	lines := slices.Concat(verdictLines(r), uncheckedLines(r.Findings), []string{coverageLine(r)})
+	lines := slices.Concat(verdictLines(r), notCheckedLines(diagnose.Unchecked(r.Findings)), []string{coverageLine(r)})
 	if r.lacking > 0 {
 		lines = append(lines, "Applicable NO: "+lackingText(r.lacking))
 	} else {

@@ -147,7 +147,7 @@ func (r *replayed) fieldsGone(ctx context.Context, src source.Source, wal string
 	}
 	rd, err := src.Open(ctx, source.Range{From: source.Bound{Kind: source.AtID, ID: r.Coverage.First}, Props: true, Payload: source.PayloadAll})
 	if errors.Is(err, source.ErrConsumed) {
-		return []diagnose.Finding{diagnose.NotChecked(r.wal.PChannel, "the fields of inserts: a stream is read once; save it to a file and name that")}, nil
+		return []diagnose.Finding{diagnose.NotChecked(r.wal.PChannel, recovery.WentBy("the fields of inserts"))}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("hold the fields of inserts against their schema: %w", err)
@@ -217,9 +217,8 @@ func (r *replayed) findings() []diagnose.Finding {
 	return append(out, r.fields...)
 }
 
-// uncheckedLines says what could not be looked at.
-func uncheckedLines(findings []diagnose.Finding) []string {
-	why := diagnose.Unchecked(findings)
+// notCheckedLines say what could not be looked at: one line, none where all was.
+func notCheckedLines(why []string) []string {
 	if len(why) == 0 {
 		return nil
 	}

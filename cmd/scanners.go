@@ -20,14 +20,12 @@ type scannersOptions struct {
 	policy, start string
 	capacity      cli.Bytes
 	ask           scanner.Options
-	stats         []string
-	internal      []string
-	logs          []string
-	catalog       cli.CatalogFlags
-	source        cli.WALFlags
-	place         cli.RangeFlags
-	output        cli.Output
-	failOn        cli.FailOn
+	evidenceFlags
+	catalog cli.CatalogFlags
+	source  cli.WALFlags
+	place   cli.RangeFlags
+	output  cli.Output
+	failOn  cli.FailOn
 }
 
 // simulateReport is the JSON answer of a simulation.
@@ -107,9 +105,7 @@ func (o *scannersOptions) addFlags(cmd *cobra.Command) {
 	p.BoolVar(&o.ask.Trimmed, "trimmed", false, "by then retention has removed the log up to its last TimeTick")
 	p.StringVar(&o.ask.PauseAfter, "pause-after", "", "slow consumer: it stops after the record with this `ID`")
 	p.Int64Var(&o.ask.ResumeAt, "resume-at", -1, "slow consumer: it goes on when the log holds record `I` (-1: its last one)")
-	p.StringArrayVar(&o.stats, "topic-stats", nil, "what the broker says of a topic: `[PCHANNEL=]FILE` from pulsar-admin topics stats, repeatable")
-	p.StringArrayVar(&o.internal, "internal-stats", nil, "where the broker's cursors are: `[PCHANNEL=]FILE` from pulsar-admin topics stats-internal, repeatable")
-	p.StringArrayVar(&o.logs, "logs", nil, "look for symptoms in this Milvus log `FILE`, plain or gzip, repeatable")
+	o.add(cmd)
 	cli.AddOutput(cmd, &o.output, cli.Table, cli.Wide, cli.JSON)
 	o.failOn.Add(cmd)
 	o.place.Add(cmd)

@@ -25,7 +25,7 @@ type scannersReport struct {
 
 // lookAtScanners judges the scanners by the evidence of a moment, as doctor takes it.
 func lookAtScanners(ctx context.Context, f *cli.Factory, o *scannersOptions) error {
-	e := &examined{f: f, o: &doctorOptions{source: o.source, catalog: o.catalog, stats: o.stats, internal: o.internal, logs: o.logs}}
+	e := &examined{f: f, o: &doctorOptions{evidenceFlags: o.evidenceFlags, source: o.source, catalog: o.catalog}}
 	if err := e.gatherBeside(ctx, o.wal); err != nil {
 		return err
 	}
@@ -82,19 +82,6 @@ func (e *examined) gatherBeside(ctx context.Context, wal string) error {
 	return context.Cause(ctx)
 }
 
-// assignments are those of the catalog that belongs to a log, if there is one.
-func (e *examined) assignments(ctx context.Context, s source.Source) error {
-	cat, err := e.f.OpenCatalog(ctx, e.o.catalog, s, false)
-	if errors.Is(err, cli.ErrNoCatalog) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer cat.Close()
-	return e.assigned(ctx, cat)
-}
-
 // capturedStats are the topic statistics an archive carries, where none were named.
 func (e *examined) capturedStats(s source.Source) {
 	with, ok := source.As[source.EvidenceSource](s)
@@ -128,13 +115,8 @@ func writeScanners(f *cli.Factory, o *scannersOptions, r *scannersReport) error 
 		return render.JSON(f.Out(), r)
 	}
 	lines := []string{fmt.Sprintf("%s · %s", render.Plural(len(r.PChannels), "pchannel"), render.Plural(len(r.Scanners), "line")+" of scanners")}
-	if len(r.NotChecked) > 0 {
-		lines = append(lines, "NOT CHECKED  "+strings.Join(r.NotChecked, "; "))
-	}
-	for _, l := range lines {
-		if _, err := fmt.Fprintln(f.Out(), render.Clean(l)); err != nil {
-			return err
-		}
+	if err := printLines(f, append(lines, notCheckedLines(r.NotChecked)...)); err != nil {
+		return err
 	}
 	table := render.Table{Columns: []render.Column{{Name: "pchannel"}, {Name: "scanner"}, {Name: "mode"}, {Name: "reads next"}, {Name: "lag", Right: true}, {Name: "verdict"}, {Name: "cause"}}}
 	for i := range r.Scanners {

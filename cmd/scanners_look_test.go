@@ -43,48 +43,35 @@ func TestScannersOnMoments(t *testing.T) {
 }
 
 func scannerMoments(t *testing.T, root string) {
-	dirs, err := os.ReadDir(root)
-	require.NoError(t, err)
-	require.NotEmpty(t, dirs)
-	for _, d := range dirs {
-		t.Run(d.Name(), func(t *testing.T) {
-			dir := filepath.Join(root, d.Name())
-			b, err := os.ReadFile(filepath.Join(dir, "truth.json"))
-			require.NoError(t, err)
-			var truth struct {
-				Cause, PChannel string
-				Stuck           []string `json:"scanners_stuck"`
+	eachMoment(t, root, func(t *testing.T, dir string, truth momentTruth) {
+		code, a := scannersOf(t, evidenceArgs(t, dir)...)
+		require.NotEmpty(t, a.Scanners)
+		want := held[truth.Cause]
+		if want == "NAMED" {
+			require.Len(t, truth.Stuck, 1)
+			want = truth.Stuck[0]
+		}
+		if truth.Cause != "none" && truth.Cause != "growing-segments-near-watermark" {
+			require.Equal(t, 3, code)
+		} else {
+			require.Zero(t, code)
+		}
+		stuck := map[string]string{}
+		for _, s := range a.Scanners {
+			require.Equal(t, truth.PChannel, s.PChannel)
+			if s.Verdict == diagnose.ScannerStuck {
+				stuck[s.Name] = s.Cause
 			}
-			require.NoError(t, json.Unmarshal(b, &truth))
-			code, a := scannersOf(t, evidenceArgs(t, dir)...)
-			require.NotEmpty(t, a.Scanners)
-			want := held[truth.Cause]
-			if want == "NAMED" {
-				require.Len(t, truth.Stuck, 1)
-				want = truth.Stuck[0]
-			}
-			if truth.Cause != "none" && truth.Cause != "growing-segments-near-watermark" {
-				require.Equal(t, 3, code)
-			} else {
-				require.Zero(t, code)
-			}
-			stuck := map[string]string{}
-			for _, s := range a.Scanners {
-				require.Equal(t, truth.PChannel, s.PChannel)
-				if s.Verdict == diagnose.ScannerStuck {
-					stuck[s.Name] = s.Cause
-				}
-			}
-			if want == "" {
-				require.Empty(t, stuck)
-				return
-			}
-			require.Equal(t, codeOf[truth.Cause], stuck[want], "%v", stuck)
-			for name, cause := range stuck {
-				require.True(t, name == want || cause == "append-not-acknowledged", "%s is stuck too: %s", name, cause)
-			}
-		})
-	}
+		}
+		if want == "" {
+			require.Empty(t, stuck)
+			return
+		}
+		require.Equal(t, codeOf[truth.Cause], stuck[want], "%v", stuck)
+		for name, cause := range stuck {
+			require.True(t, name == want || cause == "append-not-acknowledged", "%s is stuck too: %s", name, cause)
+		}
+	})
 }
 
 // TestScannersCatchUp: a scanner that works off a backlog is no stuck one, and a second

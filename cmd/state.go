@@ -144,7 +144,7 @@ func (o *stateOptions) write(f *cli.Factory, r *stateReport, view recovery.View,
 	if r.AlterWAL {
 		lines = append(lines, "the log ends with a switch to another WAL")
 	}
-	if err := printLines(f, append(lines, uncheckedLines(findings)...)); err != nil {
+	if err := printLines(f, append(lines, notCheckedLines(diagnose.Unchecked(findings))...)); err != nil {
 		return err
 	}
 	if err := render.Findings(f.Out(), f.Style(o.output), worthShowing(findings, o.output)); err != nil {

@@ -62,7 +62,7 @@ func (p *replay) flusher(ctx context.Context, src source.Source) error {
 	}
 	rd, err := guarded(ctx, src, source.Range{From: source.Bound{Kind: source.AtID, ID: from}})
 	if errors.Is(err, source.ErrConsumed) {
-		p.res.Unchecked = append(p.res.Unchecked, "what stops a flusher before the checkpoint: a stream is read once; save it to a file and name that")
+		p.res.Unchecked = append(p.res.Unchecked, WentBy("what stops a flusher before the checkpoint"))
 		return nil
 	}
 	if err != nil {

@@ -64,6 +64,12 @@ type Result struct {
 	Unchecked []string
 }
 
+// WentBy says that something could not be looked at because a stream is over, and what
+// to do.
+func WentBy(what string) string {
+	return what + ": a stream is read once; save it to a file and name that"
+}
+
 // Stop is where a replay ended.
 type Stop struct {
 	// Reached is false where a bound was asked for that the log does not have.

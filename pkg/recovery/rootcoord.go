@@ -94,7 +94,7 @@ func (p *replay) droppedInLog(ctx context.Context, src source.Source, absent []I
 	}
 	rd, err := guarded(ctx, src, source.Range{})
 	if errors.Is(err, source.ErrConsumed) {
-		p.res.Unchecked = append(p.res.Unchecked, "which vchannels the log drops before the checkpoint: a stream is read once; save it to a file and name that")
+		p.res.Unchecked = append(p.res.Unchecked, WentBy("which vchannels the log drops before the checkpoint"))
 		return out, nil
 	}
 	if err != nil {
