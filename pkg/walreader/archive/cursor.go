@@ -43,7 +43,7 @@ func (s *Source) cursorFrom(start, end int64, r source.Range) *cursor {
 
 func (s *Source) cursor(start, end int64) *cursor {
 	c := &cursor{s: s, m: s.m, start: start, begin: start, end: end, damage: s.damage, gaps: s.m.gapsInOrder(), fresh: start > 0}
-	s.Begin(end - start)
+	s.passage.Begin(end - start)
 	c.torn = end == s.m.Records() && s.m.Copied != nil && s.m.Copied.Torn
 	return c
 }
@@ -100,7 +100,7 @@ func (c *cursor) next(ctx context.Context) (part, error) {
 			if c.start = first + int64(p.hi); p.hi == b.Rows {
 				c.block++
 			}
-			c.s.Reach(c.start - c.begin)
+			c.s.passage.Reach(c.start - c.begin)
 			return p, nil
 		}
 		c.closeSegment()

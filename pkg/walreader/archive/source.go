@@ -142,11 +142,11 @@ func (l *Log) fill(m *Manifest) {
 
 // Source reads one pchannel's archive.
 type Source struct {
-	dir    string
-	fsys   FS
-	m      *Manifest
-	damage []*source.CorruptError // of the manifest, told by every reader first
-	source.Passage
+	dir     string
+	fsys    FS
+	m       *Manifest
+	damage  []*source.CorruptError // of the manifest, told by every reader first
+	passage source.Passage
 }
 
 var (
@@ -212,6 +212,9 @@ func (s *Source) Bounds(context.Context) (source.Bounds, error) {
 
 // Manifest returns what the archive says of itself. It must not be changed.
 func (s *Source) Manifest() *Manifest { return s.m }
+
+// Passed implements source.ProgressSource.
+func (s *Source) Passed() (read, total int64) { return s.passage.Passed() }
 
 // Close implements source.Source. Readers hold their own files.
 func (s *Source) Close() error { return nil }

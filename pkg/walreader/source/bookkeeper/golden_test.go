@@ -81,15 +81,7 @@ func TestGoldenDisks(t *testing.T) {
 						continue // no message in it names it
 					}
 					s := open(t, place, log, bookkeeper.Options{})
-					got, gaps, torn := sourcetest.Read(t, s, sourcetest.Everything())
-					want := sourcetest.Records(t, file)
-					sourcetest.Same(t, log, got, want)
-					require.Empty(t, gaps)
-					require.False(t, torn)
-					b, err := s.Bounds(t.Context())
-					require.NoError(t, err)
-					require.Equal(t, [2]string{want[0].IDs, want[len(want)-1].IDs}, [2]string{b.First.String(), b.Last.String()})
-					require.Equal(t, source.Lacks{}, b.Lacks)
+					sourcetest.Whole(t, log, s, sourcetest.Records(t, file))
 				}
 				require.Equal(t, before, sourcetest.Sums(t, bookie))
 			})

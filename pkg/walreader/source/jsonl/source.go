@@ -27,7 +27,7 @@ type Source struct {
 	backend  message.Backend
 	seen     source.Bounds // as far as it was read
 	ended    bool          // it was read to its end
-	source.Passage
+	passage  source.Passage
 }
 
 var _ source.ProgressSource = (*Source)(nil)
@@ -162,7 +162,7 @@ func (s *Source) Open(ctx context.Context, r source.Range) (source.Reader, error
 
 // measured tells Passage how much of a file is read, in its bytes as they lie.
 func (s *Source) measured(in io.ReadCloser) io.ReadCloser {
-	s.Begin(0)
+	s.passage.Begin(0)
 	f, ok := in.(*os.File)
 	if !ok {
 		return in
@@ -171,8 +171,8 @@ func (s *Source) measured(in io.ReadCloser) io.ReadCloser {
 	if err != nil || !st.Mode().IsRegular() {
 		return in
 	}
-	s.Begin(st.Size())
-	return &measuredFile{f, &s.Passage}
+	s.passage.Begin(st.Size())
+	return &measuredFile{f, &s.passage}
 }
 
 type measuredFile struct {
@@ -186,6 +186,9 @@ func (f *measuredFile) Read(b []byte) (int, error) {
 	f.at.Add(int64(n))
 	return n, err
 }
+
+// Passed implements source.ProgressSource.
+func (s *Source) Passed() (read, total int64) { return s.passage.Passed() }
 
 // Close implements source.Source; readers are closed on their own.
 func (s *Source) Close() error { return nil }

@@ -50,14 +50,7 @@ func TestGoldenDisk(t *testing.T) {
 	for place, log := range map[string]string{dir: topic, part: "", filepath.Join(part, "00000000000000000000.log"): ""} {
 		s := open(t, place, log, kafka.Options{})
 		require.Equal(t, topic, s.Describe().PChannel)
-		got, gaps, torn := sourcetest.Read(t, s, sourcetest.Everything())
-		sourcetest.Same(t, place, got, want)
-		require.Empty(t, gaps)
-		require.False(t, torn)
-		b, err := s.Bounds(t.Context())
-		require.NoError(t, err)
-		require.Equal(t, [2]string{want[0].IDs, want[len(want)-1].IDs}, [2]string{b.First.String(), b.Last.String()})
-		require.Equal(t, source.Lacks{}, b.Lacks)
+		sourcetest.Whole(t, place, s, want)
 	}
 	require.Equal(t, before, sourcetest.Sums(t, dir))
 }

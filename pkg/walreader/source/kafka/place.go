@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/internal/dirs"
 )
 
 // The names of Kafka's files.
@@ -59,8 +60,8 @@ func (e *otherError) Error() string { return e.reason }
 // Is makes it source.ErrNoLogs for the door.
 func (e *otherError) Is(target error) bool { return target == source.ErrNoLogs }
 
-// maxDirs bounds how many directories are looked into.
-const maxDirs = 20000
+// maxDepth is how far partitions are looked for, the directory that is named included.
+const maxDepth = 3
 
 // find lists the partitions that lie in a directory or up to two levels below, or the one
 // a file is of.
@@ -81,25 +82,18 @@ func find(ctx context.Context, path string) ([]place, error) {
 		return []place{partition(path)}, nil
 	}
 	var out []place
-	level, seen := []string{path}, 0
-	for range 3 {
-		var next []string
-		for _, dir := range level {
-			if seen++; seen > maxDirs {
-				break
-			}
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
-			for _, sub := range children(dir) {
-				if !holdsSegment(sub) {
-					next = append(next, sub)
-				} else if p := partition(sub); !strings.HasPrefix(p.topic, "__") {
-					out = append(out, p)
-				}
+	err = dirs.Below(ctx, path, maxDepth, func(dir string) (next []string) {
+		for _, sub := range children(dir) {
+			if !holdsSegment(sub) {
+				next = append(next, sub)
+			} else if p := partition(sub); !strings.HasPrefix(p.topic, "__") {
+				out = append(out, p)
 			}
 		}
-		level = next
+		return next
+	})
+	if err != nil {
+		return nil, err
 	}
 	if len(out) == 0 {
 		return nil, &otherError{"holds no segment of a Kafka topic: name a partition's directory (TOPIC-0, with 00000000000000000000.log in it) or the broker's log.dirs"}

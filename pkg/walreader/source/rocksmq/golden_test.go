@@ -59,15 +59,7 @@ func TestGoldenDisks(t *testing.T) {
 			}
 			for topic, file := range logs {
 				s := open(t, dir, topic, rocksmq.Options{})
-				got, gaps, torn := sourcetest.Read(t, s, sourcetest.Everything())
-				want := sourcetest.Records(t, file)
-				sourcetest.Same(t, topic, got, want)
-				require.Empty(t, gaps)
-				require.False(t, torn)
-				b, err := s.Bounds(t.Context())
-				require.NoError(t, err)
-				require.Equal(t, [2]string{want[0].IDs, want[len(want)-1].IDs}, [2]string{b.First.String(), b.Last.String()})
-				require.Equal(t, source.Lacks{}, b.Lacks)
+				sourcetest.Whole(t, topic, s, sourcetest.Records(t, file))
 			}
 			require.Equal(t, before, sourcetest.Sums(t, dir))
 		})

@@ -104,6 +104,20 @@ func Read(t testing.TB, s source.Source, r source.Range) (out []*message.Message
 	return out, gaps, torn
 }
 
+// Whole holds a source against all records of a log: each is read, nothing is missing
+// or torn, and the ends are the first and the last one.
+func Whole(t testing.TB, what string, s source.Source, want []Record) {
+	t.Helper()
+	got, gaps, torn := Read(t, s, Everything())
+	Same(t, what, got, want)
+	require.Empty(t, gaps)
+	require.False(t, torn)
+	b, err := s.Bounds(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, [2]string{want[0].IDs, want[len(want)-1].IDs}, [2]string{b.First.String(), b.Last.String()})
+	require.Equal(t, source.Lacks{}, b.Lacks)
+}
+
 // Sums are the checksum, time and mode of every file below a directory: equal
 // where nothing was written there.
 func Sums(t testing.TB, dir string) map[string]string {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/walctl/walctl/pkg/walreader/source"
+	"github.com/walctl/walctl/pkg/walreader/source/internal/dirs"
 )
 
 // The names of a segment's files (wire format).
@@ -67,11 +68,8 @@ type place struct {
 	one  bool   // dir is a segment's
 }
 
-// How far below a directory its logs are looked for.
-const (
-	maxDepth = 7
-	maxDirs  = 20000
-)
+// maxDepth is how far below a directory its logs are looked for.
+const maxDepth = 7
 
 // find lists the logs that lie in a directory or below, or the one a file is of.
 func find(ctx context.Context, path string) ([]place, error) {
@@ -95,24 +93,16 @@ func find(ctx context.Context, path string) ([]place, error) {
 // below looks for directories of segments, level by level.
 func below(ctx context.Context, top string) ([]place, error) {
 	var out []place
-	level, seen := []string{top}, 0
-	for depth := 0; depth < maxDepth && len(level) > 0; depth++ {
-		var next []string
-		for _, dir := range level {
-			if seen++; seen > maxDirs {
-				break
-			}
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
-			subs, log := children(dir)
-			if log {
-				out = append(out, place{id: numberOf(dir), dir: dir})
-				continue
-			}
-			next = append(next, subs...)
+	err := dirs.Below(ctx, top, maxDepth, func(dir string) []string {
+		subs, log := children(dir)
+		if !log {
+			return subs
 		}
-		level = next
+		out = append(out, place{id: numberOf(dir), dir: dir})
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	if len(out) == 0 {
 		return nil, &otherError{"holds no segment of Woodpecker: name the directory of a log (its segments are directories called 0, 1, …), one above it, or a data.log"}
