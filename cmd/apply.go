@@ -8,22 +8,21 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/walctl/walctl/cmd/internal/plans"
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/recovery/plan"
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 type applyOptions struct {
 	file, wal string
-	write     writeFlags
+	write     plans.WriteFlags
 	output    cli.Output
 }
 
-func newApplyCmd(f *cli.Factory, runF func(context.Context, *applyOptions) error) *cobra.Command {
+func newApplyCmd(f *cli.Factory) *cobra.Command {
 	opts := &applyOptions{}
-	if runF == nil {
-		runF = func(ctx context.Context, o *applyOptions) error { return runApply(ctx, f, o) }
-	}
 	cmd := &cobra.Command{
 		Use:   "apply FILE [WAL]",
 		Short: "Write a saved plan to the catalog, guarded and undoable",
@@ -42,12 +41,12 @@ walctl apply p.json --yes --reason "ticket 4711" -o json`,
 			if len(args) == 2 {
 				opts.wal = args[1]
 			}
-			return runF(cmd.Context(), opts)
+			return runApply(cmd.Context(), f, opts)
 		},
 	}
-	cmd.Flags().StringVar(&opts.write.export, "dir", "", "save the touched keys as they were to this `DIR` (default: the plan's)")
+	cmd.Flags().StringVar(&opts.write.Export, "dir", "", "save the touched keys as they were to this `DIR` (default: the plan's)")
 	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON)
-	opts.write.add(cmd)
+	opts.write.Add(cmd)
 	return cli.Finish(f, cmd, cli.CodeCorrupt, cli.CodeRefused, cli.CodeDeclined)
 }
 
@@ -57,14 +56,14 @@ func runApply(ctx context.Context, f *cli.Factory, o *applyOptions) error {
 		return err
 	}
 	if o.output.IsTable() {
-		if err := writePlan(f, p, o.output == cli.Wide); err != nil {
+		if err := plans.Show(f, p, o.output == cli.Wide); err != nil {
 			return err
 		}
 	}
-	if o.write.export == "" {
-		o.write.export = filepath.Dir(o.file)
+	if o.write.Export == "" {
+		o.write.Export = filepath.Dir(o.file)
 	}
-	opts, err := o.write.options(f, fmt.Sprintf("Write these %d keys?", len(p.Changes)))
+	opts, err := o.write.Options(f, fmt.Sprintf("Write these %d keys?", len(p.Changes)))
 	if err != nil {
 		return err
 	}
@@ -73,33 +72,33 @@ func runApply(ctx context.Context, f *cli.Factory, o *applyOptions) error {
 		return err
 	}
 	opts.Milvus = settings.MilvusVersion
-	at, err := o.write.open(ctx, f, p.Binding.Catalog, p.Binding.Log, o.wal)
+	at, err := o.write.Open(ctx, f, p.Binding.Catalog, p.Binding.Log, o.wal)
 	if err != nil {
 		return err
 	}
-	defer at.close()
-	res, err := plan.Apply(ctx, p, at.cat, at.gate, opts)
-	then := &outcome{again: o.write.again(f, "apply", o.file, o.wal), out: o.file, wal: cmp.Or(o.wal, p.Binding.Log.Location), catalog: o.write.catalog.Spec,
-		milvus: cmp.Or(opts.Milvus, p.Binding.Milvus)}
-	report := &writeReport{
+	defer at.Close()
+	res, err := plan.Apply(ctx, p, at.Cat, at.Gate, opts)
+	then := &plans.Outcome{Again: o.write.Again(f, "apply", o.file, o.wal), Out: o.file, WAL: cmp.Or(o.wal, p.Binding.Log.Location), Catalog: o.write.Catalog.Spec,
+		Milvus: cmp.Or(opts.Milvus, p.Binding.Milvus)}
+	report := &plans.Report{
 		Header:  f.Header("apply", render.WAL{PChannel: p.PChannel, Location: p.Binding.Log.Location}, nil),
 		Journal: res.Journal, Transactions: res.Transactions, Resumed: res.Resumed, Export: res.Export, Keys: len(p.Changes), KeysWritten: res.KeysWritten,
-		Next: then.next(f, err),
+		Next: then.Next(f, err),
 	}
-	again := "walctl apply " + shellQuote(o.file)
+	again := "walctl apply " + source.ShellWord(o.file)
 	if o.wal != "" {
-		again += " " + shellQuote(o.wal)
+		again += " " + source.ShellWord(o.wal)
 	}
 	back := "walctl undo " + p.ID
 	if o.wal != "" {
-		back += " " + shellQuote(o.wal)
+		back += " " + source.ShellWord(o.wal)
 	}
-	back += " --catalog " + shellQuote(o.write.catalog.Spec)
-	if err := report.write(f, o.output, err, [2]string{"Finish", again + confirmation(f)}, [2]string{"Go back", back + confirmation(f)}); err != nil || o.output == cli.JSON {
+	back += " --catalog " + source.ShellWord(o.write.Catalog.Spec)
+	if err := report.Write(f, o.output, err, [2]string{"Finish", again + plans.Confirmation(f)}, [2]string{"Go back", back + plans.Confirmation(f)}); err != nil || o.output == cli.JSON {
 		return err
 	}
 	if p.Empty() {
-		return printLines(f, []string{"Applied    nothing: the plan changes no key", "Proof      " + report.Next})
+		return cli.PrintLines(f, []string{"Applied    nothing: the plan changes no key", "Proof      " + report.Next})
 	}
 	went := ""
 	if res.Resumed {
@@ -109,6 +108,6 @@ func runApply(ctx context.Context, f *cli.Factory, o *applyOptions) error {
 	if res.Export != "" {
 		lines = append(lines, "Saved      the keys as they were: "+res.Export)
 	}
-	lines = append(lines, "Undo       "+f.Carry("walctl undo "+res.Journal+" --catalog "+shellQuote(o.write.catalog.Spec)+confirmation(f)))
-	return printLines(f, append(lines, "Proof      "+report.Next))
+	lines = append(lines, "Undo       "+f.Carry("walctl undo "+res.Journal+" --catalog "+source.ShellWord(o.write.Catalog.Spec)+plans.Confirmation(f)))
+	return cli.PrintLines(f, append(lines, "Proof      "+report.Next))
 }

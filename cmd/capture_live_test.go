@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/walctl/walctl/cmd/inspect"
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/testenv"
 	"github.com/walctl/walctl/pkg/walreader/source"
@@ -72,7 +73,7 @@ func TestCaptureTakesEvidenceLive(t *testing.T) {
 		require.FileExists(t, filepath.Join(at, source.EvidenceCatalogError))
 		code, out, errOut := run(t, nil, "inspect", dir, "--log", p, "-o", "json")
 		require.Equal(t, 0, code, errOut)
-		var r inspectReport
+		var r inspect.Report
 		require.NoError(t, json.Unmarshal([]byte(out), &r))
 		require.EqualValues(t, 172800, r.Protection.RetentionSeconds)
 		require.NotEmpty(t, r.Protection.CapturedAt)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/walctl/walctl/cmd/internal/plans"
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/diagnose"
@@ -19,6 +20,7 @@ import (
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/recovery/plan"
 	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 func newCatalogCmd(f *cli.Factory) *cobra.Command {
@@ -34,7 +36,7 @@ walctl catalog export --to kvjson:copy.json`,
 		Args: cli.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newCatalogShowCmd(f, nil), newCatalogGetCmd(f, nil), newCatalogExportCmd(f, nil), newCatalogImportCmd(f, nil))
+	cmd.AddCommand(newCatalogShowCmd(f), newCatalogGetCmd(f), newCatalogExportCmd(f), newCatalogImportCmd(f))
 	return cli.Finish(f, cmd)
 }
 
@@ -50,34 +52,29 @@ type catalogOptions struct {
 	out      string
 	pchannel string
 	remove   bool
-	files    outFlags
+	files    plans.OutFlags
 	toSpec   catalog.Spec // of to
 }
 
-func catalogRun(f *cli.Factory, runF func(context.Context, *catalogOptions) error, own func(context.Context, *cli.Factory, *catalogOptions, catalog.Catalog) error) func(context.Context, *catalogOptions) error {
-	if runF != nil {
-		return runF
+// over opens the catalog for one of the subcommands.
+func (o *catalogOptions) over(ctx context.Context, f *cli.Factory, do func(context.Context, *cli.Factory, *catalogOptions, catalog.Catalog) error) error {
+	cat, err := f.OpenCatalog(ctx, o.catalog, nil, false)
+	if err != nil {
+		return err
 	}
-	return func(ctx context.Context, o *catalogOptions) error {
-		cat, err := f.OpenCatalog(ctx, o.catalog, nil, false)
-		if err != nil {
-			return err
-		}
-		defer cat.Close()
-		return own(ctx, f, o, cat)
-	}
+	defer cat.Close()
+	return do(ctx, f, o, cat)
 }
 
-func newCatalogShowCmd(f *cli.Factory, runF func(context.Context, *catalogOptions) error) *cobra.Command {
+func newCatalogShowCmd(f *cli.Factory) *cobra.Command {
 	o := &catalogOptions{}
-	run := catalogRun(f, runF, showCatalog)
 	cmd := &cobra.Command{
 		Use:   "show",
 		Short: "Show each WAL of a catalog, and the processes that live",
 		Example: `walctl catalog show
 walctl catalog show --catalog kvjson:after.json -o json`,
 		Args: cli.Args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), o) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.over(cmd.Context(), f, showCatalog) },
 	}
 	cli.AddOutput(cmd, &o.output, cli.Table, cli.Wide, cli.JSON)
 	o.failOn.Add(cmd)
@@ -211,7 +208,7 @@ func (r *catalogReport) table(f *cli.Factory, output cli.Output) error {
 		}
 	}
 	for i, p := range problems {
-		if i == keysShown && output != cli.Wide {
+		if i == plans.KeysShown && output != cli.Wide {
 			_, err := fmt.Fprintf(f.Out(), "… and %d more problems (-o wide)\n", len(problems)-i)
 			return err
 		}
@@ -222,9 +219,8 @@ func (r *catalogReport) table(f *cli.Factory, output cli.Output) error {
 	return nil
 }
 
-func newCatalogGetCmd(f *cli.Factory, runF func(context.Context, *catalogOptions) error) *cobra.Command {
+func newCatalogGetCmd(f *cli.Factory) *cobra.Command {
 	o := &catalogOptions{}
-	run := catalogRun(f, runF, getKeys)
 	cmd := &cobra.Command{
 		Use:   "get KEY",
 		Short: "Print a key's value, decoded; a key that ends in / stands for all below it",
@@ -233,7 +229,7 @@ walctl catalog get streamingnode-meta/wal/by-dev-rootcoord-dml_3/ --raw`,
 		Args: cli.Args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.key = args[0]
-			return run(cmd.Context(), o)
+			return o.over(cmd.Context(), f, getKeys)
 		},
 	}
 	cmd.Flags().BoolVar(&o.raw, "raw", false, "values as base64 of their bytes, without the credentials in them (export has all)")
@@ -278,9 +274,8 @@ func getKeys(ctx context.Context, f *cli.Factory, o *catalogOptions, cat catalog
 	return nil
 }
 
-func newCatalogExportCmd(f *cli.Factory, runF func(context.Context, *catalogOptions) error) *cobra.Command {
+func newCatalogExportCmd(f *cli.Factory) *cobra.Command {
 	o := &catalogOptions{}
-	run := catalogRun(f, runF, exportCatalog)
 	cmd := &cobra.Command{
 		Use:   "export --to CATALOG",
 		Short: "Copy a catalog's keys into a new file",
@@ -295,21 +290,21 @@ walctl catalog export --catalog snapshot:etcd.db --to file:copy.db`,
 				return cli.Usagef("say where to with --to file:PATH or kvjson:PATH")
 			}
 			var err error
-			if o.toSpec, err = o.files.catalogPath("--to", o.to); err != nil {
+			if o.toSpec, err = o.files.CatalogPath("--to", o.to); err != nil {
 				return err
 			}
-			o.files.madeFrom(o.catalog.Spec)
-			if err := o.files.takeStdout(f, o.output, o.toSpec.Path); err != nil {
+			o.files.MadeFrom(o.catalog.Spec)
+			if err := o.files.TakeStdout(f, o.output, o.toSpec.Path); err != nil {
 				return err
 			}
-			if err := o.files.catalogRule().Check(o.toSpec.Path); err != nil {
+			if err := o.files.CatalogRule().Check(o.toSpec.Path); err != nil {
 				return err
 			}
-			return run(cmd.Context(), o)
+			return o.over(cmd.Context(), f, exportCatalog)
 		},
 	}
 	cmd.Flags().StringVar(&o.to, "to", "", "a new `file:PATH|kvjson:PATH`; kvjson:- is standard output")
-	o.files.add(cmd.Flags())
+	o.files.Add(cmd.Flags())
 	cmd.Flags().StringVar(&o.prefix, "prefix", "", "only keys that begin with this")
 	o.catalog.Add(cmd)
 	return cli.Finish(f, cmd, cli.CodeCorrupt, cli.CodeRefused)
@@ -320,16 +315,15 @@ func exportCatalog(ctx context.Context, f *cli.Factory, o *catalogOptions, cat c
 	if err != nil {
 		return err
 	}
-	if err := o.files.writeCatalog(ctx, o.toSpec, kv, catalog.Options{}); err != nil {
+	if err := o.files.WriteCatalog(ctx, o.toSpec, kv, catalog.Options{}); err != nil {
 		return err
 	}
 	f.Notef("%d keys written to %s", len(kv), o.to)
 	return nil
 }
 
-func newCatalogImportCmd(f *cli.Factory, runF func(context.Context, *catalogOptions) error) *cobra.Command {
+func newCatalogImportCmd(f *cli.Factory) *cobra.Command {
 	o := &catalogOptions{}
-	run := catalogRun(f, runF, importCatalog)
 	cmd := &cobra.Command{
 		Use:   "import CATALOG --pchannel NAME --out PLAN",
 		Short: "Plan to bring one WAL's keys to those of another catalog",
@@ -346,19 +340,19 @@ walctl apply p.json --reason "back to last night's copy"`,
 			if o.out == "" || o.pchannel == "" {
 				return cli.Usagef("name the WAL with --pchannel and the plan's file with --out")
 			}
-			o.files.madeFrom(o.file, o.catalog.Spec)
-			if err := o.files.takeStdout(f, o.output, o.out); err != nil {
+			o.files.MadeFrom(o.file, o.catalog.Spec)
+			if err := o.files.TakeStdout(f, o.output, o.out); err != nil {
 				return err
 			}
-			if err := o.files.checkPlan(o.out); err != nil {
+			if err := o.files.CheckPlan(o.out); err != nil {
 				return err
 			}
-			return run(cmd.Context(), o)
+			return o.over(cmd.Context(), f, importCatalog)
 		},
 	}
 	p := cmd.Flags()
 	p.StringVar(&o.out, "out", "", "save the plan to this `FILE`")
-	o.files.add(p)
+	o.files.Add(p)
 	p.StringVar(&o.pchannel, "pchannel", "", "the WAL's full `NAME`")
 	p.BoolVar(&o.remove, "delete", false, "delete the WAL's keys the other catalog does not have")
 	o.catalog.Add(cmd)
@@ -389,7 +383,7 @@ func importCatalog(ctx context.Context, f *cli.Factory, o *catalogOptions, cat c
 			}
 		}
 	}
-	binding, err := bindingOf(ctx, f, o.catalog, cat)
+	binding, err := plans.BindingOf(ctx, f, o.catalog, cat)
 	if err != nil {
 		return err
 	}
@@ -402,10 +396,10 @@ func importCatalog(ctx context.Context, f *cli.Factory, o *catalogOptions, cat c
 	if err != nil {
 		return err
 	}
-	if err := o.files.writePlan(o.out, p); err != nil {
+	if err := o.files.WritePlan(o.out, p); err != nil {
 		return err
 	}
-	if err := writePlan(f, p, false); err != nil {
+	if err := plans.Show(f, p, false); err != nil {
 		return err
 	}
 	switch {
@@ -414,40 +408,5 @@ func importCatalog(ctx context.Context, f *cli.Factory, o *catalogOptions, cat c
 	case !p.Applicable:
 		return f.Next("walctl catalog get " + catalog.WALPrefix(o.pchannel))
 	}
-	return f.Next("walctl apply " + shellQuote(o.out) + confirmation(f))
-}
-
-// bindingOf binds a plan to the catalog it is made from.
-func bindingOf(ctx context.Context, f *cli.Factory, c cli.CatalogFlags, cat catalog.Catalog) (plan.Binding, error) {
-	id, err := cat.Identity(ctx)
-	if err != nil {
-		return plan.Binding{}, err
-	}
-	settings, err := f.Config()
-	if err != nil {
-		return plan.Binding{}, err
-	}
-	spec, err := f.CatalogSpec(c, nil)
-	if err != nil {
-		return plan.Binding{}, err
-	}
-	return plan.Binding{Catalog: absolute(spec), CatalogKind: id.Kind, ClusterID: id.ClusterID, Root: id.Root, Walctl: f.Version,
-		Milvus: versionOf(ctx, settings.MilvusVersion, cat)}, nil
-}
-
-// versionOf is the version told, or else that of a session; empty where nobody tells.
-func versionOf(ctx context.Context, told string, cat catalog.Catalog) string {
-	if told != "" {
-		return told
-	}
-	sessions, err := catalog.Sessions(ctx, cat)
-	if err != nil {
-		return "" // then apply asks for the version
-	}
-	for _, s := range sessions {
-		if s.Version != "" {
-			told = s.Version
-		}
-	}
-	return told
+	return f.Next("walctl apply " + source.ShellWord(o.out) + plans.Confirmation(f))
 }

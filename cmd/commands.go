@@ -3,11 +3,19 @@ package cmd
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/walctl/walctl/cmd/capture"
+	"github.com/walctl/walctl/cmd/channels"
+	contextcmd "github.com/walctl/walctl/cmd/context"
+	"github.com/walctl/walctl/cmd/doctor"
+	"github.com/walctl/walctl/cmd/inspect"
+	recovercmd "github.com/walctl/walctl/cmd/recover"
+	"github.com/walctl/walctl/cmd/scanners"
 	"github.com/walctl/walctl/internal/cli"
 )
 
-// commands is every command walctl has, one a line. A new one is a file of its own
-// with newXCmd(f, runF), ended by cli.Finish with the exit codes it can return:
+// commands is every command walctl has, one a line. A new one is a file here
+// with newXCmd(f), or a package below with New(f) once it needs more than one file. It
+// is ended by cli.Finish with the exit codes it can return:
 //
 //	cli.AddOutput(cmd, &o.output)     -o
 //	o.source.Add(cmd)                 cli.WALFlags, for f.OpenWAL
@@ -19,24 +27,24 @@ import (
 // render.Header; notes to f.Notef; several errors are joined with errors.Join.
 func commands(f *cli.Factory) []*cobra.Command {
 	return []*cobra.Command{
-		newInspectCmd(f, nil),
-		newStateCmd(f, nil),
-		newDiffCmd(f, nil),
-		newDemoCmd(f, nil),
-		newRecoverCmd(f, nil),
-		newApplyCmd(f, nil),
-		newUndoCmd(f, nil),
+		inspect.New(f),
+		newStateCmd(f),
+		newDiffCmd(f),
+		newDemoCmd(f),
+		recovercmd.New(f),
+		newApplyCmd(f),
+		newUndoCmd(f),
 		newCatalogCmd(f),
-		newVerifyCmd(f, nil),
-		newDoctorCmd(f, nil),
-		newTimetickCmd(f, nil),
-		newScannersCmd(f, nil),
-		newChannelsCmd(f, nil),
-		newSalvageCmd(f, nil),
-		newCaptureCmd(f, nil),
-		newExplainCmd(f, nil),
-		newContextCmd(f),
-		newVersionCmd(f, nil),
+		newVerifyCmd(f),
+		doctor.New(f),
+		newTimetickCmd(f),
+		scanners.New(f),
+		channels.New(f),
+		newSalvageCmd(f),
+		capture.New(f),
+		newExplainCmd(f),
+		contextcmd.New(f),
+		newVersionCmd(f),
 		newManCmd(f),
 		newDocsCmd(f),
 	}

@@ -23,11 +23,8 @@ type demoReport struct {
 	demo.Result
 }
 
-func newDemoCmd(f *cli.Factory, runF func(context.Context, *demoOptions) error) *cobra.Command {
+func newDemoCmd(f *cli.Factory) *cobra.Command {
 	opts := &demoOptions{}
-	if runF == nil {
-		runF = func(ctx context.Context, o *demoOptions) error { return runDemo(ctx, f, o) }
-	}
 	names := []string{}
 	for _, d := range demo.List() {
 		names = append(names, d.Name)
@@ -52,7 +49,7 @@ walctl demo stale-writer --dir ./demo-stale`,
 			if opts.name != "" && opts.dir == "" {
 				return cli.Usagef("say where the demo goes: --dir DIR")
 			}
-			return runF(cmd.Context(), opts)
+			return runDemo(cmd.Context(), f, opts)
 		},
 	}
 	cmd.Flags().StringVar(&opts.dir, "dir", "", "an empty or new `directory` for it")

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/walctl/walctl/cmd/internal/plans"
+	"github.com/walctl/walctl/cmd/internal/replay"
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/diagnose"
@@ -19,17 +19,14 @@ import (
 
 type diffOptions struct {
 	sides    []string
-	replay   replayFlags
+	replay   replay.Flags
 	since    string
 	output   cli.Output
 	exitCode bool
 }
 
-func newDiffCmd(f *cli.Factory, runF func(context.Context, *diffOptions) error) *cobra.Command {
+func newDiffCmd(f *cli.Factory) *cobra.Command {
 	opts := &diffOptions{}
-	if runF == nil {
-		runF = func(ctx context.Context, o *diffOptions) error { return runDiff(ctx, f, o) }
-	}
 	cmd := &cobra.Command{
 		Use:   "diff A [B]",
 		Short: "Compare two states, catalogs or logs key by key",
@@ -53,14 +50,14 @@ walctl diff ./evidence dml_3 -o json`,
 			case len(args) == 1 && isCatalog(args[0]):
 				return cli.Usagef("name what to compare the catalog with")
 			}
-			return runF(cmd.Context(), opts)
+			return runDiff(cmd.Context(), f, opts)
 		},
 	}
 	p := cmd.Flags()
 	p.StringVar(&opts.since, "since", "", "of one log: compare the state at this `PLACE` with the one at --until")
 	p.BoolVar(&opts.exitCode, "exit-code", false, "exit 3 where there is a difference")
 	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON, cli.NDJSON)
-	opts.replay.add(cmd)
+	opts.replay.Add(cmd)
 	p.Lookup("pchannel").Usage = "of catalogs: only the keys of this pchannel's WAL; of a log that cannot tell it: its whole `NAME`"
 	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused)
 }
@@ -87,7 +84,7 @@ func runDiff(ctx context.Context, f *cli.Factory, o *diffOptions) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range []string{o.replay.source.PChannel, before.pchannel, after.pchannel} {
+	for _, p := range []string{o.replay.Source.PChannel, before.pchannel, after.pchannel} {
 		before.only(p)
 		after.only(p)
 	}
@@ -125,7 +122,7 @@ func (o *diffOptions) compared(ctx context.Context, f *cli.Factory) (before, aft
 		}
 		return before, after, err
 	}
-	r, err := o.replay.replay(ctx, f, "diff", o.sides[0], recovery.ReplayOptions{})
+	r, err := o.replay.Replay(ctx, f, "diff", o.sides[0], recovery.ReplayOptions{})
 	if err != nil {
 		return before, after, err
 	}
@@ -133,15 +130,15 @@ func (o *diffOptions) compared(ctx context.Context, f *cli.Factory) (before, aft
 		return before, after, err
 	}
 	if o.since == "" {
-		before = side{keys: map[string][]byte{}, pchannel: r.wal.PChannel}
-		for k, v := range r.metadata.KV {
+		before = side{keys: map[string][]byte{}, pchannel: r.WAL.PChannel}
+		for k, v := range r.Metadata.KV {
 			before.keys[k] = v
 		}
 		return before, after, nil
 	}
 	earlier := o.replay
-	earlier.until = o.since
-	if r, err = earlier.replay(ctx, f, "diff", o.sides[0], recovery.ReplayOptions{}); err != nil {
+	earlier.Until = o.since
+	if r, err = earlier.Replay(ctx, f, "diff", o.sides[0], recovery.ReplayOptions{}); err != nil {
 		return before, after, err
 	}
 	before, err = persisted(r)
@@ -150,17 +147,17 @@ func (o *diffOptions) compared(ctx context.Context, f *cli.Factory) (before, aft
 }
 
 // persisted is what a replay leaves in the catalog.
-func persisted(r *replayed) (side, error) {
+func persisted(r *replay.Replayed) (side, error) {
 	if !r.Until.Reached {
 		return side{}, fmt.Errorf("the log has no message at that TimeTick: name one of `walctl timetick`, or a time")
 	}
 	keys, err := r.State.Persist()
-	return side{keys: keys, pchannel: r.wal.PChannel, bad: r.readError(), gone: r.gone()}, err
+	return side{keys: keys, pchannel: r.WAL.PChannel, bad: r.ReadError(), gone: r.Gone()}, err
 }
 
 func (o *diffOptions) load(ctx context.Context, f *cli.Factory, spec string) (side, error) {
 	if !isCatalog(spec) {
-		r, err := o.replay.replay(ctx, f, "diff", spec, recovery.ReplayOptions{})
+		r, err := o.replay.Replay(ctx, f, "diff", spec, recovery.ReplayOptions{})
 		if err != nil {
 			return side{}, err
 		}
@@ -184,45 +181,13 @@ func (o *diffOptions) load(ctx context.Context, f *cli.Factory, spec string) (si
 	return out, nil
 }
 
-// differenceReport is a key with its values decoded.
-type differenceReport struct {
-	Key    string                     `json:"key"`
-	Change recovery.Change            `json:"change"`
-	Fields []recovery.FieldDifference `json:"fields,omitempty"`
-	Old    *shownValue                `json:"old,omitempty"`
-	New    *shownValue                `json:"new,omitempty"`
-}
-
-// shownValue is a key's value, decoded only where it is printed.
-type shownValue struct {
-	key   string
-	value []byte
-}
-
-// MarshalJSON implements json.Marshaler.
-func (v *shownValue) MarshalJSON() ([]byte, error) { return recovery.ValueJSON(v.key, v.value), nil }
-
 type diffReport struct {
 	render.Header
-	Differences []differenceReport `json:"differences"`
-}
-
-func differenceReports(d []recovery.Difference) []differenceReport {
-	out := make([]differenceReport, len(d))
-	for i, x := range d {
-		out[i] = differenceReport{Key: x.Key, Change: x.Change, Fields: x.Fields}
-		if x.Change != recovery.Added {
-			out[i].Old = &shownValue{x.Key, x.Old}
-		}
-		if x.Change != recovery.Removed {
-			out[i].New = &shownValue{x.Key, x.New}
-		}
-	}
-	return out
+	Differences []plans.Difference `json:"differences"`
 }
 
 func (o *diffOptions) write(f *cli.Factory, d []recovery.Difference, gone []diagnose.Finding) error {
-	out := differenceReports(d)
+	out := plans.Differences(d)
 	switch o.output {
 	case cli.JSON:
 		return render.JSON(f.Out(), diffReport{f.Header("diff", render.WAL{}, gone), out})
@@ -235,101 +200,9 @@ func (o *diffOptions) write(f *cli.Factory, d []recovery.Difference, gone []diag
 	return writeDifferences(f, d, len(d), o.output == cli.Wide)
 }
 
-// fieldsShown bounds the fields shown of a key that is not wide.
-const fieldsShown = 6
-
-// writeDifferences prints at most limit keys as a patch does: + added, - removed,
-// ~ changed.
-func mark(c recovery.Change) string {
-	return map[recovery.Change]string{recovery.Added: "+", recovery.Removed: "-", recovery.Changed: "~"}[c]
-}
-
-func sumDifferences(d []recovery.Difference) string {
-	if len(d) == 0 {
-		return "no difference"
-	}
-	counts := map[recovery.Change]int{}
-	for i := range d {
-		counts[d[i].Change]++
-	}
-	return fmt.Sprintf("%s: %d added, %d removed, %d changed", render.Plural(len(d), "key"), counts[recovery.Added], counts[recovery.Removed], counts[recovery.Changed])
-}
-
 func writeDifferences(f *cli.Factory, d []recovery.Difference, limit int, wide bool) error {
-	if err := printLines(f, []string{sumDifferences(d)}); err != nil {
+	if err := cli.PrintLines(f, []string{plans.Summary(d)}); err != nil {
 		return err
 	}
-	return writeKeys(f, d, limit, wide)
-}
-
-// writeKeys lists keys with the fields that differ.
-func writeKeys(f *cli.Factory, d []recovery.Difference, limit int, wide bool) error {
-	var out []string
-	for _, x := range d[:min(len(d), limit)] {
-		out = append(out, mark(x.Change)+" "+x.Key)
-		fields := x.Fields
-		if !wide && len(fields) > fieldsShown {
-			fields = fields[:fieldsShown]
-		}
-		for _, v := range fields {
-			if !wide {
-				v = inWords(&x, v)
-			}
-			out = append(out, fmt.Sprintf("    %s  %s → %s", v.Path, fieldText(v.Old), fieldText(v.New)))
-		}
-		if n := len(x.Fields) - len(fields); n > 0 {
-			out = append(out, fmt.Sprintf("    … and %d more fields (-o wide)", n))
-		}
-	}
-	if n := len(d) - limit; n > 0 {
-		out = append(out, fmt.Sprintf("… and %d more keys (-o wide)", n))
-	}
-	return printLines(f, out)
-}
-
-// inWords is a field as people say it: an id in its parts, a TimeTick as its time.
-func inWords(d *recovery.Difference, f recovery.FieldDifference) recovery.FieldDifference {
-	if old, now, ok := d.Position(f); ok {
-		f.Path = strings.TrimSuffix(f.Path, ".id")
-		f.Old, f.New = idText(old), idText(now)
-		return f
-	}
-	if d.IsTick(f) {
-		f.Old, f.New = ticksText(f.Old, f.New)
-	}
-	return f
-}
-
-// ticksText is two TimeTicks as their times, the date once. What is no time, and two
-// of one millisecond, stay as they are.
-func ticksText(old, now string) (string, string) {
-	a, b := tickTime(old), tickTime(now)
-	if a.Equal(b) {
-		return old, now
-	}
-	if !a.IsZero() {
-		old = render.HumanTime(a)
-	}
-	if !b.IsZero() {
-		now = render.HumanTime(b)
-	}
-	if day, rest, ok := strings.Cut(now, " "); ok && strings.HasPrefix(old, day+" ") {
-		now = rest
-	}
-	return old, now
-}
-
-func tickTime(s string) time.Time {
-	tick, err := strconv.ParseUint(s, 10, 64)
-	if err != nil {
-		return time.Time{}
-	}
-	return render.TickTime(tick)
-}
-
-func fieldText(s string) string {
-	if s == "" {
-		return "(not set)"
-	}
-	return render.Clean(s)
+	return plans.WriteKeys(f, d, limit, wide)
 }

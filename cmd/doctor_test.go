@@ -45,7 +45,7 @@ type doctorAnswer struct {
 	NotChecked []string `json:"not_checked"`
 }
 
-func doctor(t *testing.T, args ...string) (int, doctorAnswer) {
+func askDoctor(t *testing.T, args ...string) (int, doctorAnswer) {
 	t.Helper()
 	code, out, errOut := run(t, nil, append([]string{"doctor", "-o", "json"}, args...)...)
 	var a doctorAnswer
@@ -127,12 +127,12 @@ func moments(t *testing.T, root string) {
 		want, known := codeOf[truth.Cause]
 		require.True(t, known, truth.Cause)
 
-		_, a := doctor(t, evidenceArgs(t, dir)...)
+		_, a := askDoctor(t, evidenceArgs(t, dir)...)
 		firstIs(t, &a, want, truth.PChannel)
 		looksAround(t, dir, want, truth.PChannel)
 		if want == "" {
 			for _, part := range []string{"metrics*.txt", "topic-stats.json", "internal-stats.json", "node.log.gz"} {
-				_, a := doctor(t, evidenceArgs(t, dir, part)...)
+				_, a := askDoctor(t, evidenceArgs(t, dir, part)...)
 				firstIs(t, &a, "", "")
 				require.NotEmpty(t, a.NotChecked, part)
 			}
@@ -155,10 +155,10 @@ func looksAround(t *testing.T, dir, cause, pchannel string) {
 				look = "before"
 			}
 		}
-		_, a := doctor(t, evidenceArgs(t, sub)...)
+		_, a := askDoctor(t, evidenceArgs(t, sub)...)
 		firstIs(t, &a, codeOfLook(look, cause), pchannel)
 		if strings.HasSuffix(look, "before") {
-			_, a := doctor(t, append([]string{"--metrics=" + f}, evidenceArgs(t, dir)...)...)
+			_, a := askDoctor(t, append([]string{"--metrics=" + f}, evidenceArgs(t, dir)...)...)
 			firstIs(t, &a, cause, pchannel)
 		}
 	}
@@ -181,7 +181,7 @@ func TestDoctorFromMetricsAlone(t *testing.T) {
 		{[]string{at("in-recovery"), at("in-recovery/newer-term-waits")}, "wal-in-recovery", "error"},
 		{[]string{at("healthy-busy"), at("healthy-busy")}, "", ""},
 	} {
-		_, a := doctor(t, c.args...)
+		_, a := askDoctor(t, c.args...)
 		if c.code == "" {
 			require.Empty(t, a.Findings, c.args)
 			continue

@@ -1,6 +1,9 @@
-// Package cmd is walctl's command line: one thin file a command. A command is an
-// options struct, newXCmd(f, runF) that reads the flags, and runX(ctx, f, opts)
-// that does the work; tests give their own runF.
+// Package cmd is walctl's command line. A command is an options struct, a function
+// that makes the cobra command of its flags, and one that does the work: options, one
+// call, one screen. A command of one file is a file here; one of several is a package
+// below, with New(f). What several commands share, and nothing else needs, is in
+// cmd/internal: a log replayed over its catalog (replay), plans and how they are shown
+// (plans), the evidence that channels, doctor and scanners judge (gather).
 package cmd
 
 import (

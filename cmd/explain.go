@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
@@ -17,11 +16,8 @@ type explainOptions struct {
 	output cli.Output
 }
 
-func newExplainCmd(f *cli.Factory, runF func(context.Context, *explainOptions) error) *cobra.Command {
+func newExplainCmd(f *cli.Factory) *cobra.Command {
 	opts := &explainOptions{}
-	if runF == nil {
-		runF = func(_ context.Context, o *explainOptions) error { return runExplain(f, o) }
-	}
 	cmd := &cobra.Command{
 		Use:   "explain [CODE]",
 		Short: "Say what a finding means, its cause and what to do",
@@ -40,7 +36,7 @@ walctl explain ledger-hole -o json`,
 			if len(args) == 1 {
 				opts.code = args[0]
 			}
-			return runF(cmd.Context(), opts)
+			return runExplain(f, opts)
 		},
 	}
 	cli.AddOutput(cmd, &opts.output, cli.Table, cli.JSON)

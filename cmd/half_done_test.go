@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/walctl/walctl/cmd/internal/plans"
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/recovery/plan"
@@ -32,14 +33,14 @@ func TestHalfDoneSaysHowFar(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, out, _ := testFactory(nil)
-			report := func() *writeReport {
-				return &writeReport{Header: f.Header("apply", render.WAL{}, nil), Journal: "J1", Keys: 1200, KeysWritten: c.written}
+			report := func() *plans.Report {
+				return &plans.Report{Header: f.Header("apply", render.WAL{}, nil), Journal: "J1", Keys: 1200, KeysWritten: c.written}
 			}
-			require.ErrorIs(t, report().write(f, cli.Table, c.err, onward...), c.err)
+			require.ErrorIs(t, report().Write(f, cli.Table, c.err, onward...), c.err)
 			require.NoError(t, f.Flush())
 			require.Equal(t, c.want, out.String())
 			out.Reset()
-			require.ErrorIs(t, report().write(f, cli.JSON, c.err, onward...), c.err)
+			require.ErrorIs(t, report().Write(f, cli.JSON, c.err, onward...), c.err)
 			require.NoError(t, f.Flush())
 			var answer struct {
 				Keys    int

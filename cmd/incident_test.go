@@ -13,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/walgen"
 	"github.com/walctl/walctl/pkg/recovery"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
@@ -181,8 +182,8 @@ func incident(ts *testscript.TestScript, _ bool, args []string) {
 
 // shortScreen FILE holds a first screen to its length.
 func shortScreen(ts *testscript.TestScript, _ bool, args []string) {
-	if n := strings.Count(ts.ReadFile(args[0]), "\n"); n > screenLines {
-		ts.Fatalf("%d lines, at most %d:\n%s", n, screenLines, ts.ReadFile(args[0]))
+	if n := strings.Count(ts.ReadFile(args[0]), "\n"); n > cli.ScreenLines {
+		ts.Fatalf("%d lines, at most %d:\n%s", n, cli.ScreenLines, ts.ReadFile(args[0]))
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/golden"
 	"github.com/walctl/walctl/pkg/walreader/archive"
 	"github.com/walctl/walctl/pkg/walreader/message"
@@ -41,11 +40,16 @@ func BenchmarkStats(b *testing.B) {
 	require.NoError(b, w.Close())
 	for name, stats := range map[string]string{"type": "type", "type,vchannel": "type,vchannel", "all": "type,vchannel,size,term", "overview": ""} {
 		b.Run(name, func(b *testing.B) {
-			f, _, _ := testFactory(nil)
-			o := &inspectOptions{wal: dir, stats: stats, output: cli.Table}
+			args := []string{"inspect", dir}
+			if stats != "" {
+				args = append(args, "--stats="+stats)
+			}
 			before := cpuSeconds(b)
 			for range b.N {
-				require.NoError(b, runInspect(ctx, f, o))
+				f, _, _ := testFactory(nil)
+				root := newRootCmd(f)
+				root.SetArgs(args)
+				require.NoError(b, root.ExecuteContext(ctx))
 			}
 			records := float64(benchRecords) * float64(b.N) / 1e6
 			b.ReportMetric(records/b.Elapsed().Seconds(), "Mrec/s")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	recovercmd "github.com/walctl/walctl/cmd/recover"
 	"github.com/walctl/walctl/internal/demo"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 )
@@ -83,7 +84,7 @@ func TestNextCommandsWork(t *testing.T) {
 				line := queue[0]
 				queue = queue[1:]
 				once := strings.HasPrefix(line, "walctl salvage") // never into a directory that holds rows
-				if times[line]++; times[line] > 2 || strings.Contains(line, unknownCatalog) || once && times[line] > 1 {
+				if times[line]++; times[line] > 2 || strings.Contains(line, recovercmd.UnknownCatalog) || once && times[line] > 1 {
 					continue
 				}
 				code, out := shell(t, dir, line)

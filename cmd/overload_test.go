@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	recovercmd "github.com/walctl/walctl/cmd/recover"
 	"github.com/walctl/walctl/internal/walgen"
 	"github.com/walctl/walctl/pkg/channelbuf"
 	"github.com/walctl/walctl/pkg/walreader/archive"
@@ -60,7 +61,7 @@ func TestOverload(t *testing.T) {
 	for _, b := range whole.Buffers {
 		took[nodeOf[b.VChannel]] += b.Held
 	}
-	var forecast forecastReport
+	var forecast recovercmd.ForecastReport
 	require.NoError(t, json.Unmarshal(asProcess(t, "recover", dir, "--forecast", "--node-memory", "16GiB", "-o", "json"), &forecast))
 	require.Len(t, forecast.Nodes, 2)
 	for _, n := range forecast.Nodes {

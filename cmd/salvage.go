@@ -45,12 +45,10 @@ type salvageOptions struct {
 	output      cli.Output
 }
 
-func newSalvageCmd(f *cli.Factory, runF func(context.Context, *salvageOptions) error) *cobra.Command {
+func newSalvageCmd(f *cli.Factory) *cobra.Command {
 	opts := &salvageOptions{}
-	if runF == nil {
-		runF = func(ctx context.Context, o *salvageOptions) error {
-			return runSalvage(ctx, f, o)
-		}
+	runF := func(ctx context.Context, o *salvageOptions) error {
+		return runSalvage(ctx, f, o)
 	}
 	cmd := &cobra.Command{
 		Use:   "salvage [WAL…]",
@@ -124,10 +122,10 @@ func (o *salvageOptions) check() error {
 type salvageReport struct {
 	render.Header
 	*salvage.Report
-	Dir    string     `json:"dir,omitempty"`
-	Torn   string     `json:"torn_tail,omitempty"`
-	Damage []badPlace `json:"damage,omitempty"`
-	none   error      // of one log of several: why it has nothing of what was asked for
+	Dir    string         `json:"dir,omitempty"`
+	Torn   string         `json:"torn_tail,omitempty"`
+	Damage []cli.BadPlace `json:"damage,omitempty"`
+	none   error          // of one log of several: why it has nothing of what was asked for
 }
 
 func runSalvage(ctx context.Context, f *cli.Factory, o *salvageOptions) error {
@@ -153,27 +151,27 @@ func runSalvage(ctx context.Context, f *cli.Factory, o *salvageOptions) error {
 
 // salvageMany brings the rows out of several logs, which share --memory.
 func salvageMany(ctx context.Context, f *cli.Factory, o *salvageOptions, refs []cli.LogRef, jobs int) error {
-	m := manyLogs[salvageReport]{
-		command: "salvage", output: o.output,
-		columns: []render.Column{{Name: "rows read", Right: true}, {Name: "out", Right: true}, {Name: "collections", Right: true}, {Name: "dir"}},
-		header:  func(r *salvageReport) *render.Header { return &r.Header },
-		cells: func(r *salvageReport) []render.Cell {
+	m := cli.Many[salvageReport]{
+		Command: "salvage", Output: o.output,
+		Columns: []render.Column{{Name: "rows read", Right: true}, {Name: "out", Right: true}, {Name: "collections", Right: true}, {Name: "dir"}},
+		Header:  func(r *salvageReport) *render.Header { return &r.Header },
+		Cells: func(r *salvageReport) []render.Cell {
 			return []render.Cell{render.Count(r.RowsIn), render.Count(r.RowsOut), render.Count(int64(len(r.Collections))), render.Text(r.Dir)}
 		},
 	}
 	dirs := logDirs{below: o.dir, taken: map[string]cli.LogRef{}}
-	answers := m.answers(ctx, f, refs, jobs, o.source, func(ctx context.Context, ref cli.LogRef, w cli.WALFlags, show source.Progress) (*salvageReport, error) {
+	answers := m.Answers(ctx, f, refs, jobs, o.source, func(ctx context.Context, ref cli.LogRef, w cli.WALFlags, show source.Progress) (*salvageReport, error) {
 		each := *o
 		each.source = w
 		each.memory = cli.Size(int64(cmp.Or(o.memory, cli.DefaultMemory)) / int64(jobs))
 		each.apart = dirs.of
 		return salvageLog(ctx, f, &each, ref, show)
 	})
-	m.quiet = o.data
+	m.Quiet = o.data
 	if i := slices.IndexFunc(answers, func(a cli.Asked[salvageReport]) bool { return a.Report == nil || a.Report.none == nil }); i < 0 {
 		return answers[0].Report.none // no log has what was asked for
 	}
-	return m.write(ctx, f, answers)
+	return m.Write(ctx, f, answers)
 }
 
 // salvageLog brings the rows out of one log. The error beside a report is its share of
@@ -193,8 +191,8 @@ func salvageLog(ctx context.Context, f *cli.Factory, o *salvageOptions, ref cli.
 	if err != nil {
 		return nil, err
 	}
-	bad := &damage{f: f}
-	want.ReadError = bad.see
+	bad := &cli.Damage{Factory: f}
+	want.ReadError = bad.See
 	want.Progress = show
 
 	header := f.HeaderOf(ref, "salvage", cli.DescribeWAL(s), nil)
@@ -205,13 +203,13 @@ func salvageLog(ctx context.Context, f *cli.Factory, o *salvageOptions, ref cli.
 		none = err != nil
 	}
 	if none && o.apart != nil { // another log has it
-		return &salvageReport{Header: header, Report: &salvage.Report{}, none: err}, bad.err()
+		return &salvageReport{Header: header, Report: &salvage.Report{}, none: err}, bad.Err()
 	}
 	if err != nil {
 		return nil, err
 	}
-	answer := &salvageReport{Header: header, Report: report, Dir: o.dir, Torn: bad.torn, Damage: bad.places}
-	return answer, errors.Join(bad.err(), undecoded(report), cli.NotWhole(s, want.Range))
+	answer := &salvageReport{Header: header, Report: report, Dir: o.dir, Torn: bad.Torn, Damage: bad.Places}
+	return answer, errors.Join(bad.Err(), undecoded(report), cli.NotWhole(s, want.Range))
 }
 
 // logDirs gives each of several logs a directory of its own.
@@ -369,7 +367,7 @@ func (o *salvageOptions) write(f *cli.Factory, r *salvageReport) error {
 }
 
 func (r *salvageReport) table() *render.Table {
-	t := &render.Table{Most: tableRows, Columns: []render.Column{{Name: "collection"}, {Name: "name"}, {Name: "rows read", Right: true}, {Name: "out", Right: true}, {Name: "not out", Right: true}, {Name: "files", Right: true}}}
+	t := &render.Table{Most: cli.TableRows, Columns: []render.Column{{Name: "collection"}, {Name: "name"}, {Name: "rows read", Right: true}, {Name: "out", Right: true}, {Name: "not out", Right: true}, {Name: "files", Right: true}}}
 	for _, c := range r.Collections {
 		t.Add(render.Text(strconv.FormatInt(c.Collection, 10)), render.Text(c.Name), render.Count(c.RowsIn), render.Count(c.RowsOut), render.Count(c.RowsIn-c.RowsOut), render.Count(int64(len(c.Files))))
 	}

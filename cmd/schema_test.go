@@ -15,6 +15,13 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
 
+	"github.com/walctl/walctl/cmd/capture"
+	"github.com/walctl/walctl/cmd/channels"
+	"github.com/walctl/walctl/cmd/doctor"
+	"github.com/walctl/walctl/cmd/inspect"
+	"github.com/walctl/walctl/cmd/internal/plans"
+	recovercmd "github.com/walctl/walctl/cmd/recover"
+	"github.com/walctl/walctl/cmd/scanners"
 	"github.com/walctl/walctl/internal/demo"
 )
 
@@ -25,26 +32,26 @@ var reports = []struct {
 	of   any
 	line string
 }{
-	{"inspect", inspectReport{}, "inspect DEMO"},
-	{"inspect-stats", statsReport{}, "inspect DEMO --stats=vchannel"},
-	{"inspect-id", recordReport{}, "inspect DEMO --id 1001/0/0"},
-	{"inspect-pchannels", pchannelsReport{}, ""}, // needs a broker
+	{"inspect", inspect.Report{}, "inspect DEMO"},
+	{"inspect-stats", inspect.StatsReport{}, "inspect DEMO --stats=vchannel"},
+	{"inspect-id", inspect.RecordReport{}, "inspect DEMO --id 1001/0/0"},
+	{"inspect-pchannels", inspect.PChannelsReport{}, ""}, // needs a broker
 	{"verify", verifyReport{}, "verify DEMO"},
 	{"timetick", timetickReport{}, "timetick DEMO"},
-	{"channels", channelsReport{}, "channels DEMO"},
-	{"doctor", doctorReport{}, "doctor DEMO"},
-	{"scanners", scannersReport{}, "scanners DEMO"},
-	{"scanners-simulate", simulateReport{}, "scanners DEMO --simulate"},
-	{"channels-repair", channelsRepairReport{}, "channels repair DEMO --catalog file:DEMO/catalog.db --milvus-version 2.6.14 --out DIR/c.json"},
+	{"channels", channels.Report{}, "channels DEMO"},
+	{"doctor", doctor.Report{}, "doctor DEMO"},
+	{"scanners", scanners.LookReport{}, "scanners DEMO"},
+	{"scanners-simulate", scanners.SimulateReport{}, "scanners DEMO --simulate"},
+	{"channels-repair", channels.RepairReport{}, "channels repair DEMO --catalog file:DEMO/catalog.db --milvus-version 2.6.14 --out DIR/c.json"},
 	{"state", stateReport{}, "state DEMO"},
 	{"diff", diffReport{}, "diff DEMO file:DEMO/catalog.db --catalog file:DEMO/catalog.db"},
-	{"recover", recoverReport{}, "recover DEMO --catalog file:DEMO/catalog.db --milvus-version 2.6.14 --out DIR/p.json"},
-	{"recover-forecast", forecastReport{}, "recover DEMO --forecast"},
-	{"recover-memory", memoryReport{}, "recover DEMO --memory 512MiB --all"},
+	{"recover", recovercmd.Report{}, "recover DEMO --catalog file:DEMO/catalog.db --milvus-version 2.6.14 --out DIR/p.json"},
+	{"recover-forecast", recovercmd.ForecastReport{}, "recover DEMO --forecast"},
+	{"recover-memory", recovercmd.MemoryReport{}, "recover DEMO --memory 512MiB --all"},
 	{"salvage", salvageReport{}, "salvage DEMO"},
-	{"capture", captureReport{}, "capture DEMO --dir DIR/copy"},
-	{"apply", writeReport{}, "apply DIR/p.json --yes --reason test"},
-	{"undo", writeReport{}, "undo latest --catalog file:DEMO/catalog.db --yes --reason test"},
+	{"capture", capture.Report{}, "capture DEMO --dir DIR/copy"},
+	{"apply", plans.Report{}, "apply DIR/p.json --yes --reason test"},
+	{"undo", plans.Report{}, "undo latest --catalog file:DEMO/catalog.db --yes --reason test"},
 	{"undo-list", journalsReport{}, "undo --list --catalog file:DEMO/catalog.db"},
 	{"catalog-show", catalogReport{}, "catalog show --catalog file:DEMO/catalog.db"},
 	{"explain", explainReport{}, "explain stale-writer"},

@@ -13,9 +13,8 @@ import (
 	"testing"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"github.com/stretchr/testify/require"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/walctl/walctl/internal/golden"
 	"github.com/walctl/walctl/internal/testenv"

@@ -10,6 +10,7 @@ import (
 	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
 	"github.com/spf13/cobra"
 
+	"github.com/walctl/walctl/cmd/internal/replay"
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/channelbuf"
@@ -21,20 +22,18 @@ import (
 
 type stateOptions struct {
 	wal    string
-	replay replayFlags
+	replay replay.Flags
 	output cli.Output
 	view   string
 	failOn cli.FailOn
 	memory cli.MemoryFlag
 }
 
-func newStateCmd(f *cli.Factory, runF func(context.Context, *stateOptions) error) *cobra.Command {
+func newStateCmd(f *cli.Factory) *cobra.Command {
 	opts := &stateOptions{}
-	if runF == nil {
-		runF = func(ctx context.Context, o *stateOptions) error {
-			ctx, done := o.memory.Bound(ctx, 1)
-			return done(runState(ctx, f, o))
-		}
+	runF := func(ctx context.Context, o *stateOptions) error {
+		ctx, done := o.memory.Bound(ctx, 1)
+		return done(runState(ctx, f, o))
 	}
 	cmd := &cobra.Command{
 		Use:   "state WAL",
@@ -62,14 +61,14 @@ walctl state wal.jsonl --catalog kvjson:before.json --view all -o json --until t
 	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON, cli.CSV)
 	opts.failOn.Add(cmd)
 	opts.memory.Add(cmd)
-	opts.replay.add(cmd)
+	opts.replay.Add(cmd)
 	return cli.Finish(f, cmd, cli.CodeFindings, cli.CodeCorrupt, cli.CodeRefused, cli.CodePartial)
 }
 
 type stateReport struct {
 	render.Header
-	Until       stopReport         `json:"until"`
-	Coverage    coverageReport     `json:"coverage"`
+	Until       replay.Stop        `json:"until"`
+	Coverage    replay.Coverage    `json:"coverage"`
 	Snapshot    *recovery.View     `json:"snapshot,omitempty"`
 	All         *recovery.View     `json:"all,omitempty"`
 	Buffers     *[]channelbuf.View `json:"buffers,omitempty"`
@@ -80,20 +79,20 @@ type stateReport struct {
 func runState(ctx context.Context, f *cli.Factory, o *stateOptions) error {
 	buffers := []channelbuf.View{}
 	if o.view == "buffers" {
-		o.replay.during = func(ctx context.Context, src source.Source, cat catalog.Catalog, r *replayed) (err error) {
+		o.replay.During = func(ctx context.Context, src source.Source, cat catalog.Catalog, r *replay.Replayed) (err error) {
 			show, done := f.Progress("buffers")
 			defer done()
-			buffers, err = bufferViews(ctx, src, cat, r, show)
+			buffers, err = replay.BufferViews(ctx, src, cat, r, show)
 			return err
 		}
 	}
-	r, err := o.replay.replay(ctx, f, "state", o.wal, recovery.ReplayOptions{})
+	r, err := o.replay.Replay(ctx, f, "state", o.wal, recovery.ReplayOptions{})
 	if err != nil {
 		return err
 	}
-	findings := r.findings()
+	findings := r.Findings()
 	report := stateReport{
-		Header: f.Header("state", r.wal, findings), Until: r.stopReport(), Coverage: r.coverageReport(),
+		Header: f.Header("state", r.WAL, findings), Until: r.StopReport(), Coverage: r.CoverageReport(),
 		Uncommitted: recovery.TxnsJSON(r.Uncommitted), AlterWAL: r.State.AlterWAL(),
 	}
 	view := r.State.Snapshot()
@@ -108,7 +107,7 @@ func runState(ctx context.Context, f *cli.Factory, o *stateOptions) error {
 	if err := o.write(f, &report, view, findings); err != nil {
 		return err
 	}
-	return errors.Join(r.readError(), o.failOn.Check(findings))
+	return errors.Join(r.ReadError(), o.failOn.Check(findings))
 }
 
 func (o *stateOptions) write(f *cli.Factory, r *stateReport, view recovery.View, findings []diagnose.Finding) error {
@@ -117,7 +116,7 @@ func (o *stateOptions) write(f *cli.Factory, r *stateReport, view recovery.View,
 		return render.JSON(f.Out(), r)
 	case cli.CSV:
 		if o.view == "buffers" {
-			return bufferTable(*r.Buffers).CSV(f.Out())
+			return replay.BufferTable(*r.Buffers).CSV(f.Out())
 		}
 		return stateTable(view).CSV(f.Out())
 	}
@@ -139,26 +138,26 @@ func (o *stateOptions) write(f *cli.Factory, r *stateReport, view recovery.View,
 	lines := []string{head, fmt.Sprintf("%s · %s · %s, %s · %s", read, render.Plural(len(view.VChannels), "vchannel"),
 		render.Plural(growing, "growing segment"), render.Plural(int(rows), "row"), render.Plural(len(r.Uncommitted), "open transaction"))}
 	if o.view == "buffers" {
-		lines = append(lines, bufferLine(*r.Buffers))
+		lines = append(lines, replay.BufferLine(*r.Buffers))
 	}
 	if r.AlterWAL {
 		lines = append(lines, "the log ends with a switch to another WAL")
 	}
-	if err := printLines(f, append(lines, notCheckedLines(diagnose.Unchecked(findings))...)); err != nil {
+	if err := cli.PrintLines(f, append(lines, cli.NotCheckedLines(diagnose.Unchecked(findings))...)); err != nil {
 		return err
 	}
-	if err := render.Findings(f.Out(), f.Style(o.output), worthShowing(findings, o.output)); err != nil {
+	if err := render.Findings(f.Out(), f.Style(o.output), cli.WorthShowing(findings, o.output)); err != nil {
 		return err
 	}
 	if o.view == "buffers" {
-		return bufferTable(*r.Buffers).Write(f.Out(), f.Style(o.output))
+		return replay.BufferTable(*r.Buffers).Write(f.Out(), f.Style(o.output))
 	}
 	return stateTable(view).Write(f.Out(), f.Style(o.output))
 }
 
 // stateTable has one row for each vchannel.
 func stateTable(v recovery.View) *render.Table {
-	t := &render.Table{Most: tableRows, Columns: []render.Column{{Name: "vchannel"}, {Name: "state"}, {Name: "collection", Right: true, Wide: true},
+	t := &render.Table{Most: cli.TableRows, Columns: []render.Column{{Name: "vchannel"}, {Name: "state"}, {Name: "collection", Right: true, Wide: true},
 		{Name: "partitions", Right: true}, {Name: "schemas", Right: true}, {Name: "growing", Right: true}, {Name: "sealed", Right: true, Wide: true},
 		{Name: "rows", Right: true}, {Name: "last change"}, {Name: "last change tt", Right: true, Wide: true}}}
 	type sums struct {

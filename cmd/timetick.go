@@ -33,15 +33,12 @@ type timetickOptions struct {
 type timetickReport struct {
 	render.Header
 	*diagnose.TickReport
-	Torn   string     `json:"torn_tail,omitempty"`
-	Damage []badPlace `json:"damage,omitempty"`
+	Torn   string         `json:"torn_tail,omitempty"`
+	Damage []cli.BadPlace `json:"damage,omitempty"`
 }
 
-func newTimetickCmd(f *cli.Factory, runF func(context.Context, *timetickOptions) error) *cobra.Command {
+func newTimetickCmd(f *cli.Factory) *cobra.Command {
 	opts := &timetickOptions{}
-	if runF == nil {
-		runF = func(ctx context.Context, o *timetickOptions) error { return runTimetick(ctx, f, o) }
-	}
 	cmd := &cobra.Command{
 		Use:   "timetick [WAL…]",
 		Short: "Show where a log's time stood still, and why",
@@ -68,7 +65,7 @@ walctl timetick dml_3 -o prometheus > /var/lib/node_exporter/walctl.prom`,
 			if opts.warn <= 0 || opts.critical < opts.warn {
 				return cli.Usagef("--warn %s --critical %s: want 0 < warn ≤ critical", opts.warn, opts.critical)
 			}
-			return runF(cmd.Context(), opts)
+			return runTimetick(cmd.Context(), f, opts)
 		},
 	}
 	cmd.Flags().DurationVar(&opts.warn, "warn", time.Second, "a wait for a TimeTick this long is a warning")
@@ -96,17 +93,17 @@ func runTimetick(ctx context.Context, f *cli.Factory, o *timetickOptions) error 
 
 // timetickMany looks at the time of several logs.
 func timetickMany(ctx context.Context, f *cli.Factory, o *timetickOptions, refs []cli.LogRef) error {
-	m := manyLogs[timetickReport]{
-		command: "timetick", output: o.output,
-		columns: []render.Column{{Name: "records", Right: true}, {Name: "stalled", Right: true}, {Name: "lost", Right: true}, {Name: "longest wait", Right: true}, {Name: "last TimeTick"}},
-		header:  func(r *timetickReport) *render.Header { return &r.Header },
-		cells: func(r *timetickReport) []render.Cell {
+	m := cli.Many[timetickReport]{
+		Command: "timetick", Output: o.output,
+		Columns: []render.Column{{Name: "records", Right: true}, {Name: "stalled", Right: true}, {Name: "lost", Right: true}, {Name: "longest wait", Right: true}, {Name: "last TimeTick"}},
+		Header:  func(r *timetickReport) *render.Header { return &r.Header },
+		Cells: func(r *timetickReport) []render.Cell {
 			return []render.Cell{render.Count(r.Records), render.Count(int64(r.Counts[diagnose.TickStalled.String()])), render.Count(int64(r.Counts[diagnose.TickLost.String()])),
 				render.Duration(render.Seconds(r.LongestWait)), render.Tick(r.LastTick)}
 		},
-		lines: func(reports []*timetickReport) error { return writeTickMetrics(f.Out(), reports...) },
+		Lines: func(reports []*timetickReport) error { return writeTickMetrics(f.Out(), reports...) },
 	}
-	return m.ask(ctx, f, refs, o.jobs.Of(len(refs)), o.source, func(ctx context.Context, ref cli.LogRef, w cli.WALFlags, show source.Progress) (*timetickReport, error) {
+	return m.Ask(ctx, f, refs, o.jobs.Of(len(refs)), o.source, func(ctx context.Context, ref cli.LogRef, w cli.WALFlags, show source.Progress) (*timetickReport, error) {
 		each := *o
 		each.source = w
 		return timetickLog(ctx, f, &each, ref, show)
@@ -131,15 +128,15 @@ func timetickLog(ctx context.Context, f *cli.Factory, o *timetickOptions, ref cl
 		return nil, err
 	}
 	defer r.Close()
-	bad := &damage{f: f}
-	report, err := diagnose.TimeTicks(ctx, &watched{r, bad}, diagnose.TickOptions{
+	bad := &cli.Damage{Factory: f}
+	report, err := diagnose.TimeTicks(ctx, &cli.Watched{ColumnReader: r, Damage: bad}, diagnose.TickOptions{
 		WAL: ref.WAL, PChannel: s.Describe().PChannel, Warn: o.warn, Critical: o.critical, Progress: show,
 	})
 	if err != nil {
 		return nil, err
 	}
-	out := timetickReport{f.HeaderOf(ref, "timetick", cli.DescribeWAL(s), report.Findings), report, bad.torn, bad.places}
-	return &out, errors.Join(bad.err(), o.failOn.Check(report.Findings), cli.NotWhole(s, rng))
+	out := timetickReport{f.HeaderOf(ref, "timetick", cli.DescribeWAL(s), report.Findings), report, bad.Torn, bad.Places}
+	return &out, errors.Join(bad.Err(), o.failOn.Check(report.Findings), cli.NotWhole(s, rng))
 }
 
 func writeTimetick(f *cli.Factory, o *timetickOptions, r *timetickReport) error {
@@ -167,7 +164,7 @@ func writeTimetick(f *cli.Factory, o *timetickOptions, r *timetickReport) error 
 			return err
 		}
 	}
-	if err := render.Findings(f.Out(), f.Style(o.output), shown(r.Header.Findings, o.output)); err != nil {
+	if err := render.Findings(f.Out(), f.Style(o.output), cli.Shown(r.Header.Findings, o.output)); err != nil {
 		return err
 	}
 	next := []string{}
@@ -221,7 +218,7 @@ func drawTimeline(r *diagnose.TickReport, s render.Style) string {
 }
 
 func stretchTable(all []diagnose.Stretch) *render.Table {
-	t := &render.Table{Most: tableRows, Columns: []render.Column{{Name: "state"}, {Name: "from"}, {Name: "length", Right: true}, {Name: "messages", Right: true},
+	t := &render.Table{Most: cli.TableRows, Columns: []render.Column{{Name: "state"}, {Name: "from"}, {Name: "length", Right: true}, {Name: "messages", Right: true},
 		{Name: "first"}, {Name: "last"}, {Name: "closed by"}, {Name: "to", Wide: true}}}
 	for _, s := range all {
 		t.Add(render.Text(s.State.String()), render.Time(s.From), render.Cell{Human: render.HumanDuration(s.Duration), Raw: strconv.FormatFloat(s.Seconds, 'f', -1, 64)}, render.Count(s.Messages),

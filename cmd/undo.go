@@ -7,23 +7,22 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/walctl/walctl/cmd/internal/plans"
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/recovery/plan"
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 type undoOptions struct {
 	id, wal string
 	list    bool
-	write   writeFlags
+	write   plans.WriteFlags
 	output  cli.Output
 }
 
-func newUndoCmd(f *cli.Factory, runF func(context.Context, *undoOptions) error) *cobra.Command {
+func newUndoCmd(f *cli.Factory) *cobra.Command {
 	opts := &undoOptions{}
-	if runF == nil {
-		runF = func(ctx context.Context, o *undoOptions) error { return runUndo(ctx, f, o) }
-	}
 	cmd := &cobra.Command{
 		Use:   "undo ID|latest [WAL]",
 		Short: "Take an applied plan back, byte for byte",
@@ -46,12 +45,12 @@ walctl undo 20261121T030000Z-1a2b3c4d --yes --reason "ticket 4711"`,
 			if len(args) > 1 {
 				opts.wal = args[1]
 			}
-			return runF(cmd.Context(), opts)
+			return runUndo(cmd.Context(), f, opts)
 		},
 	}
 	cmd.Flags().BoolVar(&opts.list, "list", false, "list the journals")
 	cli.AddOutput(cmd, &opts.output, cli.Table, cli.Wide, cli.JSON)
-	opts.write.add(cmd)
+	opts.write.Add(cmd)
 	return cli.Finish(f, cmd, cli.CodeCorrupt, cli.CodeRefused, cli.CodeDeclined)
 }
 
@@ -60,49 +59,49 @@ func runUndo(ctx context.Context, f *cli.Factory, o *undoOptions) error {
 		return listJournals(ctx, f, o)
 	}
 	j, changes, spec, err := o.journal(ctx, f)
-	then := &outcome{again: o.write.again(f, "undo", o.id, o.wal), wal: o.wal, catalog: spec}
+	then := &plans.Outcome{Again: o.write.Again(f, "undo", o.id, o.wal), WAL: o.wal, Catalog: spec}
 	if j != nil {
-		then.wal, then.milvus = cmp.Or(o.wal, j.Log.Location), j.Milvus
+		then.WAL, then.Milvus = cmp.Or(o.wal, j.Log.Location), j.Milvus
 	}
 	if err != nil {
-		return (&writeReport{Header: f.Header("undo", render.WAL{}, nil), Next: then.next(f, err)}).write(f, o.output, err)
+		return (&plans.Report{Header: f.Header("undo", render.WAL{}, nil), Next: then.Next(f, err)}).Write(f, o.output, err)
 	}
 	keys := len(changes)
 	if o.output.IsTable() {
 		head := fmt.Sprintf("Journal    %s · %s · %s by %s: %s", j.ID, j.PChannel, j.State, j.Who, j.Reason)
-		if err := writeChanges(f, j.PChannel, changes, []string{head}, o.output == cli.Wide); err != nil {
+		if err := plans.ShowChanges(f, j.PChannel, changes, []string{head}, o.output == cli.Wide); err != nil {
 			return err
 		}
 	}
-	opts, err := o.write.options(f, fmt.Sprintf("Put %d keys back?", keys))
+	opts, err := o.write.Options(f, fmt.Sprintf("Put %d keys back?", keys))
 	if err != nil {
 		return err
 	}
-	at, err := o.write.open(ctx, f, spec, j.Log, o.wal)
+	at, err := o.write.Open(ctx, f, spec, j.Log, o.wal)
 	if err != nil {
 		return err
 	}
-	defer at.close()
-	res, err := plan.Undo(ctx, j.ID, at.cat, at.gate, opts)
-	report := &writeReport{
+	defer at.Close()
+	res, err := plan.Undo(ctx, j.ID, at.Cat, at.Gate, opts)
+	report := &plans.Report{
 		Header:  f.Header("undo", render.WAL{PChannel: j.PChannel, Location: j.Log.Location}, nil),
 		Journal: j.ID, Transactions: res.Transactions, Resumed: res.Resumed, Keys: keys, KeysWritten: res.KeysWritten,
-		Next: then.next(f, err),
+		Next: then.Next(f, err),
 	}
 	again := "walctl undo " + j.ID
 	if o.wal != "" {
-		again += " " + shellQuote(o.wal)
+		again += " " + source.ShellWord(o.wal)
 	}
-	place := " --catalog " + shellQuote(o.write.catalog.Spec)
-	if err := report.write(f, o.output, err, [2]string{"Finish", again + place + confirmation(f)}, [2]string{"Look", "walctl undo --list" + place}); err != nil || o.output == cli.JSON {
+	place := " --catalog " + source.ShellWord(o.write.Catalog.Spec)
+	if err := report.Write(f, o.output, err, [2]string{"Finish", again + place + plans.Confirmation(f)}, [2]string{"Look", "walctl undo --list" + place}); err != nil || o.output == cli.JSON {
 		return err
 	}
-	return printLines(f, []string{fmt.Sprintf("Undone     %s in %s", render.Plural(keys, "key"), render.Plural(res.Transactions, "transaction")), "Proof      " + report.Next})
+	return cli.PrintLines(f, []string{fmt.Sprintf("Undone     %s in %s", render.Plural(keys, "key"), render.Plural(res.Transactions, "transaction")), "Proof      " + report.Next})
 }
 
 // journal finds the journal meant and what it takes back, with reading credentials.
 func (o *undoOptions) journal(ctx context.Context, f *cli.Factory) (*plan.Journal, []plan.Change, string, error) {
-	spec, err := f.CatalogSpec(o.write.catalog, nil)
+	spec, err := f.CatalogSpec(o.write.Catalog, nil)
 	if err != nil {
 		return nil, nil, "", err
 	}
@@ -125,8 +124,8 @@ type journalsReport struct {
 }
 
 func listJournals(ctx context.Context, f *cli.Factory, o *undoOptions) error {
-	o.write.catalog.AnyRoot = true // a journal can be all that is left
-	cat, err := f.OpenCatalog(ctx, o.write.catalog, nil, false)
+	o.write.Catalog.AnyRoot = true // a journal can be all that is left
+	cat, err := f.OpenCatalog(ctx, o.write.Catalog, nil, false)
 	if err != nil {
 		return err
 	}

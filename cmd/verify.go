@@ -36,15 +36,12 @@ type verifyOptions struct {
 type verifyReport struct {
 	render.Header
 	*diagnose.VerifyReport
-	Torn   string     `json:"torn_tail,omitempty"`
-	Damage []badPlace `json:"damage,omitempty"`
+	Torn   string         `json:"torn_tail,omitempty"`
+	Damage []cli.BadPlace `json:"damage,omitempty"`
 }
 
-func newVerifyCmd(f *cli.Factory, runF func(context.Context, *verifyOptions) error) *cobra.Command {
+func newVerifyCmd(f *cli.Factory) *cobra.Command {
 	opts := &verifyOptions{}
-	if runF == nil {
-		runF = func(ctx context.Context, o *verifyOptions) error { return runVerify(ctx, f, o) }
-	}
 	cmd := &cobra.Command{
 		Use:   "verify [WAL…]",
 		Short: "Judge whether a log is sound",
@@ -66,7 +63,7 @@ walctl verify wal.jsonl.zst --catalog kvjson:catalog.json --fail-on warning`,
 		Args: cli.Args(cobra.ArbitraryArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.wals = args
-			return runF(cmd.Context(), opts)
+			return runVerify(cmd.Context(), f, opts)
 		},
 	}
 	cmd.Flags().BoolVar(&opts.dropped, "dropped", false, "list every message a later reader would drop")
@@ -100,16 +97,16 @@ func runVerify(ctx context.Context, f *cli.Factory, o *verifyOptions) error {
 
 // verifyMany judges several logs, jobs of them at once.
 func verifyMany(ctx context.Context, f *cli.Factory, o *verifyOptions, refs []cli.LogRef, jobs int) error {
-	m := manyLogs[verifyReport]{
-		command: "verify", output: o.output,
-		columns:   []render.Column{{Name: "records", Right: true}, {Name: "never read", Right: true}, {Name: "rows lost", Right: true, Wide: true}},
-		header:    func(r *verifyReport) *render.Header { return &r.Header },
-		unchecked: func(r *verifyReport) []string { return whyUnchecked(r.VerifyReport) },
-		cells: func(r *verifyReport) []render.Cell {
+	m := cli.Many[verifyReport]{
+		Command: "verify", Output: o.output,
+		Columns:   []render.Column{{Name: "records", Right: true}, {Name: "never read", Right: true}, {Name: "rows lost", Right: true, Wide: true}},
+		Header:    func(r *verifyReport) *render.Header { return &r.Header },
+		Unchecked: func(r *verifyReport) []string { return whyUnchecked(r.VerifyReport) },
+		Cells: func(r *verifyReport) []render.Cell {
 			return []render.Cell{render.Count(r.Records), render.Count(r.Dropped.Messages), render.Count(int64(r.Dropped.Rows))}
 		},
 	}
-	return m.ask(ctx, f, refs, jobs, o.source, func(ctx context.Context, ref cli.LogRef, w cli.WALFlags, show source.Progress) (*verifyReport, error) {
+	return m.Ask(ctx, f, refs, jobs, o.source, func(ctx context.Context, ref cli.LogRef, w cli.WALFlags, show source.Progress) (*verifyReport, error) {
 		each := *o
 		each.source = w
 		return verifyLog(ctx, f, &each, ref, show)
@@ -138,7 +135,7 @@ func verifyLog(ctx context.Context, f *cli.Factory, o *verifyOptions, ref cli.Lo
 		return nil, err
 	}
 	rng.Columns = diagnose.VerifyColumns
-	bad := &damage{f: f}
+	bad := &cli.Damage{Factory: f}
 	report, err := verifyRange(ctx, o, s, rng, want, bad)
 	if err != nil {
 		return nil, err
@@ -151,19 +148,19 @@ func verifyLog(ctx context.Context, f *cli.Factory, o *verifyOptions, ref cli.Lo
 		return nil, err
 	}
 	report.Findings = append(started, report.Findings...) // to capture is the first thing to do
-	out := verifyReport{f.HeaderOf(ref, "verify", cli.DescribeWAL(s), report.Findings), report, bad.torn, bad.places}
-	return &out, errors.Join(bad.err(), o.failOn.Check(report.Findings), cli.NotWhole(s, rng))
+	out := verifyReport{f.HeaderOf(ref, "verify", cli.DescribeWAL(s), report.Findings), report, bad.Torn, bad.Places}
+	return &out, errors.Join(bad.Err(), o.failOn.Check(report.Findings), cli.NotWhole(s, rng))
 }
 
 // verifyRange reads a range and judges it, with what the messages' fields and, where
 // the whole log was asked about, the bytes aside tell.
-func verifyRange(ctx context.Context, o *verifyOptions, s source.Source, rng source.Range, want diagnose.VerifyOptions, bad *damage) (*diagnose.VerifyReport, error) {
+func verifyRange(ctx context.Context, o *verifyOptions, s source.Source, rng source.Range, want diagnose.VerifyOptions, bad *cli.Damage) (*diagnose.VerifyReport, error) {
 	r, fields, err := openVerify(ctx, s, rng, want.Schemas)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	report, err := diagnose.Verify(ctx, &watched{r, bad}, want)
+	report, err := diagnose.Verify(ctx, &cli.Watched{ColumnReader: r, Damage: bad}, want)
 	if err != nil {
 		return nil, err
 	}
@@ -241,7 +238,7 @@ func verifyFields(ctx context.Context, s source.Source, rng source.Range, o *ver
 
 // verifyBytes checks what the pass had no need to read: an archive's payloads,
 // evidence and second manifest. What the pass has met is not told again.
-func verifyBytes(ctx context.Context, s source.Source, bad *damage) error {
+func verifyBytes(ctx context.Context, s source.Source, bad *cli.Damage) error {
 	with, ok := source.As[source.ByteVerifier](s)
 	if !ok {
 		return nil
@@ -251,28 +248,14 @@ func verifyBytes(ctx context.Context, s source.Source, bad *damage) error {
 		return err
 	}
 	for _, d := range found {
-		met := slices.ContainsFunc(bad.places, func(p badPlace) bool {
+		met := slices.ContainsFunc(bad.Places, func(p cli.BadPlace) bool {
 			return strings.Contains(p.Place, d.Path) && strings.Contains(p.Cause, d.Place) || strings.Contains(p.Cause, d.Path)
 		})
 		if !met {
-			_, _ = bad.see(d.Corrupt(s.Describe().Location)) // always noted
+			_, _ = bad.See(d.Corrupt(s.Describe().Location)) // always noted
 		}
 	}
 	return nil
-}
-
-// watched lets damage see what a pass reads over.
-type watched struct {
-	source.ColumnReader
-	bad *damage
-}
-
-func (w *watched) NextColumns(ctx context.Context) (*message.Columns, error) {
-	c, err := w.ColumnReader.NextColumns(ctx)
-	if err != nil {
-		_, _ = w.bad.see(err)
-	}
-	return c, err
 }
 
 // verifyPositions brings the catalog's checkpoint and flush positions, none where
@@ -354,7 +337,7 @@ func writeVerify(f *cli.Factory, o *verifyOptions, r *verifyReport) error {
 	if _, err := fmt.Fprintln(f.Out(), verdictLine(r.VerifyReport)); err != nil {
 		return err
 	}
-	if err := render.Findings(f.Out(), f.Style(o.output), shown(r.Header.Findings, o.output)); err != nil {
+	if err := render.Findings(f.Out(), f.Style(o.output), cli.Shown(r.Header.Findings, o.output)); err != nil {
 		return err
 	}
 	if err := writeDropped(f, o, &r.Dropped); err != nil {
@@ -392,28 +375,6 @@ func whyUnchecked(r *diagnose.VerifyReport) []string {
 	return why
 }
 
-// shown leaves information, examples and repeated meanings to wide output.
-func shown(all []diagnose.Finding, out cli.Output) []diagnose.Finding {
-	if out == cli.Wide {
-		return all
-	}
-	keep, told := []diagnose.Finding{}, map[string]bool{}
-	for _, x := range all {
-		if x.Severity == diagnose.SeverityInfo && !diagnose.SaidAlways(&x) {
-			continue
-		}
-		if told[x.Code] {
-			x.Meaning = ""
-		}
-		told[x.Code] = true
-		x.Evidence = slices.DeleteFunc(slices.Clone(x.Evidence), func(e diagnose.Evidence) bool {
-			return e.Name == "example" || e.Name == "last" || e.Name == "messages" || strings.HasPrefix(e.Name, "rows of ")
-		})
-		keep = append(keep, x)
-	}
-	return keep
-}
-
 func never(messages int64) string {
 	if messages == 1 {
 		return "1 message never reaches"
@@ -432,7 +393,7 @@ func writeDropped(f *cli.Factory, o *verifyOptions, d *diagnose.DroppedSummary) 
 		never(d.Messages), render.Plural(int(d.Rows), "row"), render.Plural(int(d.Deletes), "delete")); err != nil {
 		return err
 	}
-	t := render.Table{Most: tableRows, Columns: []render.Column{{Name: "vchannel"}, {Name: "messages", Right: true}, {Name: "rows", Right: true}, {Name: "deletes", Right: true}}}
+	t := render.Table{Most: cli.TableRows, Columns: []render.Column{{Name: "vchannel"}, {Name: "messages", Right: true}, {Name: "rows", Right: true}, {Name: "deletes", Right: true}}}
 	for _, c := range d.VChannels {
 		t.Add(render.Text(cmp.Or(c.Name, "(all)")), render.Count(c.Messages), render.Count(int64(c.Rows)), render.Count(int64(c.Deletes)))
 	}

@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"context"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -31,18 +30,15 @@ type versionReport struct {
 	Rules    string `json:"rules"`
 }
 
-func newVersionCmd(f *cli.Factory, runF func(context.Context, *versionOptions) error) *cobra.Command {
+func newVersionCmd(f *cli.Factory) *cobra.Command {
 	opts := &versionOptions{}
-	if runF == nil {
-		runF = func(_ context.Context, o *versionOptions) error { return runVersion(f, o) }
-	}
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version, and the Milvus protos and rules it follows",
 		Example: `walctl version
 walctl version -o json`,
 		Args: cli.Args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return runF(cmd.Context(), opts) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runVersion(f, opts) },
 	}
 	cli.AddOutput(cmd, &opts.output, cli.Table, cli.JSON)
 	return cli.Finish(f, cmd)

@@ -210,3 +210,11 @@ const credentialKeys = "root-coord/credential/"
 // Nothing in a log's recovery needs one: it is never shown and never stored
 // beside a log.
 func HoldsCredentials(key string) bool { return strings.Contains(key, credentialKeys) }
+
+// ShortKey leaves out of a key what all keys of the pchannel's WAL begin with.
+func ShortKey(pchannel, key string) string {
+	if rest, ok := strings.CutPrefix(key, WALPrefix(pchannel)); ok {
+		return "…/" + rest
+	}
+	return key
+}

@@ -160,7 +160,7 @@ func (p *repaired) slashes(ctx context.Context) error {
 // coverageOf is what of the log a plan was made from.
 func coverageOf(r *recovery.Result, until string) plan.Coverage {
 	c := r.Coverage
-	out := plan.Coverage{From: idText(c.First), To: idText(c.Last), Messages: c.Records, Digest: c.Digest(), Until: until}
+	out := plan.Coverage{From: c.First.Text(), To: c.Last.Text(), Messages: c.Records, Digest: c.Digest(), Until: until}
 	for _, g := range c.Gaps {
 		cause := "ids are missing"
 		if g.Cause != nil {
@@ -175,13 +175,6 @@ func coverageOf(r *recovery.Result, until string) plan.Coverage {
 		}
 	}
 	return out
-}
-
-func idText(id message.ID) string {
-	if id.IsZero() {
-		return ""
-	}
-	return id.String()
 }
 
 // lossOf is what the reached state leaves out, by vchannel; with a gap, what is

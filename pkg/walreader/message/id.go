@@ -112,6 +112,14 @@ func (id ID) String() string {
 	return string(id.AppendText(buf[:0]))
 }
 
+// Text is String, and "" of no id at all: for answers that leave it out.
+func (id ID) Text() string {
+	if id.IsZero() {
+		return ""
+	}
+	return id.String()
+}
+
 // AppendText appends what String returns to b.
 func (id ID) AppendText(b []byte) []byte {
 	if id.Backend == BackendUnknown {

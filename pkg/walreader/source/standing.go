@@ -76,3 +76,15 @@ func (b Bounds) Standing(id message.ID) Standing {
 	}
 	return Within
 }
+
+// StoredBackend reads the WAL name beside a stored position. Where it names none, the
+// position is the log's own: written before the name was kept, it is Pulsar's.
+func StoredBackend[N ~int32](name N, src Source) message.Backend {
+	if b := message.Backend(name); b != message.BackendUnknown {
+		return b
+	}
+	if b := src.Describe().Backend; b != message.BackendUnknown {
+		return b
+	}
+	return message.BackendPulsar
+}

@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/walctl/walctl/internal/safefile"
+)
+
+// IsEndpoint reports whether metrics are asked for at an address: a URL, or HOST:PORT
+// that is no file.
+func IsEndpoint(place string) bool {
+	if strings.Contains(place, "://") {
+		return true
+	}
+	if _, err := os.Stat(place); err == nil {
+		return false
+	}
+	_, port, err := net.SplitHostPort(place)
+	return err == nil && port != "" && !strings.ContainsAny(place, `/\\`)
+}
+
+// OpenMetrics opens the metrics of a node, asked for or saved. The caller closes them.
+func OpenMetrics(ctx context.Context, place string) (io.ReadCloser, error) {
+	if IsEndpoint(place) {
+		return GetMetrics(ctx, place)
+	}
+	file, err := safefile.Open(place)
+	if err != nil {
+		return nil, err
+	}
+	return file, nil
+}
+
+// GetMetrics asks a node for its metrics. The caller closes the answer.
+func GetMetrics(ctx context.Context, place string) (io.ReadCloser, error) {
+	ctx, cancel := context.WithTimeout(ctx, metricsTimeout)
+	if !strings.Contains(place, "://") {
+		place = "http://" + place
+	}
+	u, err := url.Parse(place)
+	if err != nil {
+		cancel()
+		return nil, errors.New("an endpoint is not a URL")
+	}
+	if u.Path == "" {
+		u.Path = "/metrics"
+	}
+	bare := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("%s cannot be asked", bare.String())
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		cancel()
+		var inner *url.Error
+		if errors.As(err, &inner) {
+			err = inner.Err
+		}
+		return nil, fmt.Errorf("GET %s: %w", bare.String(), err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		_ = resp.Body.Close()
+		cancel()
+		return nil, fmt.Errorf("%s answers %s", bare.String(), resp.Status)
+	}
+	return &heldAnswer{resp.Body, cancel}, nil
+}
+
+// heldAnswer ends its request when it is closed.
+type heldAnswer struct {
+	io.ReadCloser
+	done context.CancelFunc
+}
+
+// Close implements io.Closer.
+func (a *heldAnswer) Close() error {
+	defer a.done()
+	return a.ReadCloser.Close()
+}
+
+// metricsTimeout bounds how long one metrics endpoint is waited for.
+const metricsTimeout = 10 * time.Second
