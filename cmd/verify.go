@@ -176,20 +176,43 @@ func verifyRange(ctx context.Context, o *verifyOptions, s source.Source, rng sou
 }
 
 // openVerify opens a range for verify. Where every record is read whole anyway the
-// fields of inserts are watched on the way; of an archive they lie aside, and fields
-// is nil.
+// fields of inserts are watched on the way; where they lie aside only definitions are.
 func openVerify(ctx context.Context, s source.Source, rng source.Range, known diagnose.SchemasFunc) (source.ColumnReader, *diagnose.FieldWatch, error) {
-	if _, aside := s.(source.ColumnSource); aside {
+	fields := diagnose.NewFieldWatch(known)
+	if aside(s) {
+		rng.Payload = source.PayloadDDL
 		r, err := source.OpenColumns(ctx, s, rng)
-		return r, nil, err
+		if err != nil {
+			return nil, nil, err
+		}
+		return &definitionReader{r, fields}, fields, nil
 	}
 	rng.Props, rng.Payload = true, source.PayloadAll
 	r, err := s.Open(ctx, rng)
 	if err != nil {
 		return nil, nil, err
 	}
-	fields := diagnose.NewFieldWatch(known)
 	return source.NewColumnReader(&fieldReader{r, fields}), fields, nil
+}
+
+// aside reports whether a source keeps payloads apart from what verify reads.
+func aside(s source.Source) bool {
+	_, ok := s.(source.ColumnSource)
+	return ok
+}
+
+// definitionReader shows the definitions that pass to a watch.
+type definitionReader struct {
+	source.ColumnReader
+	fields *diagnose.FieldWatch
+}
+
+func (r *definitionReader) NextColumns(ctx context.Context) (*message.Columns, error) {
+	c, err := r.ColumnReader.NextColumns(ctx)
+	if err == nil {
+		r.fields.Definitions(c)
+	}
+	return c, err
 }
 
 // fieldReader shows what passes to a watch.
@@ -207,9 +230,9 @@ func (r *fieldReader) Next(ctx context.Context) (*message.Message, error) {
 }
 
 // verifyFields adds what the fields of inserts tell. An archive's payloads are read
-// for it where a schema changed, or where --fields asks.
+// for it where a schema dropped a field, or where --fields asks.
 func verifyFields(ctx context.Context, s source.Source, rng source.Range, o *verifyOptions, report *diagnose.VerifyReport, fields *diagnose.FieldWatch, want diagnose.VerifyOptions) error {
-	if fields != nil {
+	if !aside(s) {
 		report.AddFields(fields, want, "")
 		return nil
 	}
@@ -218,11 +241,11 @@ func verifyFields(ctx context.Context, s source.Source, rng source.Range, o *ver
 	case held != nil && held.NoPayload:
 		report.AddFields(nil, want, "the fields of inserts: the archive is without payload/")
 		return nil
-	case !report.Altered && !o.fields:
-		report.AddFields(nil, want, "the fields of inserts: no schema changes in the log, so an archive's payloads are not read; --fields reads them")
+	case !fields.MayDrop() && !o.fields:
+		report.AddFields(nil, want, "the fields of inserts: no schema of the log drops a field, so an archive's payloads are not read; --fields reads them")
 		return nil
 	}
-	rng.Props, rng.Payload, rng.Columns = true, source.PayloadAll, 0
+	rng.Payload, rng.Columns = source.PayloadAll, 0
 	r, err := s.Open(ctx, rng)
 	if err != nil {
 		return err

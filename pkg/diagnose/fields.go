@@ -33,6 +33,7 @@ type FieldWatch struct {
 	odd    map[oddKey]*oddField
 	unread int64 // inserts whose payload or schema can't be read
 	first  message.ID
+	lost   bool // a schema may lack a field that the one before it had
 }
 
 type watchedSchema struct {
@@ -87,6 +88,28 @@ func (w *FieldWatch) See(m *message.Message) {
 	}
 }
 
+// Definitions takes the definitions among rows, and no insert: enough to tell
+// whether a field was dropped.
+func (w *FieldWatch) Definitions(c *message.Columns) {
+	var rows []int
+	for i, m := range c.Full {
+		switch m.Type {
+		case message.TypeCreateCollection, message.TypeAlterCollection, message.TypeSchemaChange, message.TypeDropCollection:
+			rows = append(rows, i)
+		}
+	}
+	slices.Sort(rows)
+	for _, i := range rows {
+		m := c.Full[i]
+		w.lost = w.lost || m.Payload == nil && m.Type != message.TypeDropCollection
+		w.See(m)
+	}
+}
+
+// MayDrop reports whether a definition dropped a field, as far as can be told: one
+// that cannot be read, or before which no schema is known, may have.
+func (w *FieldWatch) MayDrop() bool { return w.lost }
+
 // Watch takes every message of a reader; what can't be read is passed over.
 func (w *FieldWatch) Watch(ctx context.Context, r source.Reader) error {
 	for {
@@ -108,6 +131,7 @@ func (w *FieldWatch) Watch(ctx context.Context, r source.Reader) error {
 func (w *FieldWatch) define(m *message.Message) {
 	schema, err := m.Schema()
 	if err != nil {
+		w.lost = true
 		delete(w.by, m.VChannel)
 		w.kept[m.VChannel] = nil
 		return
@@ -119,6 +143,7 @@ func (w *FieldWatch) define(m *message.Message) {
 	now := fieldIDs(schema)
 	if s == nil {
 		if len(w.by) >= maxLive {
+			w.lost = true
 			return
 		}
 		s = &watchedSchema{before: map[int64]message.ID{}}
@@ -130,10 +155,12 @@ func (w *FieldWatch) define(m *message.Message) {
 			}
 		}
 		w.by[m.VChannel] = s
+		w.lost = w.lost || s.now == nil && m.Type != message.TypeCreateCollection
 	}
 	for id := range s.now {
 		if !now[id] {
 			s.before[id] = m.ID
+			w.lost = true
 		}
 	}
 	s.now = now

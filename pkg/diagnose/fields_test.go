@@ -53,15 +53,18 @@ func TestFieldWatchAsksTheCatalog(t *testing.T) {
 		log       []*message.Message
 		want      string // what the only finding says
 		unread    int64
+		drops     bool // a definition may have dropped a field
 	}{
 		"no schema anywhere":            {log: []*message.Message{insert(15, 100)}, unread: 1},
 		"in force at the time":          {known: own, log: []*message.Message{insert(15, 100, 101, 102)}},
 		"dropped by then":               {known: own, log: []*message.Message{insert(25, 100, 101, 102)}, want: `field 102 "f102", which the vchannel's schema in the catalog does not have`},
 		"before the first one kept":     {known: own, log: []*message.Message{insert(5, 100, 999)}, unread: 1},
 		"RootCoord lacks it":            {known: newest, rootcoord: true, log: []*message.Message{insert(5, 102)}, want: `field 102 "f102", which RootCoord's schema does not have`},
-		"the log drops it later":        {known: newest, rootcoord: true, log: []*message.Message{insert(5, 102), alter(6, 100, 101)}, unread: 1},
+		"the log drops it later":        {known: newest, rootcoord: true, log: []*message.Message{insert(5, 102), alter(6, 100, 101)}, unread: 1, drops: true},
 		"the log comes before":          {known: own, log: []*message.Message{alter(30, 100, 101, 102), insert(31, 102)}},
-		"the log drops what was kept":   {known: own[:1], log: []*message.Message{alter(30, 100, 101), insert(31, 102)}, want: `field 102 "f102", which the schema at 1/30/0 dropped`},
+		"the log drops what was kept":   {known: own[:1], log: []*message.Message{alter(30, 100, 101), insert(31, 102)}, want: `field 102 "f102", which the schema at 1/30/0 dropped`, drops: true},
+		"no schema known before":        {log: []*message.Message{alter(30, 100, 101), insert(31, 101)}, drops: true},
+		"the log adds to it":            {known: own[1:], log: []*message.Message{alter(30, 100, 101, 103), insert(31, 103)}},
 		"the collection is dropped":     {known: own, log: []*message.Message{{Type: message.TypeDropCollection, VChannel: v}, insert(31, 102)}, unread: 1},
 		"system and unknown ids of old": {known: own, log: []*message.Message{insert(25, 0, 1)}},
 	} {
@@ -76,6 +79,13 @@ func TestFieldWatchAsksTheCatalog(t *testing.T) {
 			}
 			require.Equal(t, c.want, got)
 			require.Equal(t, c.unread, w.unread)
+			require.Equal(t, c.drops, w.MayDrop())
+			definitions := NewFieldWatch(func(string) ([]catalog.KnownSchema, bool) { return c.known, c.rootcoord })
+			for _, batch := range columnsOf(c.log).batches {
+				definitions.Definitions(batch)
+			}
+			require.Equal(t, c.drops, definitions.MayDrop())
+			require.Zero(t, definitions.unread+int64(len(definitions.odd)), "no insert is looked at")
 		})
 	}
 }

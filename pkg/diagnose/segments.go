@@ -44,7 +44,6 @@ func (v *verifier) segment(e *entry) {
 
 // sealing takes what ends segments; a dropped partition or collection is lifecycle's.
 func (v *verifier) sealing(e *entry) {
-	v.altered = v.altered || e.typ == message.TypeSchemaChange || e.typ == message.TypeAlterCollection
 	switch e.typ.Seals() {
 	case message.SealsOwn:
 		v.seal(e, e.segment)

@@ -131,9 +131,6 @@ type VerifyReport struct {
 	Dropped    DroppedSummary    `json:"dropped"`
 	Findings   []Finding         `json:"-"`              // stands in the header of an answer
 	Corrupt    int               `json:"corrupt_places"` // places that could not be read
-	// Altered says that a definition in the log may change a schema, so that the
-	// fields of inserts are worth reading where they were not.
-	Altered bool `json:"-"`
 }
 
 // VerifyColumns are the fields Verify reads.
@@ -206,7 +203,6 @@ type verifier struct {
 	// broadcastTypes keeps, by type, that it was met broadcast.
 	broadcastTypes [1024]message.Flags
 	gone           []Finding // positions that cannot be read from
-	altered        bool      // a definition may have changed a schema
 	check15        bool      // the first message above the checkpoint was met
 	copies         *message.CopyWatch
 	sight          source.Sight // of the catalog's positions
@@ -267,7 +263,7 @@ func (v *verifier) corrupt(err *source.CorruptError) {
 // opening TimeTick would confirm it.
 func (v *verifier) report() *VerifyReport {
 	v.finish()
-	r := &VerifyReport{Records: v.records, Terms: v.terms.openings, Dropped: v.dropped, Corrupt: v.corruptions, Altered: v.altered}
+	r := &VerifyReport{Records: v.records, Terms: v.terms.openings, Dropped: v.dropped, Corrupt: v.corruptions}
 	if v.records > 0 {
 		r.First, r.Last = v.id(v.first), v.id(v.last)
 	}

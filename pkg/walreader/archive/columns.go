@@ -10,7 +10,8 @@ import (
 )
 
 // OpenColumns implements source.ColumnSource. Only the fields of r.Columns are
-// decoded: a question over a few columns touches no others' bytes.
+// decoded: a question over a few columns touches no others' bytes. With a payload
+// asked for, the messages of Columns.Full bring the bodies of definitions.
 func (s *Source) OpenColumns(ctx context.Context, r source.Range) (source.ColumnReader, error) {
 	start, end, err := s.resolve(ctx, r)
 	if err != nil {
@@ -20,7 +21,11 @@ func (s *Source) OpenColumns(ctx context.Context, r source.Range) (source.Column
 	if set == 0 {
 		set = message.AllColumns
 	}
-	return &columnReader{c: s.cursorFrom(start, end, r), b: newBlock(s.m.Backend), set: set}, nil
+	payload, err := s.kept(r.Payload)
+	if err != nil {
+		return nil, err
+	}
+	return &columnReader{c: s.cursorFrom(start, end, r), b: newBlock(s.m.Backend), set: set, bodies: payload != source.PayloadNone}, nil
 }
 
 type columnReader struct {
@@ -30,6 +35,8 @@ type columnReader struct {
 	set    message.ColumnSet
 	out    message.Columns
 	slab   []message.Message // for Full
+	bodies bool              // Full brings the payloads that replay reads
+	pay    payloads
 	closed bool
 }
 
@@ -67,6 +74,7 @@ func (r *columnReader) full(p part) error {
 	default:
 		return nil
 	}
+	r.pay.enter(r.c, p)
 	for i := p.lo; i < p.hi; i++ {
 		if !needs(i) {
 			continue
@@ -83,10 +91,29 @@ func (r *columnReader) full(p part) error {
 		if err := r.b.join(m, i); err != nil {
 			return err
 		}
+		if err := r.body(m, i); err != nil {
+			return err
+		}
 		if r.b.Full == nil {
 			r.b.Full = make(map[int]*message.Message)
 		}
 		r.b.Full[i-p.lo] = m
+	}
+	return nil
+}
+
+// body brings a message's payload, where that was asked for. One that is damaged is
+// left out: VerifyBytes tells its place, and the columns are sound.
+func (r *columnReader) body(m *message.Message, i int) error {
+	if !r.bodies || !m.Type.PayloadRead() || r.b.private(i) {
+		return nil
+	}
+	payload, _, err := r.pay.get(i, payDDL)
+	if machine(err) {
+		return err
+	}
+	if err == nil {
+		m.Payload = payload
 	}
 	return nil
 }
@@ -132,6 +159,7 @@ func (r *columnReader) Close() error {
 	defer r.mu.Unlock()
 	if !r.closed {
 		r.closed = true
+		r.pay.close()
 		r.c.close()
 	}
 	return nil

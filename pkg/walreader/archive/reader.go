@@ -29,16 +29,25 @@ func (s *Source) Open(ctx context.Context, r source.Range) (source.Reader, error
 
 // reader reads the rows from start on and before end.
 func (s *Source) reader(start, end int64, r source.Range) (*reader, error) {
-	if r.Payload != source.PayloadNone {
-		kept, err := s.HasPayload()
-		if err != nil {
-			return nil, err
-		}
-		if !kept { // as in records that were written without: what needs one finds message.ErrNotRead
-			r.Payload = source.PayloadNone
-		}
+	payload, err := s.kept(r.Payload)
+	if err != nil {
+		return nil, err
 	}
-	return &reader{c: s.cursorFrom(start, end, r), b: newBlock(s.m.Backend), props: r.Props, payload: r.Payload}, nil
+	return &reader{c: s.cursorFrom(start, end, r), b: newBlock(s.m.Backend), props: r.Props, payload: payload}, nil
+}
+
+// kept is what of the payloads asked for the archive has: none where their files did
+// not come along, as in records that were written without. What needs one then finds
+// message.ErrNotRead.
+func (s *Source) kept(want source.Payload) (source.Payload, error) {
+	if want == source.PayloadNone {
+		return want, nil
+	}
+	has, err := s.HasPayload()
+	if err != nil || !has {
+		return source.PayloadNone, err
+	}
+	return want, nil
 }
 
 // reader builds messages from columns.
