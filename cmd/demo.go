@@ -27,7 +27,7 @@ func newDemoCmd(f *cli.Factory) *cobra.Command {
 	opts := &demoOptions{}
 	names := []string{}
 	for _, d := range demo.List() {
-		names = append(names, d.Name)
+		names = append(append(names, d.Name), d.Aliases...)
 	}
 	cmd := &cobra.Command{
 		Use:   "demo [NAME]",
@@ -104,7 +104,7 @@ func listDemos(f *cli.Factory, o *demoOptions) error {
 		return render.JSON(f.Out(), out)
 	}
 	for _, d := range list {
-		if _, err := fmt.Fprintf(f.Out(), "%-14s %s\n", d.Name, d.Title); err != nil {
+		if _, err := fmt.Fprintf(f.Out(), "%-18s %s\n", d.Name, d.Title); err != nil {
 			return err
 		}
 	}

@@ -38,11 +38,15 @@ func codeOfLook(look, cause string) string {
 }
 
 type doctorAnswer struct {
-	Findings []struct {
-		Code, Severity, Next string
-		Where                struct{ PChannel, VChannel string }
-	}
+	Findings   []doctorFinding
 	NotChecked []string `json:"not_checked"`
+}
+
+type doctorFinding struct {
+	Code, Severity, Next string
+	Where                struct{ PChannel, VChannel string }
+	Evidence             []struct{ Name, Value string }
+	Count                int64
 }
 
 func askDoctor(t *testing.T, args ...string) (int, doctorAnswer) {

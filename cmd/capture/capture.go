@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/walctl/walctl/cmd/internal/gather"
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/walreader/archive"
@@ -31,11 +32,14 @@ type options struct {
 	size      int64 // MiB
 	age       time.Duration
 	noCatalog bool
-	source    cli.WALFlags
-	catalog   cli.CatalogFlags
-	place     cli.RangeFlags
-	output    cli.Output
-	again     string // the command that goes on with it
+	evidence  bool
+	between   time.Duration // the two looks at a node
+	gather.EvidenceFlags
+	source  cli.WALFlags
+	catalog cli.CatalogFlags
+	place   cli.RangeFlags
+	output  cli.Output
+	again   string // the command that goes on with it
 }
 
 // Report is the JSON answer: one entry a log.
@@ -79,9 +83,12 @@ live log, and DuckDB or Spark with plain SQL. Without a WAL: every pchannel of t
 context.
 
 Beside each log lies the evidence of the same moment: the catalog (without users and
-their passwords), what keeps the topic from being deleted and its statistics, and
-what each --metrics endpoint says. What cannot be had is there as an error; without
-its catalog a capture ends with 6.
+their passwords), what keeps the topic from being deleted and its statistics, what
+each --metrics endpoint or file says, and what a colleague sent: --topic-stats,
+--internal-stats, --logs (without the credentials that can be told in them). With
+--evidence the nodes are found by their sessions, and looked at twice. doctor finds in
+the archive what it finds in all of these. What cannot be had is there as an error;
+without its catalog a capture ends with 6.
 
 What is named in the archive's manifest was synced to disk and read back. Run it
 again and it goes on exactly behind the last record named; a run that was killed
@@ -91,6 +98,7 @@ holds rows' data, readable by its owner only; a copy without payload/ holds none
 ` + cli.RangeHelp,
 		Example: `walctl capture --dir ./evidence
 walctl capture dml_3 --dir ./evidence
+walctl capture dml_3 --evidence --logs streamingnode.log --dir ./evidence
 walctl capture dml_3 dml_7 --dir ./evidence
 walctl capture dml_3 --dir ./evidence --follow
 walctl capture wal.jsonl.zst --catalog kvjson:catalog.json --dir ./evidence`,
@@ -113,6 +121,9 @@ walctl capture wal.jsonl.zst --catalog kvjson:catalog.json --dir ./evidence`,
 	p.Int64Var(&opts.size, "segment-size", archive.DefaultSegmentBytes>>20, "end a segment after this many `MiB` of payload")
 	p.DurationVar(&opts.age, "segment-age", archive.DefaultSegmentAge, "end a segment this long after its first record")
 	p.BoolVar(&opts.noCatalog, "no-catalog", false, "leave the catalog out")
+	p.BoolVar(&opts.evidence, "evidence", false, "take all that doctor looks at: metrics of the nodes that the catalog's sessions name, each looked at twice")
+	p.DurationVar(&opts.between, "second-look", secondLook, "with --evidence: take the second look at a node so long after the first")
+	opts.Add(cmd)
 	cli.AddOutput(cmd, &opts.output, cli.Table, cli.JSON)
 	opts.place.Add(cmd)
 	opts.catalog.Add(cmd)
@@ -240,6 +251,9 @@ func writeCaptured(f *cli.Factory, o *options, logs []capturedLog) error {
 	next := []string{}
 	if half {
 		next = append(next, o.again)
+	}
+	if kept && (o.evidence || len(o.Stats)+len(o.Internal)+len(o.Logs) > 0) {
+		next = append(next, "walctl doctor "+source.ShellWord(o.dir))
 	}
 	if kept {
 		next = append(next, "walctl verify "+source.ShellWord(o.dir))

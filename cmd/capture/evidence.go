@@ -2,6 +2,7 @@ package capture
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,14 +10,20 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/walctl/walctl/cmd/internal/gather"
 	"github.com/walctl/walctl/internal/cli"
 	"github.com/walctl/walctl/internal/render"
+	"github.com/walctl/walctl/internal/safefile"
+	"github.com/walctl/walctl/pkg/diagnose"
 	"github.com/walctl/walctl/pkg/recovery"
+	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/walreader/archive"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
@@ -30,12 +37,14 @@ type collector struct {
 	without  sync.Once // that there is no catalog is told once for all logs
 	mu       sync.Mutex
 	catalogs map[string]catalogDump // by specification
-	metrics  func() []scrape
+	scraped  sync.Once
+	metrics  []scrape
+	logs     func() []copiedLog
 }
 
 func newCollector(ctx context.Context, f *cli.Factory, o *options) *collector {
 	c := &collector{f: f, o: o, catalogs: map[string]catalogDump{}}
-	c.metrics = sync.OnceValue(func() []scrape { return scrapeAll(ctx, f) })
+	c.logs = sync.OnceValue(func() []copiedLog { return copyLogs(ctx, f, o.Logs) })
 	return c
 }
 
@@ -57,12 +66,150 @@ func (c *collector) before(ctx context.Context, s source.Source, w *archive.Writ
 			return err
 		}
 	}
-	for i, m := range c.metrics() {
-		if err := m.add(w, fmt.Sprintf("%s-%d.prom", source.EvidenceMetrics, i+1)); err != nil {
+	c.scraped.Do(func() { c.metrics = c.scrapeAll(ctx, s) })
+	if err := addAll(w, source.EvidenceMetrics+"-%d.prom", c.metrics, (*scrape).add); err != nil {
+		return err
+	}
+	if err := addAll(w, source.EvidenceLog+"-%d.gz", c.logs(), (*copiedLog).add); err != nil {
+		return err
+	}
+	if out.WAL.PChannel == "" {
+		out.WAL.PChannel = w.Manifest().PChannel
+	}
+	if err := c.answers(w, out.WAL.PChannel); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// addAll stores pieces of one kind under numbered names, in place of all that an
+// earlier capture has of them.
+func addAll[T any](w *archive.Writer, name string, pieces []T, add func(*T, *archive.Writer, string) error) error {
+	if len(pieces) == 0 {
+		return nil
+	}
+	for i := range pieces {
+		if err := add(&pieces[i], w, fmt.Sprintf(name, i+1)); err != nil {
 			return err
 		}
 	}
-	return ctx.Err()
+	for i := len(pieces) + 1; slices.ContainsFunc(w.Manifest().Evidence, func(e archive.Evidence) bool { return e.Name == fmt.Sprintf(name, i) }); i++ {
+		if err := w.DropEvidence(fmt.Sprintf(name, i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answers stores the broker's answers for a topic that were saved to files.
+func (c *collector) answers(w *archive.Writer, pchannel string) error {
+	e := source.Testimony{Kind: "file", Topic: pchannel, At: c.f.Now().UTC(), Answers: map[string]json.RawMessage{}, Errors: map[string]string{}}
+	take := func(flag, answer string, args []string, check func(*diagnose.TopicLook, io.Reader) error) error {
+		for _, arg := range args {
+			p, path, given := strings.Cut(arg, "=")
+			if !given {
+				p, path = pchannel, arg
+			}
+			if p != pchannel {
+				continue
+			}
+			text, err := readNamed(flag, path)
+			var look diagnose.TopicLook
+			if err == nil {
+				err = check(&look, bytes.NewReader(text))
+			}
+			if of := look.PChannel(); err == nil && !given && of != "" && of != pchannel {
+				continue // of another log of this capture
+			}
+			if err != nil {
+				return fmt.Errorf("--%s %s: %w", flag, cli.SpellWord(path), err)
+			}
+			e.Answers[answer] = text
+		}
+		return nil
+	}
+	if err := errors.Join(take("topic-stats", diagnose.AnswerStats, c.o.Stats, (*diagnose.TopicLook).AddStats),
+		take("internal-stats", diagnose.AnswerInternal, c.o.Internal, (*diagnose.TopicLook).AddInternal)); err != nil {
+		return err
+	}
+	if len(e.Answers) == 0 {
+		return nil
+	}
+	return addTopic(w, source.EvidenceTopicStats, e, nil)
+}
+
+// readNamed reads a file of evidence whole, unpacked where it is gzip.
+func readNamed(flag, path string) ([]byte, error) {
+	file, err := safefile.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	r, err := gather.Plain(file)
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(r, maxScrape+1))
+	if err == nil && len(text) > maxScrape {
+		return nil, fmt.Errorf("more than %d bytes: is it what --%s takes?", maxScrape, flag)
+	}
+	return text, err
+}
+
+// maxLog bounds what is kept of one log of Milvus, in bytes of text.
+const maxLog = 256 << 20
+
+// copiedLog is a log of Milvus as it is kept: packed, without credentials.
+type copiedLog struct {
+	path string
+	at   time.Time
+	diagnose.CopiedLog
+	packed []byte
+	err    error
+}
+
+func copyLogs(ctx context.Context, f *cli.Factory, paths []string) []copiedLog {
+	out := make([]copiedLog, len(paths))
+	for i, path := range paths {
+		out[i] = copiedLog{path: path, at: f.Now().UTC()}
+		out[i].err = out[i].read(ctx)
+	}
+	return out
+}
+
+func (l *copiedLog) read(ctx context.Context) error {
+	file, err := safefile.Open(l.path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	r, err := gather.Plain(file)
+	if err != nil {
+		return err
+	}
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	l.CopiedLog, err = diagnose.CopyLog(z, gather.While(ctx, r), maxLog)
+	if err := errors.Join(err, z.Close()); err != nil {
+		return err
+	}
+	l.packed = packed.Bytes()
+	return nil
+}
+
+// add stores the log. One that cannot be read is an error: a person named it.
+func (l *copiedLog) add(w *archive.Writer, name string) error {
+	if l.err != nil {
+		return fmt.Errorf("--logs %s: %w", cli.SpellWord(l.path), l.err)
+	}
+	e := archive.Evidence{Name: name, CapturedAt: l.at, Provenance: map[string]string{"kind": "milvus-log", source.EvidenceFile: filepath.Base(l.path), "lines": strconv.FormatInt(l.Lines, 10)}}
+	if l.Hidden > 0 {
+		e.Provenance["credentials_hidden"] = render.Plural(int(l.Hidden), "line")
+	}
+	if l.Short {
+		e.Provenance["short"] = "it goes on beyond what was kept"
+	}
+	return w.AddEvidence(e, l.packed)
 }
 
 // opened adds a topic's statistics: our own reader has loaded it by now.
@@ -137,11 +284,12 @@ func (c *collector) catalog(ctx context.Context, s source.Source, w *archive.Wri
 
 // catalogDump is a catalog at one moment, or why there is none.
 type catalogDump struct {
-	text []byte
-	keys int
-	from map[string]string
-	at   time.Time
-	err  error
+	text     []byte
+	keys     int
+	from     map[string]string
+	at       time.Time
+	sessions []catalog.Session
+	err      error
 }
 
 // dump reads a catalog once for all logs that have it.
@@ -166,6 +314,9 @@ func (d *catalogDump) read(ctx context.Context, f *cli.Factory, o *options, s so
 	kvs, revision, err := cat.Range(ctx, "")
 	if err != nil {
 		return fmt.Errorf("reading the catalog: %w", err)
+	}
+	if d.sessions, err = catalog.Sessions(ctx, cat); err != nil {
+		return err
 	}
 	id, err := cat.Identity(ctx)
 	if err != nil {
@@ -202,10 +353,12 @@ func (d *catalogDump) read(ctx context.Context, f *cli.Factory, o *options, s so
 
 // scrape is what one metrics endpoint answered.
 type scrape struct {
-	url  string // without what may be a secret
-	at   time.Time
-	text []byte
-	err  error
+	url   string // without what may be a secret
+	file  string // the saved answer it was taken from
+	place string // as named
+	at    time.Time
+	text  []byte
+	err   error
 }
 
 // Bounds of one metrics endpoint's answer.
@@ -214,19 +367,66 @@ const (
 	maxScrape     = 64 << 20
 )
 
-func scrapeAll(ctx context.Context, f *cli.Factory) []scrape {
-	c, err := f.Config()
+// secondLook is how long after the first look at a live node the second one is taken,
+// where nothing else is said: a flusher and a TimeTick move several times in it.
+const secondLook = 3 * time.Second
+
+// places are the endpoints and files that metrics are taken from: those named, or,
+// where the whole evidence is wanted, those of the sessions in the catalog.
+func (c *collector) places(ctx context.Context, s source.Source) []string {
+	settings, err := c.f.Config()
 	if err != nil {
 		return nil // whoever opened the log was told
 	}
-	out := make([]scrape, len(c.Metrics))
+	if len(settings.Metrics) > 0 || !c.o.evidence || c.o.noCatalog {
+		return settings.Metrics
+	}
+	spec, err := c.f.CatalogSpec(c.o.catalog, s)
+	if err != nil {
+		return nil
+	}
+	d := c.dump(ctx, spec, s)
+	return catalog.MetricsPlaces(d.sessions)
+}
+
+// scrapeAll looks at every node; where the whole evidence is wanted, at the live ones
+// twice, which tells what moves.
+func (c *collector) scrapeAll(ctx context.Context, s source.Source) []scrape {
+	out := c.look(ctx, c.places(ctx, s))
+	var again []string
+	for i := range out {
+		if out[i].err == nil && out[i].file == "" {
+			again = append(again, out[i].place)
+		}
+	}
+	if !c.o.evidence || len(again) == 0 {
+		return out
+	}
+	wait := time.NewTimer(c.o.between)
+	defer wait.Stop()
+	select {
+	case <-ctx.Done():
+		return out
+	case <-wait.C:
+	}
+	return append(out, c.look(ctx, again)...)
+}
+
+// look asks every place once, all at the same time.
+func (c *collector) look(ctx context.Context, places []string) []scrape {
+	out := make([]scrape, len(places))
 	client := &http.Client{Timeout: scrapeTimeout}
 	defer client.CloseIdleConnections()
 	var all sync.WaitGroup
-	for i, endpoint := range c.Metrics {
+	for i, place := range places {
 		all.Go(func() {
-			s := scrape{at: f.Now().UTC()}
-			s.err = s.fetch(ctx, client, endpoint)
+			s := scrape{at: c.f.Now().UTC(), place: place}
+			if cli.IsEndpoint(place) {
+				s.err = s.fetch(ctx, client, place)
+			} else {
+				s.file = filepath.Base(place)
+				s.text, s.err = readNamed("metrics", place)
+			}
 			out[i] = s
 		})
 	}
@@ -273,10 +473,15 @@ func (s *scrape) fetch(ctx context.Context, client *http.Client, endpoint string
 
 // add stores the answer; in its place, why there is none.
 func (s *scrape) add(w *archive.Writer, name string) error {
-	e := archive.Evidence{Name: name, CapturedAt: s.at, Provenance: map[string]string{"kind": "prometheus", "url": s.url}}
+	e := archive.Evidence{Name: name, CapturedAt: s.at, Provenance: map[string]string{"kind": "prometheus"}}
+	if s.file != "" {
+		e.Provenance[source.EvidenceFile] = s.file
+	} else {
+		e.Provenance["url"] = s.url
+	}
 	text := s.text
 	if s.err != nil {
-		e.Provenance["error"] = s.err.Error()
+		e.Provenance[source.EvidenceError] = s.err.Error()
 		text = []byte("# not captured: " + strings.ReplaceAll(s.err.Error(), "\n", " ") + "\n")
 	}
 	return w.AddEvidence(e, text)

@@ -79,7 +79,7 @@ func run(ctx context.Context, f *cli.Factory, o *options) error {
 	for i := range e.Moment.Nodes {
 		out.Nodes = append(out.Nodes, e.Moment.Nodes[i].Node)
 	}
-	findings := append(r.Findings, e.Findings...)
+	findings := append(r.Findings, e.Moment.Settle(e.Findings)...)
 	slices.SortStableFunc(findings, func(a, b diagnose.Finding) int { return cmp.Compare(b.Severity, a.Severity) })
 	out.PChannels = gather.WithName(out.PChannels, e.Described.PChannel)
 	out.Header = f.Header("doctor", e.Described, findings)

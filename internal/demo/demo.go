@@ -32,11 +32,15 @@ var (
 
 // Demo is one story.
 type Demo struct {
-	Name  string
-	Title string // one line
-	Next  []string
-	build func(*story) error
+	Name    string
+	Aliases []string // earlier names
+	Title   string   // one line
+	Next    []string
+	build   func(*story) error
 }
+
+// named reports whether a name is the demo's.
+func (d *Demo) named(name string) bool { return d.Name == name || slices.Contains(d.Aliases, name) }
 
 // Result says what was built.
 type Result struct {
@@ -56,11 +60,14 @@ func List() []Demo { return slices.Clone(demos[:]) }
 
 // story is a demo being built.
 type story struct {
-	gen  *walgen.Generator
-	ms   []*message.Message
-	kv   map[string][]byte // the whole catalog
-	told []string
-	gap  string // as --accept-gap takes it, where the log has one
+	gen    *walgen.Generator
+	ms     []*message.Message
+	kv     map[string][]byte // the whole catalog
+	saved  int               // where in the log it was left
+	told   []string
+	gap    string  // as --accept-gap takes it, where the log has one
+	memory string  // of the node, as --node-memory takes it
+	moment *moment // nil: no node was looked at
 }
 
 func (s *story) tell(format string, a ...any) { s.told = append(s.told, fmt.Sprintf(format, a...)) }
@@ -80,6 +87,7 @@ func (s *story) persist(end int) error {
 		end--
 	}
 	p, at := s.gen.PChannel(), s.ms[end]
+	s.saved = end
 	md, _ := catalog.Decode(p, s.gen.CatalogBefore())
 	res, err := recovery.Replay(context.Background(), walgen.SliceSource(p, s.ms), md,
 		recovery.ReplayOptions{Until: source.Bound{Kind: source.AtTimeTick, TimeTick: at.TimeTick}})
@@ -113,7 +121,7 @@ func (s *story) inject(f walgen.Fault, seed uint64) (walgen.Injected, error) {
 
 // Build writes a demo's archive and catalog into dir, which must be empty or missing.
 func Build(ctx context.Context, name, dir string) (Result, error) {
-	i := slices.IndexFunc(demos[:], func(d Demo) bool { return d.Name == name })
+	i := slices.IndexFunc(demos[:], func(d Demo) bool { return d.named(name) })
 	if i < 0 {
 		return Result{}, fmt.Errorf("%w: %s", ErrUnknown, name)
 	}
@@ -126,7 +134,7 @@ func Build(ctx context.Context, name, dir string) (Result, error) {
 	if err := demos[i].build(s); err != nil {
 		return Result{}, fmt.Errorf("build the demo %s: %w", name, err)
 	}
-	r := Result{Name: name, Dir: dir, PChannel: s.gen.PChannel(), Records: int64(len(s.ms)), Keys: len(s.kv), Told: s.told}
+	r := Result{Name: demos[i].Name, Dir: dir, PChannel: s.gen.PChannel(), Records: int64(len(s.ms)), Keys: len(s.kv), Told: s.told}
 	for _, m := range s.ms {
 		if m.OpensTerm() {
 			r.Terms++
@@ -141,7 +149,7 @@ func Build(ctx context.Context, name, dir string) (Result, error) {
 	}
 	for _, n := range demos[i].Next {
 		r.Next = append(r.Next, os.Expand(n, func(k string) string {
-			return map[string]string{"DIR": dir, "CATALOG": r.Catalog, "GAP": s.gap}[k]
+			return map[string]string{"DIR": dir, "CATALOG": r.Catalog, "GAP": s.gap, "MEMORY": s.memory}[k]
 		}))
 	}
 	return r, nil
@@ -173,5 +181,8 @@ func (s *story) archive(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	at := time.UnixMilli(s.ms[len(s.ms)-1].PublishTime).UTC()
-	return w.AddEvidence(archive.Evidence{Name: source.EvidenceCatalog, CapturedAt: at, Provenance: map[string]string{"from": "walctl demo"}}, b)
+	if err := w.AddEvidence(archive.Evidence{Name: source.EvidenceCatalog, CapturedAt: at, Provenance: map[string]string{"from": "walctl demo"}}, b); err != nil || s.moment == nil {
+		return err
+	}
+	return s.moment.store(w, d.PChannel)
 }

@@ -14,20 +14,28 @@ import (
 // demos is read only.
 var demos = [...]Demo{
 	{Name: "healthy", Title: "a shop's log, three terms and a quiet night; nothing is wrong", build: healthy,
-		Next: []string{"walctl inspect $DIR", "walctl verify $DIR", "walctl timetick $DIR", "walctl recover $DIR"}},
+		Next: []string{"walctl inspect $DIR", "walctl doctor $DIR", "walctl verify $DIR", "walctl timetick $DIR", "walctl recover $DIR"}},
+	{Name: "idle-collection", Aliases: []string{"idle"}, Title: "a collection nobody writes to is loaded, and its queries hang: a stuck scanner", build: idleCollection,
+		Next: []string{"walctl doctor $DIR", "walctl timetick $DIR", "walctl scanners $DIR --simulate"}},
+	{Name: "partition-ddl", Title: "partitions created and dropped at once: inserts into a dropped one, a vchannel without its schema", build: partitionDDL,
+		Next: []string{"walctl doctor $DIR", "walctl verify $DIR", "walctl recover $DIR --catalog $CATALOG --milvus-version 2.6.14 --out p.json", "walctl apply p.json --yes --reason demo"}},
+	{Name: "stuck-terminating", Title: "a node's pod does not end: an opening on it never does, and the next term waits", build: stuckTerminating,
+		Next: []string{"walctl doctor $DIR", "walctl recover $DIR"}},
+	{Name: "oom", Title: "more shards and partitions than the node has memory for: it is past its mark", build: outOfMemory,
+		Next: []string{"walctl doctor $DIR", "walctl recover $DIR --forecast --node-memory $MEMORY"}},
+	{Name: "reduplicates", Aliases: []string{"reduplicate"}, Title: "\"channel reduplicates\": vchannels registered twice, not at all, and though they were dropped", build: reduplicate,
+		Next: []string{"walctl doctor $DIR", "walctl channels $DIR", "walctl channels repair $DIR --catalog $CATALOG --milvus-version 2.6.14 --out p.json", "walctl apply p.json --yes --reason demo"}},
 	{Name: "stale-writer", Title: "an old node writes on after a new one took over: rows no reader sees", build: staleWriter,
 		Next: []string{"walctl verify $DIR", "walctl explain stale-writer", "walctl salvage $DIR --lost-only --dir ./rows"}},
-	{Name: "idle", Title: "a collection nobody writes to: TimeTicks stop, and that is healthy", build: idle,
-		Next: []string{"walctl timetick $DIR", "walctl scanners $DIR --simulate"}},
 	{Name: "crash", Title: "a node killed before it could save: what a restart makes of the log", build: crash,
 		Next: []string{"walctl recover $DIR --catalog $CATALOG --milvus-version 2.6.14 --out p.json", "walctl apply p.json --yes --reason demo", "walctl undo latest --catalog $CATALOG --yes --reason demo"}},
-	{Name: "partition-ddl", Title: "partitions created and dropped at once: inserts into a dropped one, a vchannel without its schema", build: partitionDDL,
-		Next: []string{"walctl verify $DIR", "walctl recover $DIR --catalog $CATALOG --milvus-version 2.6.14 --out p.json", "walctl apply p.json --yes --reason demo"}},
-	{Name: "reduplicate", Title: "vchannels registered twice, not at all, and though they were dropped", build: reduplicate,
-		Next: []string{"walctl channels $DIR", "walctl channels repair $DIR --catalog $CATALOG --milvus-version 2.6.14 --out p.json", "walctl apply p.json --yes --reason demo"}},
 	{Name: "trimmed", Title: "retention took the beginning: the checkpoint points nowhere, a schema is gone from log and catalog", build: trimmed,
 		Next: []string{"walctl positions $DIR", "walctl recover $DIR --catalog $CATALOG",
 			"walctl recover $DIR --catalog $CATALOG --accept-gap $GAP --milvus-version 2.6.14 --out p.json", "walctl apply p.json --yes --reason demo"}},
+	{Name: "idle-hours", Title: "nobody has written for hours, and nothing is wrong", build: idleHours, Next: []string{"walctl doctor $DIR", "walctl timetick $DIR"}},
+	{Name: "restarted", Title: "a node that has just opened its log; nothing is wrong", build: restarted, Next: []string{"walctl doctor $DIR"}},
+	{Name: "dropped", Title: "collections and partitions come and go; nothing is wrong", build: droppedAway, Next: []string{"walctl doctor $DIR"}},
+	{Name: "replaced", Title: "another node has just taken the log over; nothing is wrong", build: replaced, Next: []string{"walctl doctor $DIR"}},
 }
 
 func shop(seed uint64) walgen.Config {
@@ -43,7 +51,8 @@ func healthy(s *story) error {
 		return err
 	}
 	s.tell("Three streaming nodes wrote this log one after the other; nobody wrote for three hours in between.")
-	s.tell("The catalog is what the last of them left when it stopped.")
+	s.tell("The catalog is what the last of them left when it stopped; its metrics, the broker's answers and its log lie beside it.")
+	s.well(300 * time.Millisecond)
 	return nil
 }
 
@@ -58,18 +67,6 @@ func staleWriter(s *story) error {
 	s.tell("A node lost its pchannel and did not notice: %d of its messages (%s … %s), %d rows, came after the next node's first TimeTick.",
 		len(truth.IDs), truth.IDs[0], truth.IDs[len(truth.IDs)-1], truth.Rows)
 	s.tell("Its clients were told these writes are safe. No reader will ever deliver them.")
-	return nil
-}
-
-func idle(s *story) error {
-	cfg := shop(3)
-	cfg.Messages, cfg.IdleStretches, cfg.Idle, cfg.Terms = 6000, 3, 5*time.Hour, 2
-	if err := s.write(cfg); err != nil {
-		return err
-	}
-	last := s.ms[len(s.ms)-1]
-	s.tell("Three times nobody wrote for five hours: no TimeTick stands in the log for as long, and nothing was lost.")
-	s.tell("A reader that starts now waits at %s, the last TimeTick, until something is written.", last.ID)
 	return nil
 }
 
@@ -99,7 +96,8 @@ func partitionDDL(s *story) error {
 	}
 	s.tell("An insert (%s, %d rows) names a partition that had been dropped.", truth.IDs[0], truth.Rows)
 	if v := s.dropSchema(); v != "" {
-		s.tell("The catalog lists %s without a schema: a node would panic when it loads it.", v)
+		s.tell("The catalog lists %s without a schema: a node panics when it loads it, and again after its restart.", v)
+		s.crashLoop(v)
 	}
 	return nil
 }
@@ -146,7 +144,8 @@ func reduplicate(s *story) error {
 			s.kv[strings.Replace(k, "/wal/"+p+"/", "/wal/"+twin+"/", 1)] = v
 		}
 	}
-	s.tell("%s is registered under %s as well.", name(0), twin)
+	s.tell("%s is registered under %s as well: the node refuses the second buffer, and its flusher's recovery does not end.", name(0), twin)
+	s.registeredTwice(name(0))
 	for _, k := range catalog.Keys(s.kv) {
 		if k == keys[1] || strings.HasPrefix(k, keys[1]+"/") {
 			delete(s.kv, k)

@@ -141,6 +141,21 @@ func ReadReduplicates(name string, r io.Reader) ([]Reduplicate, error) {
 	}
 }
 
+// AddLive adds what one more scrape says. Of two looks at the same WAL of a node the
+// later counts: it knows the higher term, or was taken last.
+func AddLive(have, more []LiveWAL) []LiveWAL {
+	for _, w := range more {
+		i := slices.IndexFunc(have, func(o LiveWAL) bool { return o.Node == w.Node && o.PChannel == w.PChannel })
+		switch {
+		case i < 0:
+			have = append(have, w)
+		case w.Term >= have[i].Term:
+			have[i] = w
+		}
+	}
+	return have
+}
+
 // liveState says in a few words how live nodes have a pchannel open.
 func (j *channelJudge) liveState(pchannel string) string {
 	if !j.in.LiveKnown {

@@ -28,6 +28,9 @@ type ChannelLog struct {
 	// Term is the highest a message of the log carries, TermAt the first that does.
 	Term   int64
 	TermAt message.ID
+	// Reopened says that the log was opened once more, or written by a lower term,
+	// behind a message of the highest.
+	Reopened bool
 	// Bounds are the log's ends, whatever part of it was read. Known is false
 	// where nobody can tell them: then no position is judged by them.
 	Bounds source.Bounds
@@ -190,8 +193,8 @@ func (s *channelScanner) batch(c *message.Columns) {
 
 func (s *channelScanner) row(c *message.Columns, i int) {
 	tick := c.TimeTick[i]
-	if c.Flags[i]&message.HasTerm != 0 && c.Term[i] > s.out.Term {
-		s.out.Term, s.out.TermAt = c.Term[i], c.ID(i)
+	if s.o.AsOf == 0 || tick <= s.o.AsOf {
+		s.term(c, i)
 	}
 	if s.o.Broadcasts != nil && c.Flags[i]&message.HasBroadcast != 0 && tick >= s.out.LastTick && s.o.Broadcasts[c.BroadcastID[i]] {
 		s.out.Copies[BroadcastCopy{Broadcast: c.BroadcastID[i], VChannel: c.VChannels[c.VChannel[i]]}] = CopyAt{c.ID(i), tick}
@@ -247,6 +250,17 @@ func (s *channelScanner) row(c *message.Columns, i int) {
 		if v.Waiting == 0 {
 			v.Waiting, v.awake = tick, s.out.awake
 		}
+	}
+}
+
+// term keeps the highest term, and whether the log was opened behind it.
+func (s *channelScanner) term(c *message.Columns, i int) {
+	known := c.Flags[i]&message.HasTerm != 0
+	switch {
+	case known && c.Term[i] > s.out.Term:
+		s.out.Term, s.out.TermAt, s.out.Reopened = c.Term[i], c.ID(i), false
+	case c.Type[i] == message.TypeTimeTick && (!known || c.Term[i] < s.out.Term):
+		s.out.Reopened = true
 	}
 }
 

@@ -30,8 +30,12 @@ type Moment struct {
 	LogsKnown bool
 	// Assigned is what the catalog says of each pchannel; nil: no catalog.
 	Assigned map[string]AssignedChannel
-	// WAL is the log as typed, for a next command.
-	WAL string
+	// Logs are what the logs that were read say, by pchannel.
+	Logs map[string]*ChannelLog
+	// WAL is the log as typed, for a next command; Several says that more than one log
+	// lies there.
+	WAL     string
+	Several bool
 }
 
 // NodeLook is one node's metrics. High and Low are its marks for growing segments, 0
@@ -193,6 +197,7 @@ type TopicLook struct {
 	Publishers      []string
 	Readers         []TopicReader
 	Cursors         map[string]TopicCursor
+	End             string // the last entry, LEDGER:ENTRY
 }
 
 // TopicReader is a reader of a topic: a consumer of a subscription that is not durable.
@@ -255,7 +260,8 @@ func (t *TopicLook) AddStats(r io.Reader) error {
 // AddInternal takes in the answer of `pulsar-admin topics stats-internal`.
 func (t *TopicLook) AddInternal(r io.Reader) error {
 	var s struct {
-		Cursors map[string]struct {
+		LastConfirmedEntry string
+		Cursors            map[string]struct {
 			ReadPosition  string
 			WaitingReadOp bool
 		}
@@ -263,7 +269,7 @@ func (t *TopicLook) AddInternal(r io.Reader) error {
 	if err := json.NewDecoder(io.LimitReader(r, maxTopic)).Decode(&s); err != nil || s.Cursors == nil {
 		return notTheAnswer(err, "cursors", "stats-internal")
 	}
-	t.Internal, t.Cursors = true, map[string]TopicCursor{}
+	t.Internal, t.Cursors, t.End = true, map[string]TopicCursor{}, s.LastConfirmedEntry
 	for name, c := range s.Cursors {
 		t.Cursors[name] = TopicCursor{c.ReadPosition, c.WaitingReadOp}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/walctl/walctl/pkg/check"
 	"github.com/walctl/walctl/pkg/walreader/message"
+	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 // How long something stands still before it counts: a healthy flusher and a healthy
@@ -329,9 +330,12 @@ func (j *momentJudge) growing() {
 
 // next is the command that goes on from a finding.
 func (m *Moment) next(f *Finding) string {
+	p := PChannelOf(f.Where)
 	wal := m.WAL
 	if wal == "" {
-		wal = PChannelOf(f.Where)
+		wal = p
+	} else if m.Several {
+		wal += " --log " + source.ShellWord(p)
 	}
 	switch f.Code {
 	case walOwnedTwice.Code:
@@ -342,6 +346,10 @@ func (m *Moment) next(f *Finding) string {
 		return "walctl recover " + wal + " --forecast"
 	case flusherBlocked.Code:
 		return "walctl channels " + wal
+	case scannerStuck.Code:
+		if m.WAL != "" {
+			return "walctl scanners " + wal
+		}
 	}
 	return "walctl timetick " + wal
 }

@@ -288,7 +288,7 @@ func LiveEvidence(ctx context.Context, f *cli.Factory, o *ChannelFlags) (*Live, 
 			continue
 		}
 		out.known = true
-		out.wals = append(out.wals, wals...)
+		out.wals = diagnose.AddLive(out.wals, wals)
 	}
 	for _, path := range o.logs {
 		file, err := os.Open(path)
@@ -333,7 +333,7 @@ func (g *Gathered) archivedMetrics() {
 				g.Unknown = append(g.Unknown, "metrics ("+err.Error()+")")
 				continue
 			}
-			g.In.Live, g.In.LiveKnown = append(g.In.Live, wals...), true
+			g.In.Live, g.In.LiveKnown = diagnose.AddLive(g.In.Live, wals), true
 		}
 	}
 	if !g.In.LiveKnown {

@@ -7,7 +7,7 @@ import (
 	"bufio"
 	"compress/gzip"
 	"context"
-	"encoding/json"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -46,6 +46,9 @@ type Examined struct {
 	Bad       cli.Damage
 	Described render.WAL
 	Short     error
+
+	scraped bool                       // metrics were named
+	taken   map[[sha256.Size]byte]bool // evidence of archives
 }
 
 // Gather takes in everything that was named. What a node does not answer is named
@@ -57,7 +60,7 @@ func (e *Examined) Gather(ctx context.Context) error {
 		return err
 	}
 	o := e.Flags
-	if o.WAL == "" && o.Catalog.Spec == "" && len(settings.Metrics)+len(settings.Etcd)+len(o.stats)+len(o.internal)+len(o.logs) == 0 {
+	if o.WAL == "" && o.Catalog.Spec == "" && len(settings.Metrics)+len(settings.Etcd)+len(o.Stats)+len(o.Internal)+len(o.Logs) == 0 {
 		return cli.Usagef("no evidence was named; give --metrics, --topic-stats, --internal-stats, --logs, --catalog or a WAL")
 	}
 	if o.WAL != "" {
@@ -79,7 +82,7 @@ func (e *Examined) Gather(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, path := range o.logs {
+	for _, path := range o.Logs {
 		e.milvusLog(ctx, path)
 	}
 	e.topics()
@@ -97,6 +100,7 @@ func (e *Examined) failed(err error) {
 
 // scrapes reads the metrics of every node, from its URL or a file.
 func (e *Examined) scrapes(ctx context.Context, places []string) error {
+	e.scraped = len(places) > 0
 	for _, place := range places {
 		if !cli.IsEndpoint(place) {
 			e.failed(e.file("metrics", place, func(r io.Reader) error { e.nodes(place, r); return nil }))
@@ -134,7 +138,7 @@ func (e *Examined) file(flag, path string, read func(io.Reader) error) error {
 		return fmt.Errorf("--%s: %w", flag, err)
 	}
 	defer file.Close()
-	r, err := plainOf(file)
+	r, err := Plain(file)
 	if err == nil {
 		err = read(r)
 	}
@@ -144,8 +148,8 @@ func (e *Examined) file(flag, path string, read func(io.Reader) error) error {
 	return nil
 }
 
-// plainOf unpacks what is gzip.
-func plainOf(r io.Reader) (io.Reader, error) {
+// Plain unpacks what is gzip.
+func Plain(r io.Reader) (io.Reader, error) {
 	br := bufio.NewReader(r)
 	if magic, _ := br.Peek(2); len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b {
 		z, err := gzip.NewReader(br)
@@ -160,10 +164,7 @@ func plainOf(r io.Reader) (io.Reader, error) {
 // milvusLog looks for symptoms in a log of Milvus.
 func (e *Examined) milvusLog(ctx context.Context, path string) {
 	e.failed(e.file("logs", path, func(r io.Reader) error {
-		found, err := diagnose.ReadReduplicates(filepath.Base(path), &whileReader{ctx, r})
-		e.Moment.Symptoms = append(e.Moment.Symptoms, found...)
-		e.Moment.LogsKnown = true
-		return err
+		return e.Moment.AddLog(filepath.Base(path), While(ctx, r))
 	}))
 }
 
@@ -172,6 +173,9 @@ type whileReader struct {
 	ctx context.Context
 	r   io.Reader
 }
+
+// While reads while a context lasts.
+func While(ctx context.Context, r io.Reader) io.Reader { return &whileReader{ctx, r} }
 
 // Read implements io.Reader.
 func (u *whileReader) Read(p []byte) (int, error) {
@@ -183,11 +187,10 @@ func (u *whileReader) Read(p []byte) (int, error) {
 
 // topics reads what the broker says of the topics.
 func (e *Examined) topics() {
-	e.Moment.Topics = map[string]*diagnose.TopicLook{}
-	for _, arg := range e.Flags.stats {
+	for _, arg := range e.Flags.Stats {
 		e.topic("topic-stats", arg, (*diagnose.TopicLook).AddStats)
 	}
-	for _, arg := range e.Flags.internal {
+	for _, arg := range e.Flags.Internal {
 		e.topic("internal-stats", arg, (*diagnose.TopicLook).AddInternal)
 	}
 }
@@ -209,17 +212,7 @@ func (e *Examined) topic(flag, arg string, add func(*diagnose.TopicLook, io.Read
 		e.Unknown = append(e.Unknown, fmt.Sprintf("%s (it does not say of which pchannel: --%s PCHANNEL=%s)", filepath.Base(path), flag, cli.SpellWord(path)))
 		return
 	}
-	have := e.Moment.Topics[p]
-	if have == nil {
-		have = &diagnose.TopicLook{}
-		e.Moment.Topics[p] = have
-	}
-	if t.Stats {
-		have.Stats, have.Publishers, have.Readers = true, t.Publishers, t.Readers
-	}
-	if t.Internal {
-		have.Internal, have.Cursors = true, t.Cursors
-	}
+	e.Moment.AddTopic(p, &t)
 }
 
 // topicOf tells which pchannel an answer of the broker is of: the one its scanners
@@ -238,41 +231,68 @@ func (e *Examined) topicOf(t *diagnose.TopicLook) string {
 	return ""
 }
 
-// archived reads the metrics an archive carries, where none were named.
+// archived takes in what an archive carries beside its log, but for the parts that
+// were named. What several logs of an archive share is taken in once.
 func (e *Examined) archived(s source.Source) {
 	with, ok := source.As[source.EvidenceSource](s)
-	if !ok || len(e.Moment.Nodes) > 0 {
+	if !ok {
 		return
 	}
-	var nodes []diagnose.NodeLook
 	for _, piece := range with.Evidence() {
-		if !strings.HasPrefix(piece.Name, source.EvidenceMetrics) || piece.File == "" {
+		if e.named(diagnose.KindOf(piece.Name)) {
 			continue
 		}
-		file, err := safefile.Open(piece.File)
+		err := piece.Err()
+		var content []byte
 		if err == nil {
-			var found []diagnose.NodeLook
-			found, err = diagnose.ReadNodes(file)
-			nodes = append(nodes, found...)
-			_ = file.Close()
+			content, err = with.ReadEvidence(piece.Name)
+		}
+		if err == nil && e.fresh(piece.Name, content) {
+			err = e.Moment.AddEvidence(s.Describe().PChannel, piece, content)
 		}
 		if err != nil {
-			e.Unknown = append(e.Unknown, "metrics ("+err.Error()+")")
+			e.Unknown = append(e.Unknown, fmt.Sprintf("%s of the archive (%s)", piece.Name, err))
 		}
 	}
-	e.Moment.AddNodes(nodes)
+}
+
+// named reports whether a part of the evidence is not looked for in an archive: the
+// command line has it, or no moment has it.
+func (e *Examined) named(kind diagnose.EvidenceKind) bool {
+	switch kind {
+	case diagnose.KindMetrics:
+		return e.scraped
+	case diagnose.KindTopicStats:
+		return len(e.Flags.Stats)+len(e.Flags.Internal) > 0
+	case diagnose.KindLog:
+		return len(e.Flags.Logs) > 0
+	case diagnose.KindNone:
+	}
+	return true
+}
+
+// fresh reports whether a file of evidence was not taken in yet. The same text under
+// two names is two looks that saw the same.
+func (e *Examined) fresh(name string, content []byte) bool {
+	sum := sha256.Sum256(append([]byte(name+"\n"), content...))
+	if e.taken == nil {
+		e.taken = map[[sha256.Size]byte]bool{}
+	}
+	known := e.taken[sum]
+	e.taken[sum] = true
+	return !known
 }
 
 // EvidenceFlags name the files that the evidence of a moment lies in, beside metrics,
 // catalog and log.
-type EvidenceFlags struct{ stats, internal, logs []string }
+type EvidenceFlags struct{ Stats, Internal, Logs []string }
 
 // Add defines the flags.
 func (e *EvidenceFlags) Add(cmd *cobra.Command) {
 	p := cmd.Flags()
-	p.StringArrayVar(&e.stats, "topic-stats", nil, "what the broker says of a topic: `[PCHANNEL=]FILE` from pulsar-admin topics stats, repeatable")
-	p.StringArrayVar(&e.internal, "internal-stats", nil, "where the broker's cursors are: `[PCHANNEL=]FILE` from pulsar-admin topics stats-internal, repeatable")
-	p.StringArrayVar(&e.logs, "logs", nil, "look for symptoms in this Milvus log `FILE`, plain or gzip, repeatable")
+	p.StringArrayVar(&e.Stats, "topic-stats", nil, "what the broker says of a topic: `[PCHANNEL=]FILE` from pulsar-admin topics stats, repeatable")
+	p.StringArrayVar(&e.Internal, "internal-stats", nil, "where the broker's cursors are: `[PCHANNEL=]FILE` from pulsar-admin topics stats-internal, repeatable")
+	p.StringArrayVar(&e.Logs, "logs", nil, "look for symptoms in this Milvus log `FILE`, plain or gzip, repeatable")
 }
 
 // WithName is a sorted list of names with one more, where it is one.
@@ -298,6 +318,7 @@ func (e *Examined) log(ctx context.Context) error {
 	}
 	show, done := e.Factory.Progress("doctor")
 	defer done()
+	e.Moment.Several, e.Moment.Logs = len(names) > 1, map[string]*diagnose.ChannelLog{}
 	for _, name := range names {
 		c := ChannelFlags{Source: e.Flags.Source, Catalog: e.Flags.Catalog, Frozen: frozenAfter}
 		c.Source.Log = name
@@ -312,6 +333,7 @@ func (e *Examined) log(ctx context.Context) error {
 		e.Described = cli.DescribeWAL(g.Src)
 		e.Described.PChannel = g.PChannel
 		e.WALs = WithName(e.WALs, g.PChannel)
+		e.Moment.Logs[g.PChannel] = g.In.Logs[g.PChannel]
 		for p, a := range g.In.Assigned {
 			e.assign(p, a)
 		}
@@ -376,43 +398,12 @@ func (e *Examined) GatherBeside(ctx context.Context, wal string) error {
 	if err := e.assignments(ctx, s); err != nil {
 		return err
 	}
-	for _, path := range e.Flags.logs {
+	for _, path := range e.Flags.Logs {
 		e.milvusLog(ctx, path)
 	}
 	if p := e.Described.PChannel; p != "" {
 		e.WALs = []string{p}
 	}
 	e.topics()
-	if len(e.Moment.Topics) == 0 {
-		e.capturedStats(s)
-	}
 	return context.Cause(ctx)
-}
-
-// capturedStats are the topic statistics an archive carries, where none were named.
-func (e *Examined) capturedStats(s source.Source) {
-	with, ok := source.As[source.EvidenceSource](s)
-	p := e.Described.PChannel
-	if !ok || p == "" {
-		return
-	}
-	b, err := with.ReadEvidence(source.EvidenceTopicStats)
-	if errors.Is(err, source.ErrNotFound) {
-		return
-	}
-	var t cli.TopicEvidence
-	if err == nil {
-		err = json.Unmarshal(b, &t)
-	}
-	look := &diagnose.TopicLook{}
-	for call, add := range map[string]func(io.Reader) error{"stats": look.AddStats, "internal-stats": look.AddInternal} {
-		if answer := t.Answers[call]; err == nil && len(answer) > 0 {
-			err = add(strings.NewReader(string(answer)))
-		}
-	}
-	if err != nil {
-		e.Unknown = append(e.Unknown, "captured topic statistics ("+err.Error()+")")
-		return
-	}
-	e.Moment.Topics[p] = look
 }

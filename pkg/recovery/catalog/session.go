@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -67,6 +69,22 @@ func Sessions(ctx context.Context, c Catalog) ([]Session, error) {
 		out = append(out, s)
 	}
 	return out, nil
+}
+
+// metricsPort is where a Milvus process serves its metrics unless it is told another.
+const metricsPort = "9091"
+
+// MetricsPlaces are the URLs at which the streaming nodes among live processes serve
+// their metrics, by the addresses of their sessions.
+func MetricsPlaces(sessions []Session) []string {
+	out := []string{}
+	for _, s := range sessions {
+		host, _, err := net.SplitHostPort(s.Address)
+		if place := "http://" + net.JoinHostPort(host, metricsPort) + "/metrics"; err == nil && host != "" && s.Role == "streamingnode" && !slices.Contains(out, place) {
+			out = append(out, place)
+		}
+	}
+	return out
 }
 
 // String names the session as an operator knows it.

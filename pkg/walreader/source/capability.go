@@ -46,8 +46,8 @@ func As[T any](s Source) (capable T, ok bool) {
 	return capable, false
 }
 
-// The names of evidence, as every archive has them. EvidenceMetrics begins the
-// names of several: metrics-1.prom.
+// The names of evidence, as every archive has them. EvidenceMetrics and EvidenceLog
+// begin the names of several: metrics-1.prom, milvus-log-1.gz.
 const (
 	// EvidenceCatalog holds the catalog captured with a log: JSON, key relative to
 	// the metadata root → base64 of its value.
@@ -58,7 +58,14 @@ const (
 	// EvidenceTopicStats the loaded topic's statistics.
 	EvidenceTopic      = "topic.json"
 	EvidenceTopicStats = "topic-stats.json"
-	EvidenceMetrics    = "metrics" // Prometheus text
+	EvidenceMetrics    = "metrics"    // Prometheus text
+	EvidenceLog        = "milvus-log" // gzip, without credentials
+)
+
+// What the provenance of evidence says under these keys.
+const (
+	EvidenceFile  = "file"  // the name of the file it was taken from
+	EvidenceError = "error" // why there is no other content
 )
 
 // Evidence is one file of the same moment that lies beside a copy of a log.
@@ -67,6 +74,14 @@ type Evidence struct {
 	File       string // where it lies on this machine
 	CapturedAt time.Time
 	Provenance map[string]string // where it came from: etcd revision, root, cluster id
+}
+
+// Err says why the file holds nothing but that: what it was to be could not be had.
+func (e *Evidence) Err() error {
+	if why := e.Provenance[EvidenceError]; why != "" {
+		return errors.New(why)
+	}
+	return nil
 }
 
 // EvidenceSource is a source with evidence beside it: an archive.
