@@ -61,6 +61,9 @@ func TestDemosNextCommandsWork(t *testing.T) {
 // that is offered can be applied, and taken back.
 func TestNextCommandsWork(t *testing.T) {
 	for _, d := range demo.List() {
+		if cause, judged := demoCauses()[d.Name]; judged && cause == "" && d.Name != "healthy" {
+			continue // as healthy as that one
+		}
 		t.Run(d.Name, func(t *testing.T) {
 			dir := t.TempDir()
 			code, out := shell(t, dir, "walctl demo "+d.Name+" --dir demo")
