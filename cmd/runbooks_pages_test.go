@@ -15,7 +15,9 @@ import (
 // of them must end with.
 func runbookPages() []page {
 	return []page{
-		{file: "README.md", prepare: withDemo("healthy"), elsewhere: map[string]string{"walctl explain CODE": onlyNames}, steps: []step{
+		{file: "README.md", prepare: withDemo("healthy"), elsewhere: map[string]string{"walctl explain CODE": onlyNames, "walctl demo NAME --dir ./try": onlyNames, "walctl doctor ./try": onlyNames}, steps: []step{
+			{line: "walctl capture --evidence --dir ./evidence", says: "20,003 records"},
+			{line: "walctl doctor ./evidence", says: "1 node\nok 1 of 1"},
 			{line: "walctl inspect", says: "20,0.. records|TYPE"},
 			{line: "walctl channels", says: "sound, 0 with faults"},
 			{line: "walctl verify dml_3", says: "16 hold"},
@@ -24,15 +26,29 @@ func runbookPages() []page {
 	}
 }
 
+// nothingFound is a doctor's answer without a finding: no line begins with a severity.
+const nothingFound = `\A\d+ pchannels? · \d+ nodes?\n(NOT CHECKED .*\n)*ok (\d+) of \d+\n`
+
+// firstFinding is a doctor's answer that begins with a finding.
+func firstFinding(severity, code string) string {
+	return `\A\d+ pchannels? · \d+ nodes?\n(NOT CHECKED .*\n)*` + severity + " +" + code + " "
+}
+
 func idleScannerPage() page {
 	return page{file: "idle-scanner.md", prepare: withDemo("idle"), steps: []step{
+		{line: "walctl demo idle-collection --dir ./try", says: "messages"},
+		{line: "walctl doctor ./try", exit: 3, says: firstFinding("ERROR", "scanner-stuck")},
+		{line: "walctl scanners ./try", exit: 3, says: "scanner-stuck"},
+		{line: "walctl capture dml_3 --evidence --dir ./evidence", says: "6,003 records"},
+		{line: "walctl doctor ./evidence", exit: 3, says: firstFinding("ERROR", "scanner-stuck")},
 		{line: "walctl timetick dml_3", says: `longest idle 5h0m(?s).*\nidle\s`},
 		{line: "walctl verify dml_3", says: "16 hold"},
 		{line: "walctl inspect dml_3 --records --type TimeTick --from latest-200", says: `TimeTick.*\n$`},
 		{line: "walctl scanners dml_3 --simulate --start after-last --idle 5h --policy 41201", exit: 3, says: "^HANGS"},
 		{line: "walctl scanners dml_3 --simulate --start after-last --idle 5h", says: "^MEETS"},
 		{line: "walctl explain timetick-lost", says: "timetick-lost"},
-		{line: "walctl capture dml_3 --dir ./evidence", says: "6,003 records"},
+		{line: "walctl demo idle-hours --dir ./well", says: "everyone tails"},
+		{line: "walctl doctor ./well", says: nothingFound},
 	}}
 }
 
@@ -46,6 +62,9 @@ func terminatePage() page {
 			p.serve(t, "node-a:9091", "node-b:9091")
 		},
 		steps: []step{
+			{line: "walctl demo stuck-terminating --dir ./try", says: "told to end"},
+			{line: "walctl doctor ./try", exit: 3, says: firstFinding("ERROR", "wal-in-recovery")},
+			{line: "walctl recover ./try", says: "would recover(?s).*a restart replays"},
 			{line: "walctl channels --metrics http://node-a:9091/metrics,http://node-b:9091/metrics", exit: 3, says: "wal-owned-twice"},
 			{line: "walctl recover dml_3", says: "would recover"},
 			{line: "walctl capture dml_3 --dir ./evidence", says: "records in"},
@@ -64,6 +83,10 @@ func oomPage() page {
 			p.words["dml_0"], p.words[" …"] = "./log", ""
 		},
 		steps: []step{
+			{line: "walctl demo oom --dir ./try", says: "past it"},
+			{line: "walctl doctor ./try", exit: 3, says: firstFinding("ERROR", "growing-near-watermark")},
+			{line: "walctl recover ./try --forecast --node-memory 21MiB", exit: 3, says: "exceeds"},
+			{line: "walctl recover ./try --forecast --node-memory 16GiB", says: "fits"},
 			{line: "walctl recover dml_0 dml_1 … --forecast --node-memory 16GiB", says: `2 pchannels(?s).*fits`},
 			{line: "walctl capture dml_0 dml_1 … --dir ./evidence", says: `dml_0: (?s).*dml_1: `},
 			{line: "walctl recover ./evidence --forecast --node-memory 16GiB -o wide", says: `2 pchannels(?s).*fits`},
@@ -84,6 +107,11 @@ func partitionPage() page {
 			before = p.keys(t)
 		},
 		steps: []step{
+			{line: "walctl demo partition-ddl --dir ./try", says: "without a schema"},
+			{line: "walctl doctor ./try", exit: 3, says: firstFinding("CRITICAL", "vchannel-no-schema")},
+			{line: "walctl recover ./try --catalog file:./try/catalog.db --milvus-version 2.6.14 --out try.json", exit: 3, says: "Applicable yes"},
+			{line: `walctl apply try.json --yes --reason "trying the runbook"`, says: "Applied "},
+			{line: "walctl doctor ./try --catalog file:./try/catalog.db", says: nothingFound},
 			{line: "walctl capture dml_3 --dir ./evidence", says: "8,002 records"},
 			{line: "walctl recover dml_3", exit: 3, says: "would STOP(?s).*vchannel-no-schema.*recovery-insert-partition-unknown"},
 			{line: "walctl channels dml_3", exit: 3, says: "vchannel-no-schema"},
@@ -104,8 +132,7 @@ func partitionPage() page {
 
 func reduplicatePage() page {
 	return page{
-		file:      "reduplicate.md",
-		elsewhere: map[string]string{"walctl demo reduplicate --dir d": "it built this page's incident; TestDemosNextCommandsWork types what it prints"},
+		file: "reduplicate.md",
 		prepare: func(t *testing.T, p *place) {
 			withDemo("reduplicate")(t, p)
 			p.metrics = []string{node(1, 1, "persist-recovering")}
@@ -114,6 +141,11 @@ func reduplicatePage() page {
 			require.NoError(t, os.WriteFile(filepath.Join(p.dir, "streamingnode.log"), []byte(line), 0o600))
 		},
 		steps: []step{
+			{line: "walctl demo reduplicates --dir ./try", says: "refuses the second buffer"},
+			{line: "walctl doctor ./try", exit: 3, says: firstFinding("CRITICAL", "channel-reduplicates")},
+			{line: "walctl channels repair ./try --catalog file:./try/catalog.db --milvus-version 2.6.14 --out try.json", says: "Applicable yes"},
+			{line: `walctl apply try.json --yes --reason "trying the runbook"`, says: "Applied "},
+			{line: "walctl channels ./try --catalog file:./try/catalog.db", says: "1 fault: 1 needs a decision\nWARN +vchannel-unknown"},
 			{line: "walctl channels dml_3 --metrics http://NODE:9091/metrics --logs streamingnode.log", exit: 3, says: "vchannel-missing(?s).*channel-reduplicates"},
 			{line: "walctl recover dml_3", exit: 3, says: "vchannel-missing"},
 			{line: "walctl recover dml_3 --forecast --node-memory 16GiB", says: "fits"},
