@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +17,6 @@ import (
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/recovery/plan"
 	"github.com/walctl/walctl/pkg/recovery/repair"
-	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
@@ -93,7 +90,7 @@ func runRepair(ctx context.Context, f *cli.Factory, o *repairOptions) error {
 	if err != nil {
 		return err
 	}
-	left, err := o.cure(ctx, rs, in, g, r.Faults)
+	left, err := rs.Cure(ctx, in, repair.Faults{PChannel: g.PChannel, WALs: g.WALs, Flushed: g.Cluster.ChannelCheckpoints, List: r.Faults})
 	if err != nil {
 		return err
 	}
@@ -156,74 +153,6 @@ func (o *repairOptions) restart(ctx context.Context, f *cli.Factory, g *gather.G
 		return rs, nil
 	}
 	return rs, err
-}
-
-// cure turns the faults the catalog can cure into edits, and returns the others.
-func (o *repairOptions) cure(ctx context.Context, rs *repair.Restart, in *plan.Input, g *gather.Gathered, faults []diagnose.ChannelFault) ([]diagnose.ChannelFault, error) {
-	left := []diagnose.ChannelFault{}
-	for _, x := range faults {
-		if x.Code == catalog.CodeNoSchema && x.Cure == diagnose.CureDecision { // root-coord lacks it: log or value may have it
-			x.Action, x.PChannel = diagnose.ActionSchema, g.PChannel
-		} else if x.Cure != diagnose.CureCatalog {
-			left = append(left, x)
-		}
-		changes, err := edits(ctx, g, rs, in, x)
-		if errors.Is(err, plan.ErrCannotRepair) {
-			in.Notes = append(in.Notes, err.Error())
-			left = append(left, x)
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		in.Edits = append(in.Edits, changes...)
-	}
-	slices.SortFunc(in.Notes, strings.Compare)
-	in.Notes = slices.Compact(in.Notes)
-	return left, nil
-}
-
-// edits are one fault's.
-func edits(ctx context.Context, g *gather.Gathered, rs *repair.Restart, in *plan.Input, x diagnose.ChannelFault) ([]plan.Edit, error) {
-	v := x.Where.VChannel
-	switch x.Action {
-	case diagnose.ActionUnregister:
-		edits, blast := plan.Unregister(g.WALs[x.PChannel], v, x.Code)
-		if x.Code == "vchannel-dropped" && blast.Rows > 0 {
-			in.Blast = append(in.Blast, blast)
-		}
-		return edits, nil
-	case diagnose.ActionMove:
-		edits, err := plan.MoveRegistration(g.WALs[x.PChannel], message.PChannelOf(v), v, x.Code)
-		if errors.Is(err, plan.ErrCannotRepair) {
-			return register(ctx, g, rs, in, v)
-		}
-		return edits, err
-	case diagnose.ActionRegister:
-		return register(ctx, g, rs, in, v)
-	case diagnose.ActionSchema:
-		edits, from, err := rs.Registration(ctx, v)
-		if err == nil {
-			in.Notes = append(in.Notes, v+": "+from)
-		}
-		return edits, err
-	}
-	return nil, nil
-}
-
-// register gives the catalog back what it lost, and moves a flush position the log
-// no longer has to the first that survives.
-func register(ctx context.Context, g *gather.Gathered, rs *repair.Restart, in *plan.Input, v string) ([]plan.Edit, error) {
-	edits, from, err := rs.Registration(ctx, v)
-	if err != nil {
-		return nil, err
-	}
-	in.Notes = append(in.Notes, v+": "+from)
-	if in.Log.First.IsZero() {
-		return edits, nil
-	}
-	moved, err := plan.SurvivingCheckpoint(v, g.Cluster.ChannelCheckpoints[v], repair.TargetOf(in, rs.Metadata.Checkpoint))
-	return append(edits, moved...), err
 }
 
 func writeRepair(f *cli.Factory, o *repairOptions, r *RepairReport, p *plan.Plan) error {

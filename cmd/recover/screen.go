@@ -287,7 +287,7 @@ func (o *options) next(f *cli.Factory, r *Report) string {
 	if waits && !o.planned() {
 		return "walctl explain " + string(recovery.CodeImportWaits)
 	}
-	if p.ByRestart && r.Succeeds && !o.planned() {
+	if p.Outlook.ByRestart && r.Succeeds && !o.planned() {
 		return "nothing to repair: a restart brings the catalog there by itself"
 	}
 	return o.planAgain(f, r, version)
@@ -346,11 +346,11 @@ func (o *options) planAgain(f *cli.Factory, r *Report, version string) string {
 	if len(o.plan.only) == 0 && o.plan.alterWAL == "" {
 		other = remedy(r)
 	}
-	if p.Hard && other == nil {
+	if p.Outlook.Hard && other == nil {
 		return explainNext(r)
 	}
 	var more []string
-	for _, g := range p.Gaps {
+	for _, g := range p.Outlook.Gaps {
 		more = append(more, "--accept-gap", source.ShellWord(g.Name()))
 	}
 	more = append(more, other...)
@@ -362,20 +362,14 @@ func (o *options) planAgain(f *cli.Factory, r *Report, version string) string {
 	return o.spell(spec, append(more, "--out", cmp.Or(p.File, "p.json"))...)
 }
 
-// remedy is the kind of repair an obstacle asks for that is not made unasked.
+// remedy is the repair that the first obstacle with one asks for, as flags.
 func remedy(r *Report) []string {
 	for _, v := range r.Verdicts {
-		if v.Obstacle == nil {
-			continue
-		}
-		switch v.Obstacle.Code {
-		case recovery.CodeAlterWALStageLost:
-			return []string{"--alter-wal", map[bool]string{true: "finish", false: "drop"}[strings.Contains(v.Obstacle.Detail, "ADVANCE")]}
-		case recovery.CodeCheckpointBroken:
-			return []string{"--only", string(plan.KindRebuild)}
-		}
-		if k := v.Obstacle.Key; v.Obstacle.Code == recovery.CodeCatalogKey && strings.HasSuffix(k, "/consume-checkpoint") {
-			return []string{"--only", string(plan.KindRebuild)}
+		switch x := repair.RemedyOf(v.Obstacle); {
+		case x.AlterWAL != "":
+			return []string{"--alter-wal", x.AlterWAL}
+		case x.Only != "":
+			return []string{"--only", string(x.Only)}
 		}
 	}
 	return nil

@@ -505,8 +505,11 @@ var vchannelMisplaced = &Check{
 	Threads: []string{"milvus#41495"},
 }
 
+// CodeVChannelDropped: a vchannel is registered, and its collection is dropped.
+const CodeVChannelDropped = "vchannel-dropped"
+
 var vchannelDropped = &Check{
-	Code: "vchannel-dropped", Severity: SeverityError, Else: check.Else{Severity: check.Warning, Where: "the registration is marked as dropped already"}, Needs: check.NeedCatalog,
+	Code: CodeVChannelDropped, Severity: SeverityError, Else: check.Else{Severity: check.Warning, Where: "the registration is marked as dropped already"}, Needs: check.NeedCatalog,
 	Title:   "a registered vchannel whose collection is dropped",
 	Says:    "registered, but its collection is dropped: each restart recovers it again",
 	Meaning: "Each restart recovers the vchannel again, and its growing segments; a flusher can wait for a collection that does not exist.",

@@ -32,6 +32,42 @@ func (r *Result) Verdicts() []Verdict {
 	return out
 }
 
+// Obstacle returns what stops a node of the line first, nil where nothing does. Where
+// the line is not known (0) that is what stops every line.
+func (r *Result) Obstacle(l Line) *Issue {
+	if l != 0 {
+		return r.Issues().FirstObstacle(l)
+	}
+	var last *Issue
+	for _, v := range r.Verdicts() {
+		if v.Succeeds {
+			return nil
+		}
+		last = v.Obstacle
+	}
+	return last
+}
+
+// StopsNode reports whether an issue stops a node of the line; where none is known
+// (0), whether it stops every line.
+func (i *Issue) StopsNode(l Line) bool {
+	if l == 0 {
+		return i.Stops == AllLines
+	}
+	return i.Stops&l != 0
+}
+
+// LacksPayloads counts the definitions that this copy of the log has without their
+// payloads.
+func (r *Result) LacksPayloads() int64 {
+	for _, n := range r.Issues().Counts() {
+		if n.Code == CodePayloadAbsent {
+			return n.Messages
+		}
+	}
+	return 0
+}
+
 // LineOf returns the release line of a Milvus version ("2.6.14", "v3.0.1"), 0
 // where its rules are not known.
 func LineOf(version string) Line {

@@ -349,11 +349,9 @@ type PlanReport struct {
 	Notes         []string     `json:"notes,omitempty"`
 	Blast         []plan.Blast `json:"blast_radius,omitempty"`
 	// What decides the next command.
-	Gaps      []plan.Gap `json:"-"` // not accepted
-	Milvus    string     `json:"-"` // the version it was made for
-	Copied    bool       `json:"-"` // the catalog is the archive's copy
-	Hard      bool       `json:"-"` // what stands against it no flag takes away
-	ByRestart bool       `json:"-"` // a restart makes every change of it by itself
+	Outlook repair.Outlook `json:"-"`
+	Milvus  string         `json:"-"` // the version it was made for
+	Copied  bool           `json:"-"` // the catalog is the archive's copy
 }
 
 // ApplicableLines say whether apply would take the plan, and why not.
@@ -429,23 +427,8 @@ func (p *Planned) Report() *PlanReport {
 		return nil
 	}
 	x := p.Plan
-	out := &PlanReport{ID: x.ID, File: p.Out, Applicable: x.Applicable, NotApplicable: x.NotApplicable, Keys: len(x.Changes),
-		Notes: x.Notes, Blast: x.Blast, Milvus: x.Binding.Milvus, Copied: p.Copied}
-	for _, g := range x.Coverage.Gaps {
-		if !g.Accepted {
-			out.Gaps = append(out.Gaps, g)
-		}
-	}
-	soft := len(out.Gaps)
-	if p.Copied {
-		soft++
-	}
-	if x.Coverage.Until != "" {
-		soft++
-	}
-	out.Hard = len(x.NotApplicable) > soft
-	out.ByRestart = repair.ByRestart(x)
-	return out
+	return &PlanReport{ID: x.ID, File: p.Out, Applicable: x.Applicable, NotApplicable: x.NotApplicable, Keys: len(x.Changes),
+		Notes: x.Notes, Blast: x.Blast, Milvus: x.Binding.Milvus, Copied: p.Copied, Outlook: repair.OutlookOf(x, p.Copied)}
 }
 
 // BindingOf binds a plan to the catalog it is made from.

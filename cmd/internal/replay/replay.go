@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -164,68 +162,13 @@ func (r *Replayed) fieldsGone(ctx context.Context, src source.Source, wal string
 	return w.Findings(&diagnose.VerifyOptions{PChannel: r.WAL.PChannel, WAL: wal}), nil
 }
 
-// stops reports whether an issue stops a node of the version asked about; where
-// none was named, of every line.
-func (r *Replayed) stops(i *recovery.Issue) bool {
-	if r.Line == 0 {
-		return i.Stops == recovery.AllLines
-	}
-	return i.Stops&r.Line != 0
-}
-
-// Obstacle is what stops a node first, nil where nothing does. Where no version
-// is known that is what stops both lines.
-func (r *Replayed) Obstacle() *recovery.Issue {
-	if r.Line != 0 {
-		return r.Issues().FirstObstacle(r.Line)
-	}
-	old, now := r.Issues().FirstObstacle(recovery.Line26), r.Issues().FirstObstacle(recovery.Line30)
-	if old == nil || now == nil {
-		return nil
-	}
-	return now
-}
+// Obstacle is what stops a node of the version asked about first, nil where nothing
+// does.
+func (r *Replayed) Obstacle() *recovery.Issue { return r.Result.Obstacle(r.Line) }
 
 // Findings tells what the replay met, one finding for each code.
 func (r *Replayed) Findings() []diagnose.Finding {
-	var out []diagnose.Finding
-	at := map[string]int{}
-	list := slices.Concat(r.Issues().List(), r.State.Orphans())
-	for i := range list {
-		issue := &list[i]
-		code := groupOf(issue)
-		k, seen := at[code]
-		if !seen {
-			k = len(out)
-			at[code] = k
-			out = append(out, diagnose.FoundIssue(issue, r.WAL.PChannel, r.stops(issue)))
-		}
-		out[k].Count++
-		out[k].Severity = max(out[k].Severity, issue.Severity(r.stops(issue)))
-	}
-	for _, c := range r.Issues().Counts() {
-		k, seen := at[string(c.Code)]
-		if !seen {
-			continue
-		}
-		out[k].Count = max(out[k].Count, c.Messages)
-		if c.Rows > 0 {
-			out[k].Evidence = append(out[k].Evidence, diagnose.Evidence{Name: "rows", Value: strconv.FormatUint(c.Rows, 10)})
-		}
-	}
-	for _, why := range r.Unchecked {
-		out = append(out, diagnose.NotChecked(r.WAL.PChannel, why))
-	}
-	return append(out, r.FieldsGone...)
-}
-
-// groupOf is what a finding gathers: the issues of one code, but each key that
-// stands wrong in the catalog for itself.
-func groupOf(i *recovery.Issue) string {
-	if i.Code == recovery.CodePositionGone || i.Code == recovery.CodeChannelDropped {
-		return string(i.Code) + " " + i.Key
-	}
-	return string(i.Code)
+	return append(diagnose.ReplayFindings(r.Result, r.Line, r.WAL.PChannel), r.FieldsGone...)
 }
 
 // Gone are the findings on positions that cannot be read from.
@@ -258,17 +201,6 @@ func (r *Replayed) ReadError() error {
 		return fmt.Errorf("%s: %w", Lacking(n), cli.ErrPartial)
 	}
 	return r.short
-}
-
-// LacksPayloads counts the definitions that this copy of the log has without
-// their payloads.
-func (r *Replayed) LacksPayloads() int64 {
-	for _, n := range r.Issues().Counts() {
-		if n.Code == recovery.CodePayloadAbsent {
-			return n.Messages
-		}
-	}
-	return 0
 }
 
 // Lacking says that n definitions were not checked for want of their payloads.

@@ -34,7 +34,7 @@ func Obstacles(r *recovery.Result, line recovery.Line) []Obstacle {
 	list := r.Issues().List()
 	for i := range list {
 		x := &list[i]
-		if x.Code == recovery.CodeOpeningUnreadable || !stops(x, line) {
+		if x.Code == recovery.CodeOpeningUnreadable || !x.Loses() && !x.StopsNode(line) {
 			continue
 		}
 		o := Obstacle{Code: string(x.Code), At: cmp.Or(x.Key, x.ID, x.VChannel)}
@@ -46,16 +46,6 @@ func Obstacles(r *recovery.Result, line recovery.Line) []Obstacle {
 		}
 	}
 	return out
-}
-
-func stops(x *recovery.Issue, line recovery.Line) bool {
-	switch {
-	case x.Loses():
-		return true
-	case line == 0:
-		return x.Stops == recovery.AllLines
-	}
-	return x.Stops&line != 0
 }
 
 const unjudged = "what it leaves was not judged: a stream is read once only; save it to a file and name that"
@@ -166,7 +156,3 @@ func tell(before, after []Obstacle) []string {
 	}
 	return out
 }
-
-// ByRestart reports whether every change of a plan is one that a restart writes by
-// itself, so that there is nothing to repair.
-func ByRestart(p *plan.Plan) bool { return p.Applicable && onlyReplayed(p) }
