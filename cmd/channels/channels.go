@@ -260,8 +260,8 @@ func writeHead(f *cli.Factory, r *Report) error {
 	for i := range r.Faults {
 		cures[r.Faults[i].Cure]++
 	}
-	lines := []string{fmt.Sprintf("%s · %s records · %s: %d sound, %d with faults",
-		render.Plural(len(r.WALs), "pchannel"), render.Thousands(records), render.Plural(len(r.Channels), "vchannel"), len(r.Channels)-faulty, faulty)}
+	lines := []string{fmt.Sprintf("%s · %s · %s: %d sound, %d with faults",
+		render.Plural(len(r.WALs), "pchannel"), render.Plural(int(records), "record"), render.Plural(len(r.Channels), "vchannel"), len(r.Channels)-faulty, faulty)}
 	lines = append(lines, cli.NotCheckedLines(r.NotChecked)...)
 	if n := len(r.Faults); n > 0 {
 		lines = append(lines, render.Plural(n, "fault")+": "+cureWords(cures))

@@ -22,6 +22,7 @@ type RegisteredChannel struct {
 	Dropped            bool // state DROPPED
 	TimeTick           uint64
 	Schemas            int
+	Inline             bool // a schema stands in the registration's own value, as older clusters keep it
 	Growing            int
 	Rows               uint64 // in growing segments
 }
@@ -377,7 +378,7 @@ func (j *channelJudge) registered(x *one) {
 	}
 	if x.own.Schemas == 0 {
 		f := ChannelFault{Finding: Found(catalog.CheckNoSchema, where), Cure: CureDecision, PChannel: x.own.PChannel}
-		if x.listed != nil && x.listed.Schema {
+		if x.listed != nil && x.listed.Schema || x.own.Inline || x.log != nil && x.log.Schema {
 			f.Cure, f.Action = CureCatalog, ActionSchema
 		}
 		j.fault(x, f)

@@ -91,6 +91,7 @@ type LoggedChannel struct {
 	LastTick         uint64
 	Created, Dropped uint64 // TimeTick of CreateCollection and DropCollection, 0 = not in the log
 	DroppedAt        message.ID
+	Schema           bool       // a message a reader gets brings its schema
 	StaleCreate      message.ID // a CreateCollection no reader gets: it lies behind a TimeTick
 
 	// Waiting is the TimeTick of the first message after the channel checkpoint,
@@ -236,6 +237,7 @@ func (s *channelScanner) row(c *message.Columns, i int) {
 	v.Messages++
 	v.Last = c.ID(i)
 	v.LastTick = max(v.LastTick, tick)
+	v.Schema = v.Schema || bringsSchema(c, i)
 	switch c.Type[i] {
 	case message.TypeCreateCollection:
 		v.Created = tick
@@ -262,6 +264,22 @@ func (s *channelScanner) term(c *message.Columns, i int) {
 	case c.Type[i] == message.TypeTimeTick && (!known || c.Term[i] < s.out.Term):
 		s.out.Reopened = true
 	}
+}
+
+// bringsSchema reports whether a message sets its vchannel's schema.
+func bringsSchema(c *message.Columns, i int) bool {
+	switch c.Type[i] {
+	case message.TypeCreateCollection, message.TypeSchemaChange:
+		return true
+	case message.TypeAlterCollection:
+		m := c.Full[i]
+		if m == nil {
+			return false
+		}
+		mask, err := m.UpdateMask()
+		return err == nil && slices.Contains(mask, "schema")
+	}
+	return false
 }
 
 // passed keeps the first TimeTick after every checkpoint; TimeTicks rise, so each

@@ -180,6 +180,9 @@ func next(c *Check, wal, id string, rows bool) string {
 	case c == recovery.CheckPositionGone || c == checkpointBeyond: // the id is no message's
 		return "walctl recover " + source.ShellWord(wal)
 	}
+	if id == "" || id == (message.ID{}).String() { // nothing was read that has one
+		return "walctl inspect " + source.ShellWord(wal)
+	}
 	return "walctl inspect " + source.ShellWord(wal) + " --id " + id
 }
 

@@ -72,7 +72,9 @@ func LivePositions(md catalog.Metadata, collections map[int64]*catalog.Collectio
 	out := []StoredPosition{}
 	for name, m := range flushed {
 		v, registered := md.VChannels[name]
-		if registered && v.GetState() == streamingpb.VChannelState_VCHANNEL_STATE_DROPPED || !registered && !slices.Contains(served, name) || catalog.ChannelDropped(m) {
+		lives := slices.Contains(served, name)
+		if registered && v.GetState() == streamingpb.VChannelState_VCHANNEL_STATE_DROPPED || !registered && !lives ||
+			catalog.ChannelDropped(m) && (!registered || !lives && len(collections) > 0) {
 			continue
 		}
 		out = append(out, StoredPosition{Key: catalog.ChannelCheckpointKey(name), VChannel: name, FlushPosition: catalog.FlushPositionOf(m, have)})
@@ -123,7 +125,10 @@ func (v *verifier) positions(ctx context.Context) error {
 		if !at.Gone() || p.VChannel != "" && v.drops(p.VChannel) {
 			continue
 		}
-		f := goneFinding(p, at, log)
+		c, f := recovery.CheckPositionGone, goneFinding(p, at, log)
+		if p.Dropped {
+			c, f = recovery.CheckChannelDropped, Found(recovery.CheckChannelDropped, f.Where, Evidence{p.what(), "is the mark of a dropped channel"})
+		}
 		f.Count = 1
 		if p.VChannel == "" {
 			f.Where.PChannel = v.opts.PChannel
@@ -131,7 +136,7 @@ func (v *verifier) positions(ctx context.Context) error {
 		if v.opts.WAL != "" {
 			f.Next = next(recovery.CheckPositionGone, v.opts.WAL, f.Where.ID, false)
 		}
-		v.found.count(recovery.CheckPositionGone)
+		v.found.count(c)
 		v.gone = append(v.gone, f)
 	}
 	return nil

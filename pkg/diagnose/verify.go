@@ -346,6 +346,9 @@ func (v *verifier) whyNot(checks []*Check) string {
 	lacking := v.lacking()
 	for _, c := range checks {
 		if n := c.Needs & lacking; n != 0 {
+			if n&check.NeedCheckpoint != 0 && v.opts.Flushed != nil { // LivePositions of a catalog
+				return "the catalog holds no checkpoint of this log"
+			}
 			return n.Lacking()
 		}
 	}

@@ -39,7 +39,7 @@ var CheckVChannelMissing = &check.Check{
 
 // CheckChannelDropped finds a channel marked as dropped that is registered.
 var CheckChannelDropped = &check.Check{
-	Code: string(CodeChannelDropped), Severity: check.Critical, Needs: check.NeedCatalog,
+	Code: string(CodeChannelDropped), Severity: check.Critical, Invariant: 15, Needs: check.NeedCatalog,
 	Title:   "a channel marked as dropped that is registered",
 	Says:    "DataCoord marks the channel as dropped, yet it is registered and its collection lives: its flusher has no place to begin at, and a node that seeks there can panic",
 	Meaning: "DataCoord counts the channel as gone: its position is never moved again, its segments may be collected as garbage, and a node that seeks to the position, which has no id, can panic.",

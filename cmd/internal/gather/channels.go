@@ -208,6 +208,9 @@ func (g *Gathered) registrations(p string) {
 	for name, v := range md.VChannels {
 		r := diagnose.RegisteredChannel{PChannel: p, VChannel: name, Collection: v.GetCollectionInfo().GetCollectionId(), TimeTick: v.GetCheckpointTimeTick(),
 			Dropped: v.GetState() == streamingpb.VChannelState_VCHANNEL_STATE_DROPPED, Schemas: len(v.GetCollectionInfo().GetSchemas())}
+		if known, rootcoord := md.SchemasOf(name, g.Collections); r.Schemas == 0 {
+			r.Inline = len(known) > 0 && !rootcoord
+		}
 		for _, s := range md.Segments {
 			if s.GetVchannel() == name && s.GetState() == streamingpb.SegmentAssignmentState_SEGMENT_ASSIGNMENT_STATE_GROWING {
 				r.Growing++

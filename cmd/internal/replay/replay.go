@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,6 +53,7 @@ type Replayed struct {
 	Took       time.Duration // the replay
 	Options    recovery.ReplayOptions
 	FieldsGone []diagnose.Finding // inserts whose field a dropped schema had
+	Unserved   []diagnose.Finding // the log's vchannels, where no node opens it
 	short      error              // the log is a copy that does not hold its end
 	*recovery.Result
 }
@@ -96,6 +98,9 @@ func (r *Flags) Replay(ctx context.Context, f *cli.Factory, command, wal string,
 		out.Version = ""
 	}
 	if o.Collections, _, err = catalog.Collections(ctx, cat); err != nil {
+		return nil, err
+	}
+	if out.Unserved, err = unserved(ctx, cat, o.Collections, pchannel); err != nil {
 		return nil, err
 	}
 	if o.Flushed, err = catalog.ChannelCheckpoints(ctx, cat, pchannel); err != nil {
@@ -168,7 +173,20 @@ func (r *Replayed) Obstacle() *recovery.Issue { return r.Result.Obstacle(r.Line)
 
 // Findings tells what the replay met, one finding for each code.
 func (r *Replayed) Findings() []diagnose.Finding {
-	return append(diagnose.ReplayFindings(r.Result, r.Line, r.WAL.PChannel), r.FieldsGone...)
+	return slices.Concat(diagnose.ReplayFindings(r.Result, r.Line, r.WAL.PChannel), r.Unserved, r.FieldsGone)
+}
+
+// unserved tells of vchannels whose log no node opens.
+func unserved(ctx context.Context, cat catalog.Catalog, collections map[int64]*catalog.Collection, pchannel string) ([]diagnose.Finding, error) {
+	list, err := catalog.Unserved(ctx, cat, collections, pchannel)
+	if err != nil {
+		return nil, err
+	}
+	out := diagnose.CatalogFindings(list)
+	for i := range out {
+		out[i].Count = 1
+	}
+	return out, nil
 }
 
 // Gone are the findings on positions that cannot be read from.

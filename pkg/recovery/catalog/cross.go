@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"maps"
@@ -64,6 +65,16 @@ func unassigned(c *Cluster, collections map[int64]*Collection) []Problem {
 		}
 	}
 	return out
+}
+
+// Unserved are the shards of living collections on a pchannel that nobody serves.
+func Unserved(ctx context.Context, c Catalog, collections map[int64]*Collection, pchannel string) ([]Problem, error) {
+	kvs, _, err := c.Range(ctx, PChannelKey(""))
+	if err != nil {
+		return nil, err
+	}
+	own := DecodeCluster(kvs)
+	return slices.DeleteFunc(unassigned(own, collections), func(p Problem) bool { return p.PChannel != pchannel }), nil
 }
 
 // replicating are the missing keys of a cluster that sends: one for each target
