@@ -28,8 +28,27 @@ func (s *Source) Open(ctx context.Context, r source.Range) (source.Reader, error
 	}
 	if empty {
 		whole = span{}
+	} else if whole.from, err = s.survives(ctx, whole.from); err != nil {
+		return nil, err
 	}
 	return s.start(ctx, whole, r, false)
+}
+
+// survives is an id to begin at, zero where the log begins after it. With its admin port
+// closed a broker names no ledgers: whether the one of the id was deleted, or passed over,
+// only the log's first message tells.
+func (s *Source) survives(ctx context.Context, from message.ID) (message.ID, error) {
+	if s.open || from.IsZero() {
+		return from, nil
+	}
+	b, err := s.Bounds(ctx)
+	if err != nil {
+		return from, err
+	}
+	if !b.Lacks.Start && from.A < b.First.A {
+		return message.ID{}, nil
+	}
+	return from, nil
 }
 
 // Follow implements source.FollowSource. Range.To is not looked at.
