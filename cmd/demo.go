@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -76,7 +77,7 @@ func runDemo(ctx context.Context, f *cli.Factory, o *demoOptions) error {
 		return render.JSON(f.Out(), demoReport{f.Header("demo", wal, nil), r})
 	}
 	w := f.Out()
-	if _, err := fmt.Fprintf(w, "%s: %s messages, %d terms, %d catalog keys in %s\n", r.PChannel, render.Thousands(r.Records), r.Terms, r.Keys, r.Dir); err != nil {
+	if _, err := fmt.Fprintf(w, "%s: %s messages, %s, %s in %s\n", r.PChannel, render.Thousands(r.Records), render.Plural(r.Terms, "term"), render.Plural(r.Keys, "catalog key"), r.Dir); err != nil {
 		return err
 	}
 	for _, t := range r.Told {
@@ -103,10 +104,18 @@ func listDemos(f *cli.Factory, o *demoOptions) error {
 		}
 		return render.JSON(f.Out(), out)
 	}
+	var sound []string
 	for _, d := range list {
+		if d.Sound {
+			sound = append(sound, d.Name)
+			continue
+		}
 		if _, err := fmt.Fprintf(f.Out(), "%-18s %s\n", d.Name, d.Title); err != nil {
 			return err
 		}
+	}
+	if _, err := fmt.Fprintf(f.Out(), "nothing is wrong in %s either\n", strings.Join(sound, ", ")); err != nil {
+		return err
 	}
 	return f.Next("walctl demo healthy --dir ./demo")
 }

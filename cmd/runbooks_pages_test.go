@@ -23,6 +23,7 @@ func runbookPages() []page {
 			{line: "walctl verify dml_3", says: "16 hold"},
 		}},
 		idleScannerPage(), terminatePage(), oomPage(), partitionPage(), reduplicatePage(), retentionPage(), staleWriterPage(), standaloneDiskPage(), bookieDiskPage(), woodpeckerSegmentPage(),
+		unregisteredPage(), backlogFullPage(), oldCatalogPage(),
 	}
 }
 
@@ -257,6 +258,79 @@ func bookieDiskPage() page {
 			{line: "walctl capture bookkeeper:./bookie,./meta --dir ./evidence", exit: 6, says: "616 records(?s).*GAP"},
 			{line: "walctl recover ./evidence --catalog snapshot:etcd.snap", exit: 4, says: "INCOMPLETE"},
 			{line: "walctl salvage ./evidence --dir ./rows", exit: 4, says: "brought out"},
+		},
+	}
+}
+
+func unregisteredPage() page {
+	const aside = "walctl salvage ./evidence --dir ./rows"
+	return page{
+		file: "vchannel-unregistered.md", prepare: withDemo("unregistered"),
+		steps: []step{
+			{line: "walctl demo unregistered --dir ./try", says: "registration is gone"},
+			{line: "walctl doctor ./try", exit: 3, says: firstFinding("CRITICAL", "vchannel-missing")},
+			{line: "walctl channels repair ./try --catalog file:./try/catalog.db --milvus-version 2.6.14 --out try.json", says: "Applicable yes"},
+			{line: `walctl apply try.json --yes --reason "trying the runbook"`, says: "Applied "},
+			{line: "walctl doctor ./try --catalog file:./try/catalog.db", says: nothingFound},
+			{line: "walctl capture dml_3 --evidence --dir ./evidence", says: "4,001 records"},
+			{line: "walctl doctor ./evidence", exit: 3, says: firstFinding("CRITICAL", "vchannel-missing")},
+			{line: "walctl channels dml_3 -o wide", exit: 3, says: "vchannel-missing"},
+			{line: "walctl channels repair dml_3 --milvus-version 2.6.14 --out p.json", says: "Applicable yes"},
+			{line: `walctl apply p.json --milvus-version 2.6.14 --yes --reason "vchannel was not registered"`, says: "Applied "},
+			{line: "walctl channels dml_3", says: "sound, 0 with faults"},
+			{line: aside, says: "brought out"},
+		},
+	}
+}
+
+func backlogFullPage() page {
+	const (
+		topic   = "persistent://public/default/by-dev-rootcoord-dml_3"
+		stats   = "pulsar-admin topics stats " + topic
+		foreign = "pulsar-admin topics unsubscribe -s NAME " + topic
+		quota   = "pulsar-admin namespaces set-backlog-quota --limit 50G --policy producer_request_hold public/default"
+		broker  = "needs a broker"
+	)
+	return page{
+		file: "backlog-full.md", prepare: withDemo("backlog-full"), elsewhere: map[string]string{stats: broker, foreign: broker, quota: broker},
+		steps: []step{
+			{line: "walctl demo backlog-full --dir ./try", says: "thrown the producer out"},
+			{line: "walctl doctor ./try", exit: 3, says: firstFinding("ERROR", "append-not-acknowledged")},
+			{line: "walctl timetick ./try", says: "TimeTicks"},
+			{line: "walctl capture dml_3 --evidence --dir ./evidence", says: "4,001 records"},
+			{line: "walctl doctor ./evidence", exit: 3, says: firstFinding("ERROR", "append-not-acknowledged")},
+			{line: "walctl channels ./evidence", says: "sound, 0 with faults"},
+			{line: quota, after: func(t *testing.T, p *place) { // the broker takes writes again
+				code, out := shell(t, p.dir, "walctl demo restarted --dir ./goes-on")
+				require.Equal(t, 0, code, out)
+				p.words["dml_3"], p.catalog = "./goes-on", "file:goes-on/catalog.db"
+			}},
+			{line: "walctl capture dml_3 --evidence --dir ./after", says: "records in"},
+			{line: "walctl doctor ./after", says: nothingFound},
+		},
+	}
+}
+
+func oldCatalogPage() page {
+	return page{
+		file: "old-catalog.md",
+		prepare: func(t *testing.T, p *place) {
+			withDemo("old-catalog")(t, p)
+			p.words["snapshot:etcd.snap"] = "file:log/catalog-later.db"
+		},
+		steps: []step{
+			{line: "walctl demo old-catalog --dir ./try", says: "was restored"},
+			{line: "walctl doctor ./try", exit: 3, says: firstFinding("ERROR", "catalog-term-behind")},
+			{line: "walctl diff ./try", says: "consume-checkpoint"},
+			{line: "walctl doctor ./try --catalog file:./try/catalog-later.db", says: nothingFound},
+			{line: "walctl recover ./try --catalog file:./try/catalog-later.db", says: "would recover(?s).*no difference"},
+			{line: "walctl capture dml_3 --dir ./evidence", says: "6,002 records"},
+			{line: "walctl doctor ./evidence", exit: 3, says: firstFinding("ERROR", "catalog-term-behind")},
+			{line: "walctl recover ./evidence", says: "a restart replays 2,0"},
+			{line: "walctl doctor ./evidence --catalog snapshot:etcd.snap", says: nothingFound},
+			{line: "walctl recover ./evidence --catalog snapshot:etcd.snap", says: "a restart replays 10 messages"},
+			{line: "walctl doctor ./evidence --catalog snapshot:etcd.snap", says: nothingFound},
+			{line: "walctl salvage ./evidence --dir ./rows", says: "brought out"},
 		},
 	}
 }

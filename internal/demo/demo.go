@@ -36,6 +36,7 @@ type Demo struct {
 	Aliases []string // earlier names
 	Title   string   // one line
 	Next    []string
+	Sound   bool // nothing is wrong in it
 	build   func(*story) error
 }
 
@@ -65,9 +66,10 @@ type story struct {
 	kv     map[string][]byte // the whole catalog
 	saved  int               // where in the log it was left
 	told   []string
-	gap    string  // as --accept-gap takes it, where the log has one
-	memory string  // of the node, as --node-memory takes it
-	moment *moment // nil: no node was looked at
+	gap    string            // as --accept-gap takes it, where the log has one
+	memory string            // of the node, as --node-memory takes it
+	moment *moment           // nil: no node was looked at
+	newer  map[string][]byte // a later copy of the catalog, nil: there is none
 }
 
 func (s *story) tell(format string, a ...any) { s.told = append(s.told, fmt.Sprintf(format, a...)) }
@@ -146,6 +148,11 @@ func Build(ctx context.Context, name, dir string) (Result, error) {
 	r.Catalog = "file:" + filepath.Join(dir, "catalog.db")
 	if err := catalog.Create(ctx, r.Catalog, s.kv, catalog.Options{}); err != nil {
 		return Result{}, fmt.Errorf("build the demo in %s: %w", dir, err)
+	}
+	if s.newer != nil {
+		if err := catalog.Create(ctx, "file:"+filepath.Join(dir, "catalog-later.db"), s.newer, catalog.Options{}); err != nil {
+			return Result{}, fmt.Errorf("build the demo in %s: %w", dir, err)
+		}
 	}
 	for _, n := range demos[i].Next {
 		r.Next = append(r.Next, os.Expand(n, func(k string) string {

@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 )
 
@@ -68,16 +65,9 @@ func stuckTerminating(s *story) error {
 		return err
 	}
 	p, term := s.gen.PChannel(), s.term()
-	meta, err := proto.Marshal(&streamingpb.PChannelMeta{
-		Channel:   &streamingpb.PChannelInfo{Name: p, Term: term + 1},
-		Node:      &streamingpb.StreamingNodeInfo{ServerId: 2, Address: "streamingnode-2:22222"},
-		State:     streamingpb.PChannelMetaState_PCHANNEL_META_STATE_ASSIGNING,
-		Histories: []*streamingpb.PChannelAssignmentLog{{Term: term, Node: &streamingpb.StreamingNodeInfo{ServerId: 1, Address: "streamingnode-1:22222"}}},
-	})
-	if err != nil {
+	if err := s.assigning(term, 1, 2); err != nil {
 		return err
 	}
-	s.kv["streamingcoord-meta/pchannel/"+p] = meta
 	replayed := len(s.ms) - s.saved
 	took := replayed / 3
 	t := s.topicNow()

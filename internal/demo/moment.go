@@ -52,6 +52,29 @@ func (s *story) term() int64 {
 	return m.GetChannel().GetTerm()
 }
 
+// assign has the coordinator give the log to a node under a term.
+func (s *story) assign(term, node int64) error {
+	return s.assignment(&streamingpb.PChannelMeta{State: streamingpb.PChannelMetaState_PCHANNEL_META_STATE_ASSIGNED, Node: streamingNode(node)}, term)
+}
+
+// assigning has the coordinator take the log from a node that has a term, and give the
+// next term to another, which has not opened it yet.
+func (s *story) assigning(term, from, to int64) error {
+	return s.assignment(&streamingpb.PChannelMeta{State: streamingpb.PChannelMetaState_PCHANNEL_META_STATE_ASSIGNING, Node: streamingNode(to),
+		Histories: []*streamingpb.PChannelAssignmentLog{{Term: term, Node: streamingNode(from)}}}, term+1)
+}
+
+func (s *story) assignment(m *streamingpb.PChannelMeta, term int64) error {
+	m.Channel = &streamingpb.PChannelInfo{Name: s.gen.PChannel(), Term: term}
+	b, err := proto.Marshal(m)
+	s.kv["streamingcoord-meta/pchannel/"+s.gen.PChannel()] = b
+	return err
+}
+
+func streamingNode(id int64) *streamingpb.StreamingNodeInfo {
+	return &streamingpb.StreamingNodeInfo{ServerId: id, Address: fmt.Sprintf("streamingnode-%d:22222", id)}
+}
+
 // cutAtOpening lets the log end where its last node opened it.
 func (s *story) cutAtOpening() {
 	for i, m := range slices.Backward(s.ms) {

@@ -32,10 +32,16 @@ var demos = [...]Demo{
 	{Name: "trimmed", Title: "retention took the beginning: the checkpoint points nowhere, a schema is gone from log and catalog", build: trimmed,
 		Next: []string{"walctl positions $DIR", "walctl recover $DIR --catalog $CATALOG",
 			"walctl recover $DIR --catalog $CATALOG --accept-gap $GAP --milvus-version 2.6.14 --out p.json", "walctl apply p.json --yes --reason demo"}},
-	{Name: "idle-hours", Title: "nobody has written for hours, and nothing is wrong", build: idleHours, Next: []string{"walctl doctor $DIR", "walctl timetick $DIR"}},
-	{Name: "restarted", Title: "a node that has just opened its log; nothing is wrong", build: restarted, Next: []string{"walctl doctor $DIR"}},
-	{Name: "dropped", Title: "collections and partitions come and go; nothing is wrong", build: droppedAway, Next: []string{"walctl doctor $DIR"}},
-	{Name: "replaced", Title: "another node has just taken the log over; nothing is wrong", build: replaced, Next: []string{"walctl doctor $DIR"}},
+	{Name: "unregistered", Title: "a vchannel without its registration: nothing of it is recovered or flushed", build: unregistered,
+		Next: []string{"walctl doctor $DIR", "walctl channels repair $DIR --catalog $CATALOG --milvus-version 2.6.14 --out p.json", "walctl apply p.json --yes --reason demo"}},
+	{Name: "backlog-full", Title: "the broker refuses the producer for its backlog quota: appends hang", build: backlogFull,
+		Next: []string{"walctl doctor $DIR", "walctl timetick $DIR"}},
+	{Name: "old-catalog", Title: "etcd was restored from an older copy than the log", build: oldCatalog,
+		Next: []string{"walctl doctor $DIR", "walctl doctor $DIR --catalog file:$DIR/catalog-later.db"}},
+	{Name: "idle-hours", Title: "nobody has written for hours, and nothing is wrong", Sound: true, build: idleHours, Next: []string{"walctl doctor $DIR", "walctl timetick $DIR"}},
+	{Name: "restarted", Title: "a node that has just opened its log; nothing is wrong", Sound: true, build: restarted, Next: []string{"walctl doctor $DIR"}},
+	{Name: "dropped", Title: "collections and partitions come and go; nothing is wrong", Sound: true, build: droppedAway, Next: []string{"walctl doctor $DIR"}},
+	{Name: "replaced", Title: "another node has just taken the log over; nothing is wrong", Sound: true, build: replaced, Next: []string{"walctl doctor $DIR"}},
 }
 
 func shop(seed uint64) walgen.Config {

@@ -203,6 +203,9 @@ func (j *channelJudge) catalogOf(p string, a AssignedChannel) {
 	if l := j.in.Logs[p]; l != nil && termBehind(l.Term, a.Term) {
 		f := Found(catalogTermBehind, Where{PChannel: p, ID: l.TermAt.String()}, Evidence{"term in the log", strconv.FormatInt(l.Term, 10)}, Evidence{"term in the catalog", strconv.FormatInt(a.Term, 10)})
 		f.Meaning = "the log was opened by a later term than the catalog knows, as where the catalog was restored from an older copy: the next opening gives a term out again"
+		if j.in.WAL != "" {
+			f.Next = "walctl recover " + j.in.WAL
+		}
 		j.add(ChannelFault{Finding: f, Cure: CureDecision})
 	}
 	for i := range j.in.Catalog {
