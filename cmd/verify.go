@@ -160,6 +160,11 @@ func verifyRange(ctx context.Context, o *verifyOptions, s source.Source, rng sou
 		return nil, err
 	}
 	defer r.Close()
+	var bytes *source.ByteCheck
+	if rng.From.Kind == source.Unbounded && rng.To.Kind == source.Unbounded && rng.Limit == 0 {
+		bytes = source.CheckBytes(ctx, s)
+		defer bytes.Stop()
+	}
 	report, err := diagnose.Verify(ctx, &cli.Watched{ColumnReader: r, Damage: bad}, want)
 	if err != nil {
 		return nil, err
@@ -167,12 +172,7 @@ func verifyRange(ctx context.Context, o *verifyOptions, s source.Source, rng sou
 	if err := verifyFields(ctx, s, rng, o, report, fields, want); err != nil {
 		return nil, err
 	}
-	if rng.From.Kind == source.Unbounded && rng.To.Kind == source.Unbounded && rng.Limit == 0 {
-		if err := verifyBytes(ctx, s, bad); err != nil {
-			return nil, err
-		}
-	}
-	return report, nil
+	return report, tellBytes(bytes, s, bad)
 }
 
 // openVerify opens a range for verify. Where every record is read whole anyway the
@@ -185,7 +185,7 @@ func openVerify(ctx context.Context, s source.Source, rng source.Range, known di
 		if err != nil {
 			return nil, nil, err
 		}
-		return &definitionReader{r, fields}, fields, nil
+		return &definitionReader{source.AheadColumns(ctx, r), fields}, fields, nil
 	}
 	rng.Props, rng.Payload = true, source.PayloadAll
 	r, err := s.Open(ctx, rng)
@@ -259,14 +259,14 @@ func verifyFields(ctx context.Context, s source.Source, rng source.Range, o *ver
 	return nil
 }
 
-// verifyBytes checks what the pass had no need to read: an archive's payloads,
-// evidence and second manifest. What the pass has met is not told again.
-func verifyBytes(ctx context.Context, s source.Source, bad *cli.Damage) error {
-	with, ok := source.As[source.ByteVerifier](s)
-	if !ok {
+// tellBytes tells what was found where the pass had no need to read: an archive's
+// payloads, evidence and second manifest. What the pass has met is not told again.
+// A check that is nil was not asked for.
+func tellBytes(c *source.ByteCheck, s source.Source, bad *cli.Damage) error {
+	if c == nil {
 		return nil
 	}
-	found, err := with.VerifyBytes(ctx, nil)
+	found, err := c.Wait()
 	if err != nil {
 		return err
 	}

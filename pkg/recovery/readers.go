@@ -2,8 +2,6 @@ package recovery
 
 import (
 	"context"
-	"errors"
-	"sync"
 
 	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
@@ -37,96 +35,6 @@ func (g *guardedReader) Close() error {
 	}
 	g.stop = func() bool { return true }
 	return g.Reader.Close()
-}
-
-// aheadReader reads on in a goroutine of its own while what it read is replayed:
-// decoding and replaying take about the same time. Its Close waits for it.
-type aheadReader struct {
-	source.Reader
-	batches chan batch
-	done    chan struct{} // closed by Close
-	ended   chan struct{} // closed when the goroutine has ended
-	once    sync.Once
-	now     batch
-}
-
-// batch is a run of records, then the error that ended it (nil: more follow).
-type batch struct {
-	list []*message.Message
-	err  error
-}
-
-const (
-	batchRecords = 256
-	batchesAhead = 4
-)
-
-func readAhead(ctx context.Context, rd source.Reader) *aheadReader {
-	r := &aheadReader{Reader: rd, batches: make(chan batch, batchesAhead), done: make(chan struct{}), ended: make(chan struct{})}
-	go r.fill(ctx)
-	return r
-}
-
-func (r *aheadReader) fill(ctx context.Context) {
-	defer close(r.ended)
-	for {
-		b := batch{list: make([]*message.Message, 0, batchRecords)}
-		for len(b.list) < batchRecords && b.err == nil {
-			var m *message.Message
-			if m, b.err = r.Reader.Next(ctx); b.err == nil {
-				b.list = append(b.list, m)
-			}
-		}
-		select {
-		case r.batches <- b:
-		case <-r.done:
-			return
-		}
-		if !goesOn(b.err) {
-			return
-		}
-	}
-}
-
-// goesOn reports whether a reader may be asked again.
-func goesOn(err error) bool {
-	var corrupt *source.CorruptError
-	return err == nil || errors.As(err, &corrupt)
-}
-
-// Next implements source.Reader. The error that ended the reading is given again
-// and again.
-func (r *aheadReader) Next(ctx context.Context) (*message.Message, error) {
-	for {
-		if len(r.now.list) > 0 {
-			m := r.now.list[0]
-			r.now.list = r.now.list[1:]
-			return m, nil
-		}
-		if err := r.now.err; err != nil {
-			if goesOn(err) {
-				r.now.err = nil
-			}
-			return nil, err
-		}
-		select {
-		case r.now = <-r.batches:
-		case <-r.done:
-			return nil, context.Canceled
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-}
-
-// Close closes the reader below and waits for the goroutine.
-func (r *aheadReader) Close() (err error) {
-	r.once.Do(func() {
-		close(r.done)
-		err = r.Reader.Close()
-		<-r.ended
-	})
-	return err
 }
 
 // pushedBack gives the first record, or its error, once more.

@@ -118,7 +118,7 @@ func Replay(ctx context.Context, src source.Source, md catalog.Metadata, o Repla
 	if err != nil {
 		return nil, err
 	}
-	ahead := readAhead(ctx, rd)
+	ahead := source.Ahead(ctx, rd)
 	defer func() { _ = ahead.Close() }()
 	p.reader = ahead
 	p.startTick = st.tick

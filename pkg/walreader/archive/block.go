@@ -10,9 +10,10 @@ import (
 // block is one block's columns, decoded. Its memory is used again.
 type block struct {
 	message.Columns
+	out     message.Columns // the rows of them that are in range, for whoever asked
 	p       part
 	backend message.Backend
-	interns map[string]uint32
+	names   *names
 
 	ordinal                   []int64
 	partition, lcPart, lcSize []int32
@@ -37,20 +38,28 @@ func (t *texts) at(i int) []byte {
 	return t.data[from:t.ends[i]:t.ends[i]]
 }
 
-func newBlock(backend message.Backend) *block {
-	b := &block{backend: backend, interns: map[string]uint32{"": 0}}
-	b.VChannels = []string{""}
-	return b
+// names is the dictionary of vchannels that a reader's blocks share. It only grows.
+type names struct {
+	index map[string]uint32
+	list  []string
 }
 
-func (b *block) intern(s string) uint32 {
-	k, ok := b.interns[s]
+func newNames() *names { return &names{index: map[string]uint32{"": 0}, list: []string{""}} }
+
+func (n *names) intern(s string) uint32 {
+	k, ok := n.index[s]
 	if !ok {
-		k = uint32(len(b.VChannels))
-		b.interns[s] = k
-		b.VChannels = append(b.VChannels, s)
+		k = uint32(len(n.list))
+		n.index[s] = k
+		n.list = append(n.list, s)
 	}
 	return k
+}
+
+func newBlock(backend message.Backend, n *names) *block {
+	b := &block{backend: backend, names: n}
+	b.VChannels = n.list
+	return b
 }
 
 // ints decodes one column into *dst.
@@ -104,8 +113,8 @@ func (b *block) load(p part, set message.ColumnSet) error {
 	}
 	if want(message.ColumnVChannel) {
 		var v []uint32
-		if v, err = p.f.Texts(p.b, colVChannel, b.VChannel, b.intern); err == nil {
-			b.VChannel = v
+		if v, err = p.f.Texts(p.b, colVChannel, b.VChannel, b.names.intern); err == nil {
+			b.VChannel, b.VChannels = v, b.names.list
 		}
 	}
 	b.loadCounts(&err, want)

@@ -106,7 +106,7 @@ func (s *Source) first(ctx context.Context, q search) (int64, error) {
 func (s *Source) firstIn(ctx context.Context, q search, base int64, seg *Segment) (int64, error) {
 	c := s.plain(base, base+seg.Rows)
 	defer c.close()
-	b := newBlock(s.m.Backend)
+	b := newBlock(s.m.Backend, newNames())
 	var hi []int64
 	for {
 		p, err := c.next(ctx)

@@ -25,19 +25,30 @@ func (s *Source) OpenColumns(ctx context.Context, r source.Range) (source.Column
 	if err != nil {
 		return nil, err
 	}
-	return &columnReader{c: s.cursorFrom(start, end, r), b: newBlock(s.m.Backend), set: set, bodies: payload != source.PayloadNone}, nil
+	n := newNames()
+	first := newBlock(s.m.Backend, n)
+	return &columnReader{c: s.cursorFrom(start, end, r), b: first, blocks: []*block{first}, names: n, set: set, bodies: payload != source.PayloadNone}, nil
 }
 
 type columnReader struct {
 	mu     sync.Mutex // Close may come from another goroutine
 	c      *cursor
-	b      *block
+	b      *block   // the one read last
+	blocks []*block // taken in turn, so that older ones stay valid
+	turn   int
+	names  *names
 	set    message.ColumnSet
-	out    message.Columns
 	slab   []message.Message // for Full
 	bodies bool              // Full brings the payloads that replay reads
 	pay    payloads
 	closed bool
+}
+
+// Keep implements source.LastingColumns.
+func (r *columnReader) Keep(n int) {
+	for len(r.blocks) <= n {
+		r.blocks = append(r.blocks, newBlock(r.b.backend, r.names))
+	}
 }
 
 // NextColumns implements source.ColumnReader.
@@ -51,17 +62,18 @@ func (r *columnReader) NextColumns(ctx context.Context) (*message.Columns, error
 	if err != nil {
 		return nil, err
 	}
+	r.b, r.turn = r.blocks[r.turn], (r.turn+1)%len(r.blocks)
 	if err := r.b.load(p, r.set); err != nil {
 		return nil, r.c.fault(p, err)
 	}
 	if err := r.full(p); err != nil {
 		return nil, r.c.fault(p, err)
 	}
-	r.out = r.b.Columns
+	r.b.out = r.b.Columns
 	if p.lo > 0 || p.hi < p.b.Rows {
-		cut(&r.out, p.lo, p.hi)
+		cut(&r.b.out, p.lo, p.hi)
 	}
-	return &r.out, nil
+	return &r.b.out, nil
 }
 
 // full builds the messages of Columns.Full that were asked for.

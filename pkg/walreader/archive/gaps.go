@@ -75,7 +75,7 @@ func (c *cursor) beforeGap(ctx context.Context, p *part) error {
 // begins reports whether the first row of a range is the one it was asked to begin
 // with, or it was not asked for one by its id.
 func (c *cursor) begins(p *part) bool {
-	b := newBlock(c.m.Backend)
+	b := newBlock(c.m.Backend, newNames())
 	return c.from.IsZero() || b.load(*p, message.ColumnID) != nil || b.ID(p.lo).Compare(c.from) == 0
 }
 

@@ -163,7 +163,7 @@ func TestMessagesBehindATimeTickAreMarked(t *testing.T) {
 		}
 		require.NoError(t, err)
 		var marks []int8
-		b := newBlock(s.m.Backend)
+		b := newBlock(s.m.Backend, newNames())
 		b.p = p
 		ints(b, &err, colBehind, &marks)
 		require.NoError(t, err)

@@ -33,7 +33,7 @@ func (s *Source) reader(start, end int64, r source.Range) (*reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &reader{c: s.cursorFrom(start, end, r), b: newBlock(s.m.Backend), props: r.Props, payload: payload}, nil
+	return &reader{c: s.cursorFrom(start, end, r), b: newBlock(s.m.Backend, newNames()), props: r.Props, payload: payload}, nil
 }
 
 // kept is what of the payloads asked for the archive has: none where their files did
