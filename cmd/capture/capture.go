@@ -91,7 +91,7 @@ the archive what it finds in all of these. What cannot be had is there as an err
 without its catalog a capture ends with 6.
 
 What is named in the archive's manifest was synced to disk and read back. Run it
-again and it goes on exactly behind the last record named; a run that was killed
+again and it goes on exactly after the last record named; a run that was killed
 loses and doubles nothing. Several logs go into one directory at once. The archive
 holds rows' data, readable by its owner only; a copy without payload/ holds none.
 
@@ -105,8 +105,8 @@ walctl capture wal.jsonl.zst --catalog kvjson:catalog.json --dir ./evidence`,
 		Args: cli.Args(cobra.ArbitraryArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.wals, opts.again = args, goesOn(cmd, args)
-			if slices.Contains(args, "-") {
-				return cli.Usagef("capture reads a log's beginning twice, and standard input can be read once: save it to a file")
+			if opts.follow && slices.Contains(args, "-") {
+				return cli.Usagef("--follow waits at a live log's end, and standard input ends: leave it out")
 			}
 			if opts.dir == "" {
 				return cli.Usagef("say where the archive goes: --dir DIR")
@@ -128,6 +128,7 @@ walctl capture wal.jsonl.zst --catalog kvjson:catalog.json --dir ./evidence`,
 	opts.place.Add(cmd)
 	opts.catalog.Add(cmd)
 	opts.source.Add(cmd)
+	opts.source.Again = true // its beginning
 	return cli.Finish(f, cmd, cli.CodeCorrupt, cli.CodeRefused, cli.CodePartial)
 }
 

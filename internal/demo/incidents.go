@@ -33,7 +33,7 @@ func idleCollection(s *story) error {
 			line(at.Add(-5*time.Minute), "INFO", "adaptor/scanner_adaptor.go:97", "start catching up state", "module", "streamingnode", "component", "scanner", "name", name))})
 	last := s.ms[len(s.ms)-1]
 	s.tell("Three times nobody wrote for five hours: no TimeTick stands in the log for as long, and nothing was lost.")
-	s.tell("Then a collection was loaded. Its scanner %s began behind %s, the log's last TimeTick,", name, last.ID)
+	s.tell("Then a collection was loaded. Its scanner %s began after %s, the log's last TimeTick,", name, last.ID)
 	s.tell("and waits for another one. An idle log gets none, so the load hangs until something is written.")
 	return nil
 }
@@ -81,7 +81,7 @@ func stuckTerminating(s *story) error {
 			line(open.Add(30*time.Second), "INFO", "streamingnode/service.go:101", "stop streamingnode service", "module", "streamingnode"),
 			line(open.Add(30*time.Second), "INFO", "walmanager/wal_lifetime.go:119", "expected state changed, do a life cycle", "module", "streamingnode", "component", "wal-manager", "channel", p, "expected", fmt.Sprintf("(%d,false)", term)))})
 	s.tell("Node 1 opened %s with term %d and recovers it; after %d messages it takes no more.", p, term, took)
-	s.tell("Its pod was told to end and waits for the opening. Term %d, on node 2, waits behind it.", term+1)
+	s.tell("Its pod was told to end and waits for the opening. Term %d, on node 2, waits until it is done.", term+1)
 	return nil
 }
 
