@@ -155,19 +155,16 @@ type LastingColumns interface {
 }
 
 // AheadColumns reads a reader's columns ahead of whoever asks for them, where the
-// reader can do that: one batch waits while one is read and one judged. Closing it
-// closes the reader. It is for one goroutine, but Close may come from another.
+// reader can do that: one batch is read while another is judged, and no more, as a
+// batch is large. Closing it closes the reader. It is for one goroutine, but Close may come from another.
 func AheadColumns(ctx context.Context, r ColumnReader) ColumnReader {
 	lasting, ok := r.(LastingColumns)
 	if !ok {
 		return r
 	}
-	lasting.Keep(columnsAhead + 1)
-	return &aheadColumns{r: r, a: startAhead(ctx, columnsAhead, r.NextColumns)}
+	lasting.Keep(1)
+	return &aheadColumns{r: r, a: startAhead(ctx, 0, r.NextColumns)}
 }
-
-// columnsAhead is how many read batches wait.
-const columnsAhead = 1
 
 type aheadColumns struct {
 	r ColumnReader
