@@ -28,6 +28,7 @@ const matrixRoll = 320
 type liveLog struct {
 	matrixLog
 	cut  bool // the broker then loses every ledger but the last, or all that was written
+	anew bool // as cut, by a topic that was deleted, made again and written on
 	hole bool // the catalog's positions name an entry behind the end of the first ledger
 }
 
@@ -41,6 +42,8 @@ func liveLogs(t *testing.T) map[string]liveLog {
 	all := whole.ms
 	out["trimmed"] = liveLog{matrixLog: matrixLog{whole.lines, all, whole.catalog}, cut: true}
 	out["wholly trimmed"] = liveLog{matrixLog: matrixLog{nil, all, whole.catalog}, cut: true}
+	out["made again"] = liveLog{matrixLog: matrixLog{whole.lines, all, whole.catalog}, cut: true, anew: true}
+	out["made again, empty"] = liveLog{matrixLog: matrixLog{nil, all, whole.catalog}, cut: true, anew: true}
 	out["positions in a hole"] = liveLog{matrixLog: whole, hole: true}
 	out["nothing readable"] = liveLog{matrixLog: matrixLog{whole.lines[:1], all[:1], whole.catalog}.spoiled(0)}
 	return out
@@ -69,10 +72,9 @@ func (l liveLog) publish(t *testing.T, b *testenv.Broker, topic string) matrixLo
 	if l.cut {
 		from = len(records) / matrixRoll * matrixRoll
 		if len(l.lines) == 0 {
-			b.RollLedger(t, topic)
 			from = len(records)
 		}
-		b.Truncate(t, topic)
+		l.lose(t, b, topic, records[from:], &where, from)
 	}
 	for i := from; i < len(records); i++ {
 		r, text := records[i], []byte("{damaged")
@@ -84,6 +86,27 @@ func (l liveLog) publish(t *testing.T, b *testenv.Broker, topic string) matrixLo
 		out.lines = append(out.lines, string(text)+"\n")
 	}
 	return out
+}
+
+// lose makes the topic lose all it holds but the last records, by a trim or by making it
+// again.
+func (l liveLog) lose(t *testing.T, b *testenv.Broker, topic string, last []testenv.Record, where *testenv.Published, from int) {
+	t.Helper()
+	if !l.anew {
+		if len(last) == 0 {
+			b.RollLedger(t, topic)
+		}
+		b.Truncate(t, topic)
+		return
+	}
+	b.DeleteTopic(t, topic)
+	b.CreateTopic(t, topic)
+	if len(last) > 0 {
+		now := b.Publish(t, topic, last, matrixRoll)
+		copy(where.IDs[from:], now.IDs)
+		copy(where.Raw[from:], now.Raw)
+		where.ByOld = now.ByOld // of the first topic only the catalog knows
+	}
 }
 
 // moved is the catalog with its positions where the broker put what they name.
@@ -135,13 +158,18 @@ func TestOneLogGivesOneTruthLive(t *testing.T) {
 			captured := filepath.Join(t.TempDir(), "archive")
 			code, _, errOut := run(t, nil, "capture", wal, "--pulsar-admin", b.AdminURL, "--no-catalog", "--rate", "0", "--dir", captured)
 			require.Contains(t, []int{0, 6}, code, errOut) // 6: places of the log are missing
+			if l.cut && len(moved.lines) > 0 {             // as over a file: a place before the first record is none
+				code, _, errOut := run(t, nil, "inspect", wal, "--pulsar-admin", b.AdminURL, "--records", "--from", "1/0/0")
+				assert.Equal(t, 2, code, errOut)
+				assert.Contains(t, errOut, "--from: 1/0/0 lies before the log's first record: the log holds ")
+			}
 			for _, q := range questions() {
 				want := q.of(t, moved, forms["plain"], spec).placed()
 				got := q.of(t, moved, wal, spec, "--pulsar-admin", b.AdminURL).placed()
 				assert.Equal(t, want, got, "%s over Pulsar", q)
 				got = q.of(t, moved, captured, spec).placed()
 				assert.Equal(t, want, got, "%s over what was captured", q)
-				if l.cut { // a trimmed position is told as one where no admin port names the ledgers
+				if l.cut && !l.anew { // a trimmed position is told as one where no admin port names the ledgers
 					got = q.of(t, moved, wal, spec, "--pulsar-admin", "http://127.0.0.1:1", "--topic-exists", "--touch").placed()
 					assert.Equal(t, want, got, "%s over Pulsar, its admin port closed", q)
 				}

@@ -97,6 +97,12 @@ func (b *Broker) CreateTopic(t testing.TB, topic string) {
 	b.must(t, http.MethodPut, topicPath(topic), nil, nil)
 }
 
+// DeleteTopic deletes a topic that nobody has open, with all it holds.
+func (b *Broker) DeleteTopic(t testing.TB, topic string) {
+	t.Helper()
+	b.must(t, http.MethodDelete, topicPath(topic)+"?force=true", nil, nil)
+}
+
 // SetRetention sets the namespace's retention; −1 is for ever.
 func (b *Broker) SetRetention(t testing.TB, namespace string, minutes, megabytes int) {
 	t.Helper()
