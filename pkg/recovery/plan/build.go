@@ -58,7 +58,7 @@ type Input struct {
 // reasons gives a key's finding code; other is that of the rest.
 func Replayed(pchannel string, before, after map[string][]byte, kind Kind, reasons map[string]string, other string) []Edit {
 	prefix := catalog.WALPrefix(pchannel)
-	var edits []Edit
+	edits := make([]Edit, 0, max(len(after)-len(before), 0)+1)
 	for _, key := range union(before, after) {
 		if !strings.HasPrefix(key, prefix) {
 			continue
@@ -223,10 +223,8 @@ func (in *Input) after(changes []Change) map[string][]byte { return written(in.B
 func (p *Plan) Result(before map[string][]byte) map[string][]byte { return written(before, p.Changes) }
 
 func written(before map[string][]byte, changes []Change) map[string][]byte {
-	after := maps.Clone(before)
-	if after == nil {
-		after = map[string][]byte{}
-	}
+	after := make(map[string][]byte, len(before)+len(changes)) // a map that grows is moved again and again
+	maps.Copy(after, before)
 	for _, c := range changes {
 		if c.New == nil {
 			delete(after, c.Key)

@@ -120,14 +120,17 @@ func (r *Restart) judge(ctx context.Context, in *plan.Input, p *plan.Plan, md ca
 
 // flushedAfter are the flush positions once the plan is applied.
 func flushedAfter(before map[string]*msgpb.MsgPosition, p *plan.Plan) map[string]*msgpb.MsgPosition {
+	if before == nil {
+		return nil
+	}
 	after := maps.Clone(before)
 	for _, c := range p.Changes {
 		k := catalog.ParseKey(c.Key)
-		m := &msgpb.MsgPosition{}
-		if after == nil || k.Kind != catalog.KeyChannelCheckpoint {
+		if k.Kind != catalog.KeyChannelCheckpoint {
 			continue
 		}
 		delete(after, k.VChannel)
+		m := &msgpb.MsgPosition{}
 		if c.New != nil && proto.Unmarshal(c.New, m) == nil {
 			after[k.VChannel] = m
 		}
