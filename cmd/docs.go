@@ -62,6 +62,7 @@ func section(b *strings.Builder, c *cobra.Command, level string) {
 		}
 	}
 	if c.Runnable() {
+		c.LocalFlags() // brings in those of the commands above, which the line tells of
 		block("", "  "+c.UseLine())
 	}
 	block("", c.Long)

@@ -64,6 +64,9 @@ func runRoot(ctx context.Context, f *cli.Factory, args []string, extend func(*co
 	if extend != nil {
 		extend(root)
 	}
+	if len(args) > 0 && strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+		f.Completions(root)
+	}
 	root.SetArgs(args)
 	root.SetIn(f.IO.In)
 	root.SetOut(f.IO.Out)
@@ -129,7 +132,6 @@ NDJSON on stdin, or archive:PATH, jsonl:PATH.`,
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.AddCommand(commands(f)...)
 	root.AddCommand(newConnectionTopic())
-	f.Completions(root)
 	root.SetUsageFunc(printUsage)
 	return root
 }

@@ -36,7 +36,7 @@ func (p *planFlags) add(cmd *cobra.Command) {
 	s := cmd.Flags()
 	s.StringVar(&p.out, "out", "", "save the plan that repairs the catalog to this `FILE`, for apply")
 	s.StringSliceVar(&p.only, "only", nil, "only repairs of this `KIND`: "+strings.Join(kinds, ", "))
-	_ = cmd.RegisterFlagCompletionFunc("only", cobra.FixedCompletions(kinds, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	cli.CompleteWords(cmd, "only", kinds)
 	s.StringSliceVar(&p.gaps, "accept-gap", nil, "accept the loss of this `FROM..TO`, as the coverage names it")
 	s.StringVar(&p.alterWAL, "alter-wal", "", "what becomes of a switch of WALs that was cut off: `finish|drop`")
 }

@@ -17,9 +17,19 @@ import (
 // cluster that does not answer in time offers nothing.
 const completeWithin = 2 * time.Second
 
+// wordsOf is the annotation of a flag that takes one of a few words.
+const wordsOf = "walctl_words"
+
+// CompleteWords says what words a flag of cmd takes.
+func CompleteWords(cmd *cobra.Command, flag string, words []string) {
+	_ = cmd.Flags().SetAnnotation(flag, wordsOf, words) // fails only for a flag that is not there
+}
+
 // Completions gives every command below root what its shell completes: pchannels and
 // files where a WAL stands, contexts, journals, and the words of every flag whose
-// usage lists them. It is called once, when the tree is whole.
+// usage lists them. It is called once, when the tree is
+// whole, and only where a shell asks: cobra keeps what it is given for as long as the
+// process lives.
 func (f *Factory) Completions(root *cobra.Command) {
 	f.completeFlags(root, root.PersistentFlags())
 	f.completeBelow(root)
@@ -56,6 +66,8 @@ func (f *Factory) completeFlags(c *cobra.Command, flags *pflag.FlagSet) {
 		var complete cobra.CompletionFunc
 		name, _ := pflag.UnquoteUsage(fl)
 		switch {
+		case fl.Annotations[wordsOf] != nil:
+			complete = cobra.FixedCompletions(fl.Annotations[wordsOf], cobra.ShellCompDirectiveNoFileComp)
 		case fl.Name == "context":
 			complete = f.completeContext
 		case fl.Name == "catalog":

@@ -29,9 +29,7 @@ func (f *FilterFlags) Add(cmd *cobra.Command) {
 	p.StringSliceVar(&f.Types, "type", nil, "only messages of this type, repeatable (`TYPE`; \"list\" prints the names)")
 	p.StringSliceVar(&f.VChannels, "vchannel", nil, "only messages of this vchannel, repeatable; the whole `NAME`, or its end after - or _")
 	p.StringSliceVar(&f.Collections, "collection", nil, "only messages of this collection, by `ID or name`, repeatable")
-	_ = cmd.RegisterFlagCompletionFunc("type", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return typeNames(), cobra.ShellCompDirectiveNoFileComp
-	})
+	CompleteWords(cmd, "type", typeNames())
 }
 
 func typeNames() []string {

@@ -21,9 +21,7 @@ var failOnWords = [...]string{"info", "warning", "error", "critical", "never"}
 func (o *FailOn) Add(cmd *cobra.Command) {
 	o.severity = diagnose.SeverityError
 	cmd.Flags().Var(o, "fail-on", "exit 3 from this severity on: info|warning|error|critical|never")
-	_ = cmd.RegisterFlagCompletionFunc("fail-on", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return failOnWords[:], cobra.ShellCompDirectiveNoFileComp
-	})
+	CompleteWords(cmd, "fail-on", failOnWords[:])
 }
 
 // String implements pflag.Value.

@@ -28,9 +28,7 @@ func AddOutput(cmd *cobra.Command, o *Output, offered ...Output) {
 	}
 	*o = offered[0]
 	cmd.Flags().VarP(&outputFlag{o, offered}, "output", "o", "output: "+join(offered))
-	_ = cmd.RegisterFlagCompletionFunc("output", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return strings.Split(join(offered), "|"), cobra.ShellCompDirectiveNoFileComp
-	})
+	CompleteWords(cmd, "output", strings.Split(join(offered), "|"))
 }
 
 type outputFlag struct {
