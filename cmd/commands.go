@@ -38,6 +38,7 @@ func commands(f *cli.Factory) []*cobra.Command {
 		newVerifyCmd(f),
 		doctor.New(f),
 		newTimetickCmd(f),
+		newPositionsCmd(f),
 		scanners.New(f),
 		channels.New(f),
 		newSalvageCmd(f),

@@ -136,7 +136,7 @@ func matrixLogs(t *testing.T) map[string]matrixLog {
 // payloads and whether it is given over a catalog.
 func questions() []question {
 	return []question{
-		{args: []string{"verify", "--fields"}, catalog: true}, {args: []string{"timetick"}, catalog: true},
+		{args: []string{"verify", "--fields"}, catalog: true}, {args: []string{"timetick"}, catalog: true}, {args: []string{"positions"}, catalog: true},
 		{args: []string{"state"}, payload: true, catalog: true}, {args: []string{"recover"}, payload: true, catalog: true},
 		{args: []string{"channels"}, catalog: true},
 		{args: []string{"inspect"}}, {args: []string{"inspect", "--stats"}}, {args: []string{"salvage"}, payload: true, catalog: true},

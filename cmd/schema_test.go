@@ -37,6 +37,7 @@ var reports = []struct {
 	{"inspect-id", inspect.RecordReport{}, "inspect DEMO --id 1001/0/0"},
 	{"inspect-pchannels", inspect.PChannelsReport{}, ""}, // needs a broker
 	{"verify", verifyReport{}, "verify DEMO"},
+	{"positions", positionsReport{}, "positions DEMO"},
 	{"timetick", timetickReport{}, "timetick DEMO"},
 	{"channels", channels.Report{}, "channels DEMO"},
 	{"doctor", doctor.Report{}, "doctor DEMO"},

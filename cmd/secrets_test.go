@@ -74,7 +74,7 @@ func TestNoCredentialIsShown(t *testing.T) {
 		"inspect W", "inspect WAL --records -o ndjson", "inspect WAL --records -o json", "inspect WAL --records -o wide",
 		"inspect WAL --id 2001/12/0", "inspect WAL --id 2001/12/0 -o json", "inspect WAL --id 2001/9/0 -o ndjson", "inspect WAL --id 2001/10/0",
 		"inspect ARC --records -o ndjson", "inspect ARC --id 2001/12/0 -o json",
-		"verify WAL --catalog CAT -o json", "timetick WAL -o json", "channels WAL --catalog CAT -o json",
+		"verify WAL --catalog CAT -o json", "timetick WAL -o json", "positions WAL --catalog CAT -o json", "channels WAL --catalog CAT -o json",
 		"state WAL --catalog CAT", "state WAL --catalog CAT -o json", "state WAL --catalog CAT --view all -o json", "state ARC -o json",
 		"recover WAL --catalog CAT", "recover WAL --catalog CAT -o wide", "recover WAL --catalog CAT -o json", "recover ARC -o json",
 		"recover WAL --catalog CAT -o json --milvus-version 2.6.14 --out DIR/p.json",
