@@ -193,6 +193,34 @@ func TestCaptureKeepsEvidence(t *testing.T) {
 	}
 }
 
+// TestDoctorOnDamagedEvidence: what lies in an archive and cannot be read is told, and
+// the answer is no clean one; what never was captured is not checked.
+func TestDoctorOnDamagedEvidence(t *testing.T) {
+	t.Chdir(t.TempDir())
+	code, _, errOut := run(t, nil, "demo", "restarted", "--dir", "d")
+	require.Equal(t, 0, code, errOut)
+	files, err := filepath.Glob("d/evidence/*/metrics-1.prom")
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	flipByte(t, files[0], 40)
+	code, out, errOut := run(t, nil, "doctor", "d")
+	require.Equal(t, 6, code, errOut)
+	require.Contains(t, errOut, "metrics-1.prom of the archive")
+	require.Contains(t, out, "NOT CHECKED  metrics-1.prom of the archive")
+	require.Contains(t, out, "wal-in-recovery")
+
+	code, _, errOut = run(t, nil, "capture", "d", "--dir", "again", "--metrics", "http://127.0.0.1:1/metrics")
+	require.NotEqual(t, 0, code, "damaged evidence is not copied: "+errOut)
+
+	code, _, errOut = run(t, nil, "demo", "crash", "--dir", "bare")
+	require.Equal(t, 0, code, errOut)
+	code, _, errOut = run(t, nil, "capture", "bare", "--dir", "none", "--metrics", "http://127.0.0.1:1/metrics")
+	require.Equal(t, 0, code, errOut)
+	code, out, errOut = run(t, nil, "doctor", "none")
+	require.Equal(t, 0, code, errOut)
+	require.Contains(t, out, "NOT CHECKED  metrics-1.prom of the archive (GET http://127.0.0.1:1/metrics")
+}
+
 func evidenceNames(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	src, err := archive.Open(t.Context(), dir, archive.Options{})

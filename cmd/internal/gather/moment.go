@@ -242,18 +242,28 @@ func (e *Examined) archived(s source.Source) {
 		if e.named(diagnose.KindOf(piece.Name)) {
 			continue
 		}
-		err := piece.Err()
-		var content []byte
-		if err == nil {
-			content, err = with.ReadEvidence(piece.Name)
+		if err := piece.Err(); err != nil {
+			e.Unknown = addOnce(e.Unknown, fmt.Sprintf("%s of the archive (%s)", piece.Name, err))
+			continue
 		}
+		content, err := with.ReadEvidence(piece.Name)
 		if err == nil && e.fresh(piece.Name, content) {
 			err = e.Moment.AddEvidence(s.Describe().PChannel, piece, content)
 		}
 		if err != nil {
-			e.Unknown = append(e.Unknown, fmt.Sprintf("%s of the archive (%s)", piece.Name, err))
+			e.failed(fmt.Errorf("%s of the archive: %w", piece.Name, err))
 		}
 	}
+}
+
+// addOnce adds what is not in a list yet.
+func addOnce(list []string, more ...string) []string {
+	for _, m := range more {
+		if !slices.Contains(list, m) {
+			list = append(list, m)
+		}
+	}
+	return list
 }
 
 // named reports whether a part of the evidence is not looked for in an archive: the
@@ -329,7 +339,7 @@ func (e *Examined) log(ctx context.Context) error {
 		e.archived(g.Src)
 		faults := diagnose.JudgeChannels(g.In).Findings()
 		e.Findings = append(e.Findings, faults...)
-		e.Unknown = append(e.Unknown, g.Unknown...)
+		e.Unknown = addOnce(e.Unknown, g.Unknown...)
 		e.Described = cli.DescribeWAL(g.Src)
 		e.Described.PChannel = g.PChannel
 		e.WALs = WithName(e.WALs, g.PChannel)
