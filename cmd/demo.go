@@ -110,7 +110,7 @@ func listDemos(f *cli.Factory, o *demoOptions) error {
 			sound = append(sound, d.Name)
 			continue
 		}
-		if _, err := fmt.Fprintf(f.Out(), "%-18s %s\n", d.Name, d.Title); err != nil {
+		if _, err := fmt.Fprintf(f.Out(), "%-20s %s\n", d.Name, d.Title); err != nil {
 			return err
 		}
 	}

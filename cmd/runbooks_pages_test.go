@@ -23,7 +23,7 @@ func runbookPages() []page {
 			{line: "walctl verify dml_3", says: "16 hold"},
 		}},
 		idleScannerPage(), terminatePage(), oomPage(), partitionPage(), reduplicatePage(), retentionPage(), staleWriterPage(), standaloneDiskPage(), bookieDiskPage(), woodpeckerSegmentPage(),
-		unregisteredPage(), backlogFullPage(), oldCatalogPage(),
+		unregisteredPage(), backlogFullPage(), oldCatalogPage(), replicationPage(),
 	}
 }
 
@@ -331,6 +331,23 @@ func oldCatalogPage() page {
 			{line: "walctl recover ./evidence --catalog snapshot:etcd.snap", says: "a restart replays 10 messages"},
 			{line: "walctl doctor ./evidence --catalog snapshot:etcd.snap", says: nothingFound},
 			{line: "walctl salvage ./evidence --dir ./rows", says: "brought out"},
+		},
+	}
+}
+
+func replicationPage() page {
+	return page{
+		file: "replication-stopped.md", prepare: withDemo("replication-stopped"),
+		steps: []step{
+			{line: "walctl demo replication-stopped --dir ./try", says: "nothing arrives there"},
+			{line: "walctl doctor ./try", exit: 3, says: firstFinding("ERROR", "replicating-pchannel-missing")},
+			{line: "walctl catalog get streamingcoord-meta/replicate-configuration --catalog file:./try/catalog.db", says: "backup"},
+			{line: "walctl doctor ./try --catalog file:./try/catalog-later.db", says: nothingFound},
+			{line: "walctl capture dml_3 --evidence --dir ./evidence", says: "4,001 records"},
+			{line: "walctl doctor ./evidence", exit: 3, says: firstFinding("ERROR", "replicating-pchannel-missing")},
+			{line: "walctl verify ./evidence", says: "hold", after: func(_ *testing.T, p *place) { p.catalog = "file:log/catalog-later.db" }},
+			{line: "walctl capture dml_3 --evidence --dir ./after", says: "4,001 records"},
+			{line: "walctl doctor ./after", says: nothingFound},
 		},
 	}
 }

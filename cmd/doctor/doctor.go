@@ -81,6 +81,11 @@ func run(ctx context.Context, f *cli.Factory, o *options) error {
 	}
 	findings := append(r.Findings, e.Moment.Settle(e.Findings)...)
 	slices.SortStableFunc(findings, func(a, b diagnose.Finding) int { return cmp.Compare(b.Severity, a.Severity) })
+	for i := range findings {
+		if x := &findings[i]; x.Next == "" && x.Severity > diagnose.SeverityInfo {
+			x.Next = "walctl explain " + x.Code // a person's decision: what it rests on
+		}
+	}
 	out.PChannels = gather.WithName(out.PChannels, e.Described.PChannel)
 	out.Header = f.Header("doctor", e.Described, findings)
 	return errors.Join(write(f, o, &out), e.Unread, e.Bad.Err(), o.failOn.Check(findings), e.Short)

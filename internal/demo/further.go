@@ -2,9 +2,14 @@ package demo
 
 import (
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/milvus-io/milvus-proto/go-api/v3/commonpb"
+	"github.com/milvus-io/milvus/pkg/v3/proto/streamingpb"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 )
@@ -82,5 +87,36 @@ func oldCatalog(s *story) error {
 	}
 	s.tell("etcd was restored from a copy that was made under term %d; the log was opened by term %d since.", term-1, term)
 	s.tell("Milvus is stopped. A later copy is there too: catalog-later.db.")
+	return nil
+}
+
+// replicationStopped: the log is to be sent to another cluster, and the key that says
+// how far it was sent is gone.
+func replicationStopped(s *story) error {
+	cfg := shop(16)
+	cfg.Messages, cfg.IdleStretches, cfg.DDLRatio = 4000, -1, -1
+	if err := s.write(cfg); err != nil {
+		return err
+	}
+	const here, there, target = "by-dev", "backup", "backup-rootcoord-dml_0"
+	p := s.gen.PChannel()
+	to := &commonpb.MilvusCluster{ClusterId: there, Pchannels: []string{target}, ConnectionParam: &commonpb.ConnectionParam{Uri: "http://backup.example:19530"}}
+	config, err := proto.Marshal(&streamingpb.ReplicateConfigurationMeta{ReplicateConfiguration: &commonpb.ReplicateConfiguration{
+		Clusters:             []*commonpb.MilvusCluster{{ClusterId: here, Pchannels: []string{p}}, to},
+		CrossClusterTopology: []*commonpb.CrossClusterTopology{{SourceClusterId: here, TargetClusterId: there}},
+	}})
+	if err != nil {
+		return err
+	}
+	sent, err := proto.Marshal(&streamingpb.ReplicatePChannelMeta{SourceChannelName: p, TargetChannelName: target, TargetCluster: to})
+	if err != nil {
+		return err
+	}
+	s.kv[catalog.ReplicateConfigurationKey] = config
+	s.newer = maps.Clone(s.kv)
+	s.newer["streamingcoord-meta/replicating-pchannel/"+there+"-"+p] = sent
+	s.well(300 * time.Millisecond)
+	s.tell("%s is to be replicated to the cluster %q; the key that says how far is gone, and nothing arrives there.", p, there)
+	s.tell("catalog-later.db is the catalog after the configuration was sent once more.")
 	return nil
 }

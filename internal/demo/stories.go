@@ -38,6 +38,8 @@ var demos = [...]Demo{
 		Next: []string{"walctl doctor $DIR", "walctl timetick $DIR"}},
 	{Name: "old-catalog", Title: "etcd was restored from an older copy than the log", build: oldCatalog,
 		Next: []string{"walctl doctor $DIR", "walctl doctor $DIR --catalog file:$DIR/catalog-later.db"}},
+	{Name: "replication-stopped", Title: "the log is to be replicated to another cluster, and is not", build: replicationStopped,
+		Next: []string{"walctl doctor $DIR", "walctl doctor $DIR --catalog file:$DIR/catalog-later.db"}},
 	{Name: "idle-hours", Title: "nobody has written for hours, and nothing is wrong", Sound: true, build: idleHours, Next: []string{"walctl doctor $DIR", "walctl timetick $DIR"}},
 	{Name: "restarted", Title: "a node that has just opened its log; nothing is wrong", Sound: true, build: restarted, Next: []string{"walctl doctor $DIR"}},
 	{Name: "dropped", Title: "collections and partitions come and go; nothing is wrong", Sound: true, build: droppedAway, Next: []string{"walctl doctor $DIR"}},
