@@ -20,7 +20,6 @@ import (
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/recovery/plan"
 	"github.com/walctl/walctl/pkg/walreader/message"
-	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
 func newCatalogCmd(f *cli.Factory) *cobra.Command {
@@ -408,5 +407,5 @@ func importCatalog(ctx context.Context, f *cli.Factory, o *catalogOptions, cat c
 	case !p.Applicable:
 		return f.Next("walctl catalog get " + catalog.WALPrefix(o.pchannel))
 	}
-	return f.Next("walctl apply " + source.ShellWord(o.out) + plans.Confirmation(f))
+	return f.Next(plans.Apply(f, o.out, ""))
 }

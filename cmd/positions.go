@@ -13,6 +13,7 @@ import (
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/diagnose"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
+	"github.com/walctl/walctl/pkg/walreader/message"
 	"github.com/walctl/walctl/pkg/walreader/source"
 )
 
@@ -131,9 +132,15 @@ func positionsOf(ctx context.Context, f *cli.Factory, o *positionsOptions, ref c
 	if q.Stored, _, err = catalog.Positions(ctx, cat, pchannel); err != nil {
 		return nil, err
 	}
-	if q.Live, err = liveFlushPositions(ctx, f, s, cat, pchannel); err != nil {
+	have, err := f.EnvOf(s).Backend(ctx)
+	if err != nil {
 		return nil, err
 	}
+	stored, err := storedOf(ctx, cat, pchannel, have)
+	if err != nil {
+		return nil, err
+	}
+	q.Live = stored.live
 	out := &positionsReport{NotChecked: []string{}}
 	if b, err := s.Bounds(ctx); err == nil {
 		q.Log, out.First, out.Last = &b, b.First.Text(), b.Last.Text()
@@ -156,25 +163,27 @@ func positionsOf(ctx context.Context, f *cli.Factory, o *positionsOptions, ref c
 	return out, errors.Join(o.failOn.Check(found), cli.NotWhole(s, source.Range{}))
 }
 
-// liveFlushPositions are the flush positions that a restart starts from.
-func liveFlushPositions(ctx context.Context, f *cli.Factory, s source.Source, cat catalog.Catalog, pchannel string) ([]diagnose.StoredPosition, error) {
-	md, _, err := cat.Load(ctx, pchannel)
-	if err != nil {
-		return nil, err
-	}
-	have, err := f.EnvOf(s).Backend(ctx)
-	if err != nil {
-		return nil, err
+// storedState is what a catalog stores about one log.
+type storedState struct {
+	metadata    catalog.Metadata
+	collections map[int64]*catalog.Collection
+	live        []diagnose.StoredPosition // the flush positions that a restart starts from
+}
+
+// storedOf loads it. have is the log's backend.
+func storedOf(ctx context.Context, cat catalog.Catalog, pchannel string, have message.Backend) (out storedState, err error) {
+	if out.metadata, _, err = cat.Load(ctx, pchannel); err != nil {
+		return out, err
 	}
 	flushed, err := catalog.ChannelCheckpoints(ctx, cat, pchannel)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	collections, _, err := catalog.Collections(ctx, cat)
-	if err != nil {
-		return nil, err
+	if out.collections, _, err = catalog.Collections(ctx, cat); err != nil {
+		return out, err
 	}
-	return diagnose.LivePositions(md, collections, flushed, have), nil
+	out.live = diagnose.LivePositions(out.metadata, out.collections, flushed, have)
+	return out, nil
 }
 
 func writePositions(f *cli.Factory, o *positionsOptions, r *positionsReport) error {

@@ -304,10 +304,6 @@ func verifyPositions(ctx context.Context, f *cli.Factory, o *verifyOptions, s so
 	if err != nil {
 		return pass(err)
 	}
-	md, _, err := cat.Load(ctx, pchannel)
-	if err != nil {
-		return pass(err)
-	}
 	if want.CatalogTerm, err = catalog.TermOf(ctx, cat, pchannel); err != nil {
 		return pass(err)
 	}
@@ -315,16 +311,13 @@ func verifyPositions(ctx context.Context, f *cli.Factory, o *verifyOptions, s so
 	if err != nil {
 		return err
 	}
-	flushed, err := catalog.ChannelCheckpoints(ctx, cat, pchannel)
+	stored, err := storedOf(ctx, cat, pchannel, have)
 	if err != nil {
 		return pass(err)
 	}
-	collections, _, err := catalog.Collections(ctx, cat)
-	if err != nil {
-		return pass(err)
-	}
-	want.Schemas = func(vchannel string) ([]catalog.KnownSchema, bool) { return md.SchemasOf(vchannel, collections) }
-	want.Flushed = diagnose.LivePositions(md, collections, flushed, have)
+	md := stored.metadata
+	want.Schemas = func(vchannel string) ([]catalog.KnownSchema, bool) { return md.SchemasOf(vchannel, stored.collections) }
+	want.Flushed = stored.live
 	cp := md.Checkpoint
 	if cp == nil {
 		return nil

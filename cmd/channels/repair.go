@@ -182,5 +182,5 @@ func writeRepair(f *cli.Factory, o *repairOptions, r *RepairReport, p *plan.Plan
 	if !p.Applicable || p.Empty() {
 		return nil
 	}
-	return f.Next("walctl apply " + source.ShellWord(o.out) + plans.Confirmation(f))
+	return f.Next(plans.Apply(f, o.out, ""))
 }

@@ -276,9 +276,8 @@ func (o *options) next(f *cli.Factory, r *Report) string {
 		version = " --milvus-version " + guessVersion(r)
 	}
 	if p.Applicable && p.File != "" {
-		cmd := "walctl apply " + source.ShellWord(p.File) + version
-		cmd += plans.Confirmation(f)
-		if version != "" {
+		cmd := plans.Apply(f, p.File, version)
+		if cmd != "" && version != "" {
 			cmd += "  # or the version that will open it"
 		}
 		return cmd

@@ -506,7 +506,7 @@ var vchannelMisplaced = &Check{
 	Threads: []string{"milvus#41495"},
 }
 
-// CodeVChannelDropped: a vchannel is registered, and its collection is dropped.
+// CodeVChannelDropped is the code of a registered vchannel whose collection is dropped.
 const CodeVChannelDropped = "vchannel-dropped"
 
 var vchannelDropped = &Check{

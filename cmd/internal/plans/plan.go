@@ -19,6 +19,7 @@ import (
 
 	"github.com/walctl/walctl/cmd/internal/replay"
 	"github.com/walctl/walctl/internal/cli"
+	"github.com/walctl/walctl/internal/outfile"
 	"github.com/walctl/walctl/internal/render"
 	"github.com/walctl/walctl/pkg/recovery/catalog"
 	"github.com/walctl/walctl/pkg/recovery/plan"
@@ -374,6 +375,15 @@ func (p *PlanReport) ApplicableLines(wide bool) []string {
 		lines = append(lines, map[bool]string{true: "Applicable NO: ", false: "           "}[i == 0]+why)
 	}
 	return lines
+}
+
+// Apply is the command that writes a plan which was saved; "" where the plan went to a
+// stream, or nowhere.
+func Apply(f *cli.Factory, file string, flags string) string {
+	if outfile.SinkOf(file) != outfile.ToFile {
+		return ""
+	}
+	return "walctl apply " + source.ShellWord(file) + flags + Confirmation(f)
 }
 
 // Confirmation are the flags that apply and undo do not go without here.
