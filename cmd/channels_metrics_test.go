@@ -42,6 +42,9 @@ func TestChannelsSeesLiveNodes(t *testing.T) {
 	require.Contains(t, out, "CRITICAL  wal-owned-twice")
 	require.Contains(t, out, "node 2 term 2 stream-recovering")
 
+	dir = filepath.Join(t.TempDir(), "without")
+	_, err = demo.Build(context.Background(), "crash", dir)
+	require.NoError(t, err)
 	w, err := archive.NewWriter(dir, archive.WriterOptions{PChannel: "by-dev-rootcoord-dml_0", Backend: message.BackendPulsar})
 	require.NoError(t, err)
 	require.NoError(t, w.AddEvidence(archive.Evidence{Name: "metrics.txt", CapturedAt: time.Unix(1, 0).UTC()}, []byte(metrics(7, 1, "persist-recovering"))))

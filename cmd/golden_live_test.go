@@ -243,14 +243,26 @@ func withoutContiguity(v any) any {
 	return m
 }
 
+// withoutFields is an answer of verify but for the note that an archive's payloads were
+// not read for the fields of inserts: they are where a schema dropped one.
+func withoutFields(v any) any {
+	m := v.(map[string]any)
+	findings, _ := m["findings"].([]any)
+	m["findings"] = slices.DeleteFunc(findings, func(x any) bool {
+		text, _ := json.Marshal(x)
+		return strings.Contains(string(text), "the fields of inserts: no schema of the log drops a field")
+	})
+	return m
+}
+
 // holdFindings compares verify and timetick over the log as it was, the broker and the archive.
 func holdFindings(t *testing.T, m *moved, env map[string]string, dir string) {
 	for _, command := range []string{"verify", "timetick"} {
 		wantCode, out, errOut := run(t, nil, command, golden.WAL(t, m.name), "-o", "json")
 		require.Contains(t, []int{0, 3}, wantCode, errOut)
-		seen := func(v any) any { return v }
+		seen := withoutFields
 		if strings.Contains(out, "need not be contiguous") {
-			seen = withoutContiguity
+			seen = func(v any) any { return withoutFields(withoutContiguity(v)) }
 		}
 		want := seen(answer(t, out))
 		for _, wal := range []string{dir, m.wal} {

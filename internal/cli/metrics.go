@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 )
 
 // IsEndpoint reports whether metrics are asked for at an address: a URL, or HOST:PORT
-// that is no file.
+// with or without a path, that is no file.
 func IsEndpoint(place string) bool {
 	if strings.Contains(place, "://") {
 		return true
@@ -24,8 +25,13 @@ func IsEndpoint(place string) bool {
 	if _, err := os.Stat(place); err == nil {
 		return false
 	}
-	_, port, err := net.SplitHostPort(place)
-	return err == nil && port != "" && !strings.ContainsAny(place, `/\\`)
+	host, _, _ := strings.Cut(place, "/")
+	_, port, err := net.SplitHostPort(host)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
 }
 
 // OpenMetrics opens the metrics of a node, asked for or saved. The caller closes them.
