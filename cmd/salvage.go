@@ -47,9 +47,6 @@ type salvageOptions struct {
 
 func newSalvageCmd(f *cli.Factory) *cobra.Command {
 	opts := &salvageOptions{}
-	runF := func(ctx context.Context, o *salvageOptions) error {
-		return runSalvage(ctx, f, o)
-	}
 	cmd := &cobra.Command{
 		Use:   "salvage [WAL…]",
 		Short: "Bring rows out of a log, to Parquet or NDJSON",
@@ -81,7 +78,7 @@ walctl salvage wal.jsonl.zst --include-dropped --include-deleted --dir ./everyth
 			if err := opts.check(); err != nil {
 				return err
 			}
-			return runF(cmd.Context(), opts)
+			return runSalvage(cmd.Context(), f, opts)
 		},
 	}
 	p := cmd.Flags()

@@ -31,10 +31,6 @@ type stateOptions struct {
 
 func newStateCmd(f *cli.Factory) *cobra.Command {
 	opts := &stateOptions{}
-	runF := func(ctx context.Context, o *stateOptions) error {
-		ctx, done := o.memory.Bound(ctx, 1)
-		return done(runState(ctx, f, o))
-	}
 	cmd := &cobra.Command{
 		Use:   "state WAL",
 		Short: "Show the state Milvus recovers from a log and its catalog",
@@ -54,7 +50,8 @@ walctl state wal.jsonl --catalog kvjson:before.json --view all -o json --until t
 			if opts.view != "snapshot" && opts.view != "all" && opts.view != "buffers" {
 				return cli.Usagef("--view %s: show snapshot, all or buffers", opts.view)
 			}
-			return runF(cmd.Context(), opts)
+			ctx, done := opts.memory.Bound(cmd.Context(), 1)
+			return done(runState(ctx, f, opts))
 		},
 	}
 	cmd.Flags().StringVar(&opts.view, "view", "snapshot", "`snapshot|all|buffers`")

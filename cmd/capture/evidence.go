@@ -435,19 +435,12 @@ func (c *collector) look(ctx context.Context, places []string) []scrape {
 }
 
 func (s *scrape) fetch(ctx context.Context, client *http.Client, endpoint string) error {
-	if !strings.Contains(endpoint, "://") {
-		endpoint = "http://" + endpoint
-	}
-	u, err := url.Parse(endpoint)
+	u, bare, err := cli.MetricsURL(endpoint)
 	if err != nil {
 		s.url = "(not a URL)"
 		return errors.New("the metrics endpoint is not a URL")
 	}
-	if u.Path == "" {
-		u.Path = "/metrics"
-	}
-	bare := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
-	s.url = bare.String()
+	s.url = bare
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return errors.New("the metrics endpoint is not a URL that can be asked")

@@ -38,10 +38,6 @@ type options struct {
 // New makes the command.
 func New(f *cli.Factory) *cobra.Command {
 	opts := &options{}
-	runF := func(ctx context.Context, o *options) error {
-		ctx, done := cli.BoundMemory(ctx, int64(cmp.Or(o.mem.memory, cli.DefaultMemory)), o.mem.logsAtOnce(o))
-		return done(run(ctx, f, o))
-	}
 	cmd := &cobra.Command{
 		Use:   "recover [WAL…]",
 		Short: "Say what a restart makes of a log and its catalog, and whether it succeeds",
@@ -78,7 +74,8 @@ walctl recover ./evidence --memory 512MiB --parallel 4`,
 			if err := opts.mem.check(opts); err != nil {
 				return err
 			}
-			return runF(cmd.Context(), opts)
+			ctx, done := cli.BoundMemory(cmd.Context(), int64(cmp.Or(opts.mem.memory, cli.DefaultMemory)), opts.mem.logsAtOnce(opts))
+			return done(run(ctx, f, opts))
 		},
 	}
 	cmd.Flags().StringVar(&opts.writeTo, "write-to", "", "write the pchannel's catalog as a graceful close would leave it to a new `file:PATH|kvjson:PATH`")

@@ -46,25 +46,34 @@ func OpenMetrics(ctx context.Context, place string) (io.ReadCloser, error) {
 	return file, nil
 }
 
-// GetMetrics asks a node for its metrics. The caller closes the answer.
-func GetMetrics(ctx context.Context, place string) (io.ReadCloser, error) {
-	ctx, cancel := context.WithTimeout(ctx, metricsTimeout)
-	if !strings.Contains(place, "://") {
-		place = "http://" + place
+// MetricsURL is where an endpoint is asked, and bare the same without what may be a
+// secret in it, to be shown.
+func MetricsURL(endpoint string) (u *url.URL, bare string, err error) {
+	if !strings.Contains(endpoint, "://") {
+		endpoint = "http://" + endpoint
 	}
-	u, err := url.Parse(place)
-	if err != nil {
-		cancel()
-		return nil, errors.New("an endpoint is not a URL")
+	if u, err = url.Parse(endpoint); err != nil {
+		return nil, "", err
 	}
 	if u.Path == "" {
 		u.Path = "/metrics"
 	}
-	bare := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
+	shown := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
+	return u, shown.String(), nil
+}
+
+// GetMetrics asks a node for its metrics. The caller closes the answer.
+func GetMetrics(ctx context.Context, place string) (io.ReadCloser, error) {
+	ctx, cancel := context.WithTimeout(ctx, metricsTimeout)
+	u, bare, err := MetricsURL(place)
+	if err != nil {
+		cancel()
+		return nil, errors.New("an endpoint is not a URL")
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		cancel()
-		return nil, fmt.Errorf("%s cannot be asked", bare.String())
+		return nil, fmt.Errorf("%s cannot be asked", bare)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -73,12 +82,12 @@ func GetMetrics(ctx context.Context, place string) (io.ReadCloser, error) {
 		if errors.As(err, &inner) {
 			err = inner.Err
 		}
-		return nil, fmt.Errorf("GET %s: %w", bare.String(), err)
+		return nil, fmt.Errorf("GET %s: %w", bare, err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		_ = resp.Body.Close()
 		cancel()
-		return nil, fmt.Errorf("%s answers %s", bare.String(), resp.Status)
+		return nil, fmt.Errorf("%s answers %s", bare, resp.Status)
 	}
 	return &heldAnswer{resp.Body, cancel}, nil
 }
